@@ -1,0 +1,1 @@
+"""MetaLab: an interactive laboratory in which a class sees machines learn to learn."""
