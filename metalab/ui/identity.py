@@ -1,0 +1,86 @@
+"""Who is who on a shared server, without accounts.
+
+Every browser gets a random cookie. Nothing that is shown or stored holds the cookie itself: a user is
+the first 16 hex digits of a SHA-256 digest of it, so a list of runs gives nobody another's session.
+"""
+
+import hashlib
+import re
+import secrets
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "metalab_user"
+_COOKIE_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # what secrets.token_urlsafe(32) makes
+_ONE_YEAR = 365 * 24 * 3600
+
+
+def short_id(kind: str, secret: str) -> str:
+    """The public name of a secret: 16 hex digits from which the secret cannot be found.
+
+    `kind` says what the secret is ("cookie", "session", "address"), so that equal texts of two kinds differ.
+    """
+    return hashlib.sha256(f"metalab {kind} {secret}".encode()).hexdigest()[:16]
+
+
+def valid_cookie(value: str | None) -> bool:
+    """Whether a browser's cookie has the length and the alphabet of those that we give out."""
+    return value is not None and _COOKIE_SHAPE.fullmatch(value) is not None
+
+
+def current_user() -> str:
+    """The short id of the browser whose page is running now.
+
+    Where there is no valid cookie (a browser that refuses cookies, a test), the Streamlit session stands in.
+    Raises RuntimeError outside a page's run: a background thread must be told its user.
+    """
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
+        raise RuntimeError("current_user() was called outside a page's run. Pass the user to the thread instead.")
+    cookie = st.context.cookies.get(COOKIE)
+    if cookie is not None and valid_cookie(cookie):
+        return short_id("cookie", cookie)
+    return short_id("session", context.session_id)
+
+
+def user_of(request: HTTPConnection) -> str:
+    """The short id of the browser that sent an HTTP request; without a valid cookie, of its address."""
+    cookie = request.cookies.get(COOKIE)
+    if cookie is not None and valid_cookie(cookie):
+        return short_id("cookie", cookie)
+    return short_id("address", request.client.host if request.client else "unknown")
+
+
+class IdentityMiddleware:
+    """Gives each browser that opens a page without a valid cookie a fresh one (pure ASGI, no buffering)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _opens_a_page(scope) or valid_cookie(HTTPConnection(scope).cookies.get(COOKIE)):
+            await self.app(scope, receive, send)
+            return
+        secure = "; Secure" if scope["scheme"] == "https" else ""
+        cookie = (
+            f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; Max-Age={_ONE_YEAR}; HttpOnly; SameSite=Lax{secure}"
+        )
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"set-cookie", cookie.encode())]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_cookie)
+
+
+def _opens_a_page(scope: Scope) -> bool:
+    """Whether the request is for HTML: only those, so that parallel first requests cannot disagree."""
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return False
+    return b"text/html" in dict(scope["headers"]).get(b"accept", b"")
+

@@ -1,0 +1,28 @@
+"""The script that Streamlit runs for every visitor: page settings and navigation."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from metalab.ui.i18n import _, choose_language
+
+ROOT = Path(__file__).resolve().parents[2]
+
+st.set_page_config(
+    page_title="MetaLab",
+    page_icon=str(ROOT / "assets" / "icon.png"),
+    layout="wide",
+    initial_sidebar_state="auto",
+)
+choose_language()
+st.logo(str(ROOT / "assets" / "logo.svg"), icon_image=str(ROOT / "assets" / "icon.svg"), size="large")
+st.html(ROOT / "assets" / "style.css")
+
+st.navigation(
+    [
+        st.Page(ROOT / "pages" / "home.py", title=_("Home"), icon=":material/home:", default=True),
+        st.Page(ROOT / "pages" / "train.py", title=_("Train"), icon=":material/model_training:", url_path="train"),
+        st.Page(ROOT / "pages" / "adapt.py", title=_("Adapt"), icon=":material/gesture:", url_path="adapt"),
+    ],
+    position="top",
+).run()

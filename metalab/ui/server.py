@@ -1,0 +1,109 @@
+"""What app.py puts around the pages: HTTP routes, middleware, the start-up work and the last word on errors."""
+
+import asyncio
+import gc
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from metalab.ui import routes as http
+from metalab.ui.identity import IdentityMiddleware
+from metalab.ui.stream import Hub
+
+MAIN_SCRIPT = Path(__file__).with_name("main.py").resolve()
+HUB = Hub()
+
+_LOG = logging.getLogger(__name__)
+
+
+def base_path() -> str:
+    """Streamlit's server.baseUrlPath as the beginning of an address: "" or "/lab"."""
+    from streamlit import config
+
+    path = (config.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{path}" if path else ""
+
+
+def routes() -> list[Route]:
+    """The routes below /metalab/, fed by this server's hub."""
+    return http.routes(HUB, base_path())
+
+
+def middleware() -> list[Middleware]:
+    """The middleware around every request."""
+    return [Middleware(IdentityMiddleware)]
+
+
+@asynccontextmanager
+async def lifespan(_app: Any) -> AsyncIterator[None]:
+    """Warm up beside the first page, and end the live streams when the server is told to stop."""
+    threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
+    with _closing_streams_on_signal(HUB):
+        yield
+
+
+def on_script_error(_error: Exception) -> bool:
+    """Show one friendly line for a page's uncaught error; Streamlit has already logged the traceback."""
+    import streamlit as st
+
+    from metalab.ui.i18n import _
+
+    st.error(
+        _("Something went wrong on this page. Reload it; if it happens again, tell whoever runs this server."),
+        icon=":material/error:",
+    )
+    return True
+
+
+def _warm_up() -> None:
+    """Pay for the first import of torch, the first gradient and the packing of plotly.js before the first click."""
+    try:
+        http.pack_plotly_js()
+        import torch
+
+        torch.set_num_threads(1)  # of this thread's work
+        weight = torch.ones(8, 8, requires_grad=True)
+        torch.tanh(torch.ones(4, 8) @ weight).square().mean().backward()
+        gc.collect()
+        gc.freeze()  # what was imported so far never dies: no collection needs to look at it again
+    except Exception:
+        _LOG.exception("Warming up failed; the first action will be slower.")
+
+
+class _closing_streams_on_signal:  # noqa: N801 (used like a function)
+    """Close the hub when SIGINT or SIGTERM arrives, then do what was going to be done.
+
+    The web server stops only after its last response has ended, and a live stream ends only when it is told to.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous = signal.getsignal(number)
+            if not callable(previous):
+                continue
+
+            def handle(received: int, frame: FrameType | None, then: Callable[..., Any] = previous) -> None:
+                loop.call_soon_threadsafe(self._hub.close)
+                then(received, frame)
+
+            self._previous[number] = previous
+            signal.signal(number, handle)
+
+    def __exit__(self, *_: object) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)

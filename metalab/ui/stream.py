@@ -1,0 +1,295 @@
+"""Live runs over HTTP: server-sent events that the browser's live panel reads without any script rerun.
+
+Each followed run has ONE reader, whatever the number of its viewers: it asks the source for what is new, at most
+eight times a second, encodes it once and hands the same bytes to every viewer. A viewer that reads too slowly
+loses the updates it has no room for and is sent the whole history again instead, so no point is ever missing.
+
+Updates overlap where a viewer joins: readers drop the steps of a metric that they already have.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote, unquote
+
+UPDATES_PER_SECOND = 8
+HEARTBEAT_SECONDS = 15.0
+RUNS_PER_STREAM = 6
+STREAMS_PER_USER = 32
+STREAMS_IN_TOTAL = 1000
+INBOX_MESSAGES = 32
+FINAL_STATES = frozenset({"finished", "stopped", "failed", "interrupted"})
+
+_LOG = logging.getLogger(__name__)
+_WAIT_SECONDS = 0.5
+_READER_THREADS = 64
+
+
+class Source(Protocol):
+    """Where the streams get their runs from. Called from threads, so it must be thread-safe."""
+
+    def updates(self, run_id: str, cursor: str | None, user: str) -> dict[str, Any] | None:
+        """What happened after `cursor` (None: the whole history, downsampled); None if there is no such run.
+
+        The dict has the keys cursor, run, metrics, evaluations, probe and notes. `"full": True` says that it
+        replaces everything sent before (the run was reset). `run["mine"]` and `run["controllable"]` are
+        `user`'s; for all viewers at once it is asked with the empty user and the two are left out.
+        """
+
+    def wait(self, run_id: str, cursor: str | None, timeout: float) -> None:
+        """Return when something may have changed after `cursor`, at the latest after `timeout` seconds."""
+
+    def csv(self, run_id: str) -> str | None:
+        """All metrics of a run as CSV text; None if there is no such run."""
+
+
+class TooManyStreams(Exception):
+    """A limit on open streams was reached; its text says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update of one run, encoded."""
+
+    run_id: str
+    cursor: str
+    data: bytes
+    final: bool
+
+
+@dataclass(eq=False)
+class Viewer:
+    """One open stream: the runs it follows, how far it has read, and what waits to be sent."""
+
+    run_ids: tuple[str, ...]
+    user: str
+    cursors: dict[str, str | None]
+    inbox: deque[Update] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    behind: bool = False
+
+    def push(self, update: Update) -> None:
+        """Queue an update; if there is no room, forget the queue and ask for the whole history instead."""
+        if len(self.inbox) >= INBOX_MESSAGES:
+            self.inbox.clear()
+            self.behind = True
+        if not self.behind:
+            self.inbox.append(update)
+        self.wake.set()
+
+    def frame(self, update: Update) -> bytes:
+        """The update as a server-sent event whose id is this viewer's place in all of its runs."""
+        self.cursors[update.run_id] = update.cursor
+        place = join_cursors([self.cursors[run_id] for run_id in self.run_ids])
+        return b"id: " + place.encode() + b"\ndata: " + update.data + b"\n\n"
+
+
+@dataclass(eq=False)
+class _Channel:
+    """One followed run: who watches it, how far it has been read, and the task that reads it."""
+
+    viewers: set[Viewer] = field(default_factory=set)
+    reader: asyncio.Task[None] | None = None
+
+
+class Hub:
+    """All open streams of this server. Lives on one event loop; only `connect` may be called from elsewhere."""
+
+    def __init__(self, source: Source | None = None) -> None:
+        self.source = source
+        self._channels: dict[str, _Channel] = {}
+        self._viewers: set[Viewer] = set()
+        self._per_user: Counter[str] = Counter()
+        self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="metalab-stream")
+        self._closing = False
+
+    def connect(self, source: Source) -> None:
+        """Give the hub its source once the training service is there; until then routes answer 503."""
+        self.source = source
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a source to read from."""
+        return self.source is not None
+
+    def counts(self) -> dict[str, int]:
+        """How much is being followed, for the health route."""
+        return {"streams": len(self._viewers), "runs_followed": len(self._channels)}
+
+    def join(self, run_ids: Sequence[str], cursors: Sequence[str | None], user: str) -> Viewer:
+        """Open a stream. Raises TooManyStreams; whoever joins must `leave`."""
+        if len(self._viewers) >= STREAMS_IN_TOTAL:
+            raise TooManyStreams(
+                f"This server already sends {STREAMS_IN_TOTAL} live views. Close one, or try again in a minute."
+            )
+        if self._per_user[user] >= STREAMS_PER_USER:
+            raise TooManyStreams(
+                f"You already have {STREAMS_PER_USER} live views open. Close some of your tabs and try again."
+            )
+        viewer = Viewer(tuple(run_ids), user, dict(zip(run_ids, cursors, strict=True)))
+        self._viewers.add(viewer)
+        self._per_user[user] += 1
+        for run_id in viewer.run_ids:
+            self._channels.setdefault(run_id, _Channel()).viewers.add(viewer)
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """Close a stream; the reader of a run stops with its last viewer."""
+        if viewer not in self._viewers:
+            return
+        self._viewers.discard(viewer)
+        self._per_user[viewer.user] -= 1
+        self._per_user += Counter()  # drops users without streams
+        for run_id in viewer.run_ids:
+            channel = self._channels.get(run_id)
+            if channel is None:
+                continue
+            channel.viewers.discard(viewer)
+            if not channel.viewers:
+                del self._channels[run_id]
+                if channel.reader is not None:
+                    channel.reader.cancel()
+
+    def close(self) -> None:
+        """End every stream, so that the server can stop while browsers are still watching."""
+        self._closing = True
+        for viewer in self._viewers:
+            viewer.wake.set()
+
+    async def first(self, viewer: Viewer) -> list[Update]:
+        """What each of a viewer's runs holds after its cursor. Raises LookupError for a run that does not exist."""
+        updates = []
+        for run_id in viewer.run_ids:
+            update = await self._read(run_id, viewer.cursors[run_id], viewer.user)
+            if update is None:
+                raise LookupError(f"There is no run {run_id!r}. It may have been deleted.")
+            updates.append(update)
+        return updates
+
+    async def messages(self, viewer: Viewer, first: Sequence[Update]) -> AsyncIterator[bytes]:
+        """The stream's bytes: the `first` updates, then what is new, until every run has ended."""
+        unfinished = {update.run_id for update in first if not update.final}
+        yield b"retry: 1000\n\n"
+        for update in first:
+            self._start_reader(update)
+            yield viewer.frame(update)
+        while unfinished and not self._closing:
+            try:
+                await asyncio.wait_for(viewer.wake.wait(), HEARTBEAT_SECONDS)
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            for update in await self._take(viewer):
+                yield viewer.frame(update)
+                if update.final:
+                    unfinished.discard(update.run_id)
+        if not self._closing:
+            yield b"event: end\ndata: {}\n\n"
+
+    async def csv(self, run_id: str) -> str | None:
+        """A run's metrics as CSV text, or None if there is no such run."""
+        source = self.source
+        if source is None:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(self._threads, source.csv, run_id)
+
+    async def _take(self, viewer: Viewer) -> list[Update]:
+        """Empty a viewer's inbox; for one that fell behind, read its runs anew."""
+        viewer.wake.clear()
+        if not viewer.behind:
+            taken = list(viewer.inbox)
+            viewer.inbox.clear()
+            return taken
+        viewer.behind = False
+        viewer.inbox.clear()
+        fresh = [await self._read(run_id, None, viewer.user) for run_id in viewer.run_ids]
+        return [update for update in fresh if update is not None]
+
+    def _start_reader(self, first: Update) -> None:
+        channel = self._channels.get(first.run_id)
+        if channel is not None and not first.final and (channel.reader is None or channel.reader.done()):
+            channel.reader = asyncio.create_task(self._follow(first.run_id, channel, first.cursor))
+
+    async def _follow(self, run_id: str, channel: _Channel, cursor: str) -> None:
+        """Read one run until it ends or nobody watches, and hand each change to all its viewers."""
+        loop = asyncio.get_running_loop()
+        last = b""
+        while not self._closing and self.source is not None:
+            started = time.monotonic()
+            try:
+                await loop.run_in_executor(self._threads, self.source.wait, run_id, cursor, _WAIT_SECONDS)
+                update = await self._read(run_id, cursor, user="")
+            except Exception:
+                _LOG.exception("Reading run %s for its viewers failed; trying again.", run_id)
+                await asyncio.sleep(1.0)
+                continue
+            if update is None:  # deleted while it was watched
+                gone = {"cursor": cursor, "run": {"id": run_id, "state": "deleted"}}
+                update = Update(run_id, cursor, _encode(gone), final=True)
+            if update.data != last:
+                for viewer in channel.viewers:
+                    viewer.push(update)
+                last, cursor = update.data, update.cursor
+            if update.final:
+                return
+            await asyncio.sleep(max(0.0, 1 / UPDATES_PER_SECOND - (time.monotonic() - started)))
+
+    async def _read(self, run_id: str, cursor: str | None, user: str) -> Update | None:
+        """Ask the source in a thread and encode the answer there too: a history can be megabytes."""
+        source = self.source
+        if source is None:
+            return None
+
+        def read() -> Update | None:
+            update = source.updates(run_id, cursor, user)
+            if update is None:
+                return None
+            run = dict(update["run"])
+            if not user:
+                run.pop("mine", None)
+                run.pop("controllable", None)
+            message = {**update, "run": run, "full": cursor is None or bool(update.get("full"))}
+            return Update(run_id, update["cursor"], _encode(message), run["state"] in FINAL_STATES)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+
+
+def join_cursors(cursors: Sequence[str | None]) -> str:
+    """The cursors of a stream's runs as one event id; with one run, that run's cursor."""
+    return ",".join(quote(cursor or "", safe=":.;+") for cursor in cursors)
+
+
+def split_cursors(text: str, n: int) -> list[str | None]:
+    """The inverse of `join_cursors` for `n` runs. Raises ValueError for another number of cursors."""
+    if not text:
+        return [None] * n
+    parts = text.split(",")
+    if len(parts) != n:
+        raise ValueError(f"the cursor {text!r} has {len(parts)} parts, expected {n}, one for each run in the address")
+    return [unquote(part) or None for part in parts]
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    """Compact JSON; not-a-number and infinities, which JSON lacks, become null."""
+    try:
+        text = json.dumps(message, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(message), separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
