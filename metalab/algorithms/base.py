@@ -1,0 +1,93 @@
+"""What a meta-learning algorithm must offer, and what it works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metalab.models.base import Model
+from metalab.params import Params
+from metalab.settings import Settings
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network together with the loss of the family whose tasks it is to learn."""
+
+    model: Model
+    family: TaskFamily
+
+    def init(self, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
+        """Fresh parameters, without a task axis."""
+        return self.model.init(self.family.input_shape, self.family.output_size, rng, dtype)
+
+    def predict(self, phi: Params, x: Tensor, support: Tensor, collect: Params | None = None) -> Tensor:
+        """Predictions (T, m, output_size) at query inputs x (T, m, ...), given the support inputs."""
+        return self.model.forward(phi, x, support=support, collect=collect)
+
+    def support_loss(self, phi: Params, support: Examples) -> Tensor:
+        """Loss of each task (T,) on its support set: what the inner loop descends."""
+        return self.family.loss(self.model.forward(phi, support.x), support.y)
+
+    def query_loss(self, phi: Params, batch: TaskBatch) -> Tensor:
+        """Loss of each task (T,) on its query set."""
+        return self.family.loss(self.predict(phi, batch.query.x, batch.support.x), batch.query.y)
+
+
+class InnerStep(NamedTuple):
+    """Where the inner loop stands before step `k` (0 .. K; K is the end)."""
+
+    k: int
+    phi: Params
+    """Adapted parameters phi_k: (T, ...) each."""
+    support_loss: Tensor | None
+    """Loss (T,) that the coming step descends, at phi_k; None at the end."""
+    gradient: Params | None
+    """Its gradient: (T, ...) each; None at the end."""
+
+
+@dataclass(frozen=True)
+class MetaGradient:
+    """What the outer optimiser descends, averaged over the meta-batch."""
+
+    gradient: Params
+    """One entry for each entry of theta that is learned."""
+    metrics: dict[str, Tensor]
+    """Means over tasks, () each: always `loss`, the loss that the algorithm trains on."""
+    statistics: Params = field(default_factory=dict)
+    """Batch statistics for the running averages in theta; empty where the network keeps none."""
+
+
+class Algorithm(Settings):
+    """A meta-learning algorithm. A subclass declares `name`, its settings, and the methods below."""
+
+    trains: ClassVar[bool] = True
+    """False where theta stays as initialised, so that there is no outer loop."""
+    name: str
+    inner_steps_eval: int
+
+    @property
+    def label(self) -> str:
+        """The name that figures use, e.g. FOMAML for first-order MAML."""
+        return self.title
+
+    def misfit(self, learner: Learner) -> str | None:
+        """Why the algorithm cannot train this learner, in one sentence, or None where it can."""
+        return None
+
+    def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
+        """theta, without a task axis."""
+        return learner.init(rng, dtype)
+
+    def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
+        """phi_0 .. phi_steps for new tasks, one after another, cut off from any graph."""
+        raise NotImplementedError
+
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
+        """The direction of descent for theta on one meta-batch."""
+        raise NotImplementedError

@@ -1,0 +1,87 @@
+"""The inner loop: the only one, for training, evaluation and every picture.
+
+    phi_0 = theta,   phi_{k+1} = phi_k - alpha * grad L_support(phi_k)
+
+Tasks do not touch each other, so the gradient of the summed losses holds every task's own gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+
+from metalab.algorithms.base import InnerStep, Learner
+from metalab.params import Params, detach, gradients, statistics, weights
+from metalab.tasks.base import Examples
+
+Optimiser = Literal["sgd", "adam"]
+Order = Literal[0, 1, 2]
+
+
+def inner_loop(
+    learner: Learner,
+    phi: Params,
+    support: Examples,
+    steps: int,
+    inner_lr: float,
+    *,
+    order: Order = 0,
+    optimiser: Optimiser = "sgd",
+    batch_size: int = 0,
+) -> Iterator[InnerStep]:
+    """Yield phi_0 .. phi_steps, starting at phi (T, ...) on support (T, n, ...).
+
+    order       how far an outer loss can be differentiated through the steps: 0 not at all (constant
+                memory), 1 with every inner gradient taken as constant, 2 exactly.
+    optimiser   "adam" is Adam with beta1 = 0 (Nichol et al. 2018), starting afresh for each task.
+    batch_size  examples in a step's minibatch; 0 takes the whole support set.
+
+    Legend: T tasks, n support examples.
+    """
+    carried, adapted = statistics(phi), weights(phi)
+    second_moment: Params = {}
+    for k in range(steps):
+        if order == 0:
+            adapted = detach(adapted, requires_grad=True)
+        with torch.enable_grad():
+            losses = learner.support_loss(adapted | carried, minibatch(support, batch_size, k))
+            gradient = gradients(losses.sum(), adapted, create_graph=order == 2)
+        yield InnerStep(k, adapted | carried, losses.detach(), detach(gradient))
+        if order != 2:
+            gradient = detach(gradient)
+        if optimiser == "adam":
+            gradient, second_moment = adam_direction(gradient, second_moment, k)
+        with torch.set_grad_enabled(order != 0):
+            adapted = {name: value - inner_lr * gradient[name] for name, value in adapted.items()}
+    if order == 0:
+        adapted = detach(adapted)
+    yield InnerStep(steps, adapted | carried, None, None)
+
+
+def adam_direction(
+    gradient: Params, second_moment: Params, k: int, beta2: float = 0.999, epsilon: float = 1e-8
+) -> tuple[Params, Params]:
+    """Adam's direction with beta1 = 0 at step k = 0, 1, .., and the new second moment."""
+    if not second_moment:
+        second_moment = {name: torch.zeros_like(g) for name, g in gradient.items()}
+    second_moment = {name: beta2 * second_moment[name] + (1 - beta2) * g.square() for name, g in gradient.items()}
+    correction = 1 - beta2 ** (k + 1)
+    direction = {name: g / ((second_moment[name] / correction).sqrt() + epsilon) for name, g in gradient.items()}
+    return direction, second_moment
+
+
+def minibatch(support: Examples, size: int, k: int) -> Examples:
+    """The examples of inner step k: each epoch runs through one fixed shuffle, the same for all tasks.
+
+    Which example stands where in a support set is already random, so the shuffle only mixes the classes.
+    """
+    n = support.x.shape[1]
+    if not 0 < size < n:
+        return support
+    per_epoch = n // size
+    shuffle = torch.randperm(n, generator=torch.Generator().manual_seed(k // per_epoch))
+    start = (k % per_epoch) * size
+    chosen = shuffle[start : start + size].to(support.x.device)
+    return Examples(support.x[:, chosen], support.y[:, chosen])

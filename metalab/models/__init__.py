@@ -1,0 +1,10 @@
+"""The networks, by name. A new one is a file here and a line in MODELS."""
+
+from metalab.models.base import Model
+from metalab.models.conv4 import Conv4
+from metalab.models.mlp import MLP
+
+MODELS: dict[str, type[Model]] = {
+    "mlp": MLP,
+    "conv4": Conv4,
+}

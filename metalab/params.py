@@ -1,0 +1,62 @@
+"""Parameters as plain dictionaries of tensors, with or without a leading task axis.
+
+theta has no task axis. phi has one: entry `name` of phi is (T, *theta[name].shape).
+Names under `running.` are statistics that are carried along, never differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+STATISTICS = "running."
+"""Prefix of the entries that are statistics and no parameters."""
+
+
+def weights(params: Params) -> Params:
+    """The entries that are learned, without the running statistics."""
+    return {name: value for name, value in params.items() if not name.startswith(STATISTICS)}
+
+
+def statistics(params: Params) -> Params:
+    """The running statistics alone."""
+    return {name: value for name, value in params.items() if name.startswith(STATISTICS)}
+
+
+def expand(theta: Params, n_tasks: int) -> Params:
+    """theta for each of `n_tasks` tasks: views with a leading task axis, nothing is copied."""
+    return {name: value.expand(n_tasks, *value.shape) for name, value in theta.items()}
+
+
+def detach(params: Params, *, requires_grad: bool = False) -> Params:
+    """The same values cut off from any graph."""
+    return {name: value.detach().requires_grad_(requires_grad) for name, value in params.items()}
+
+
+def gradients(loss: Tensor, params: Params, *, create_graph: bool = False, retain_graph: bool | None = None) -> Params:
+    """d loss / d params, zero where the loss does not depend on an entry.
+
+    Raises RuntimeError where `loss` depends on none of the entries.
+    """
+    found = torch.autograd.grad(
+        loss, list(params.values()), create_graph=create_graph, retain_graph=retain_graph, allow_unused=True
+    )
+    if all(g is None for g in found):
+        raise RuntimeError(f"the loss depends on none of {sorted(params)}")
+    return {
+        name: torch.zeros_like(value) if g is None else g
+        for (name, value), g in zip(params.items(), found, strict=True)
+    }
+
+
+def norm(tensors: Iterable[Tensor], *, task_axis: bool) -> Tensor:
+    """Euclidean norm over all tensors: () or, with `task_axis`, (T,)."""
+    if task_axis:
+        parts = [t.flatten(1).square().sum(1) for t in tensors]
+    else:
+        parts = [t.square().sum() for t in tensors]
+    return torch.stack(parts).sum(0).sqrt()

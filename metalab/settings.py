@@ -1,0 +1,149 @@
+"""One declaration per setting: the slider, the config key, the command-line flag, the link and the check.
+
+A settings class is a frozen pydantic model whose fields are made by `setting(...)`. `declarations` lists
+them for whoever draws or parses them; `explain` turns a validation error into one plain sentence.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+Scale = Literal["linear", "log"]
+
+
+class Settings(BaseModel):
+    """Frozen, validated settings; unknown keys, infinities and NaN are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    title: ClassVar[str] = ""
+    """What a person reads in a menu."""
+    summary: ClassVar[str] = ""
+    """One sentence below the menu."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    label: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    scale: Scale = "linear",
+    step: float | None = None,
+    advanced: bool = False,
+    only_if: Mapping[str, Any] | None = None,
+) -> Any:
+    """Declare a setting: default, one-line help in plain words, and the range it is held to.
+
+    `low` and `high` are inclusive. `scale="log"` asks for a logarithmic slider. `advanced` settings are
+    shown folded away. `only_if={"other": value}` hides the control unless the sibling has that value.
+    """
+    extra: Any = {
+        "label": label,
+        "scale": scale,
+        "step": step,
+        "advanced": advanced,
+        "only_if": dict(only_if or {}),
+    }
+    return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What was declared of one setting."""
+
+    name: str
+    label: str
+    help: str
+    default: Any
+    type: type
+    """int, float, bool, str or tuple (of ints)."""
+    choices: tuple[Any, ...]
+    """The allowed values of a Literal, else empty."""
+    low: float | None
+    high: float | None
+    scale: Scale
+    step: float | None
+    advanced: bool
+    only_if: Mapping[str, Any]
+
+
+def declarations(cls: type[Settings]) -> Iterator[Declaration]:
+    """The settings that `cls` declares with `setting`, in order; nested settings and `name` are left out."""
+    for name, field in cls.model_fields.items():
+        extra = field.json_schema_extra
+        if not isinstance(extra, dict) or "advanced" not in extra:
+            continue
+        kind, choices = _kind(field.annotation)
+        yield Declaration(
+            name=name,
+            label=str(extra["label"]) or name.replace("_", " ").capitalize(),
+            help=field.description or "",
+            default=field.default,
+            type=kind,
+            choices=choices,
+            low=_bound(field, "ge"),
+            high=_bound(field, "le"),
+            scale=typing.cast(Scale, extra["scale"]),
+            step=typing.cast("float | None", extra["step"]),
+            advanced=bool(extra["advanced"]),
+            only_if=typing.cast("Mapping[str, Any]", extra["only_if"]),
+        )
+
+
+def _kind(annotation: Any) -> tuple[type, tuple[Any, ...]]:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        choices = get_args(annotation)
+        return type(choices[0]), choices
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in get_args(annotation) if a is not type(None)]
+        return _kind(inner[0])
+    return (origin or annotation), ()
+
+
+def _bound(field: FieldInfo, which: str) -> float | None:
+    return next((float(getattr(m, which)) for m in field.metadata if hasattr(m, which)), None)
+
+
+def explain(error: ValidationError, source: str = "") -> str:
+    """One sentence for the first problem: which value, what was expected, where it came from."""
+    problem = error.errors()[0]
+    # A discriminated union puts the member's name into the path: family.sinusoid.shots is family.shots.
+    where = ".".join(str(part) for part in _without_tags(problem["loc"]))
+    said, context = problem["msg"], problem.get("ctx", {})
+    if problem["type"] == "extra_forbidden":
+        expected = "no setting of that name exists here"
+    elif problem["type"] == "union_tag_invalid":
+        where = f"{where}.name"
+        expected = f"expected one of {context.get('expected_tags', '')}"
+        return f"{where} = {context.get('tag')!r}: {expected}{_from(source)}"
+    elif problem["type"] == "value_error":
+        expected = str(context.get("error", said))
+    else:
+        expected = said.replace("Input should be", "expected").replace("valid ", "")
+    shown = repr(problem.get("input"))
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return f"{where or 'settings'} = {shown}: {expected}{_from(source)}"
+
+
+def _without_tags(location: tuple[int | str, ...]) -> Iterator[int | str]:
+    skip = False
+    for part in location:
+        if skip:
+            skip = False
+            continue
+        yield part
+        skip = part in ("family", "model", "algorithm")
+
+
+def _from(source: str) -> str:
+    return f" (from {source})" if source else ""

@@ -1,0 +1,107 @@
+"""What a task is, and what a family of tasks must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metalab.settings import Settings
+
+Split = Literal["train", "validation", "test"]
+
+
+class Examples(NamedTuple):
+    """x (T, n, *input_shape) float; y (T, n) class ids, int64, or (T, n, d) targets, float."""
+
+    x: Tensor
+    y: Tensor
+
+    def to(self, device: torch.device | str) -> Examples:
+        return Examples(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """One meta-batch: the leading axis T counts tasks.
+
+    `info` holds, for figures and baselines, what is known of each task: tensors or lists with T leading
+    entries (amplitude, phase, classes, ...).
+    """
+
+    support: Examples
+    query: Examples
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_tasks(self) -> int:
+        return self.support.x.shape[0]
+
+    def tasks(self, first: int, last: int) -> TaskBatch:
+        """Tasks first..last-1 as a batch of their own."""
+        return TaskBatch(
+            Examples(self.support.x[first:last], self.support.y[first:last]),
+            Examples(self.query.x[first:last], self.query.y[first:last]),
+            {name: value[first:last] for name, value in self.info.items()},
+        )
+
+
+class TaskFamily(Settings):
+    """A distribution over tasks. A subclass declares `name`, its settings, and the methods below."""
+
+    kind: ClassVar[Literal["regression", "classification"]]
+    input_shape: ClassVar[tuple[int, ...]]
+    name: str
+
+    @property
+    def output_size(self) -> int:
+        """Width of a prediction: ways, or the dimension of y."""
+        raise NotImplementedError
+
+    def require(self) -> None:
+        """Raise `DataMissing` where the family needs data that is not on this machine."""
+
+    def sample(self, n_tasks: int, split: Split, rng: torch.Generator, device: torch.device | str = "cpu") -> TaskBatch:
+        """`n_tasks` tasks of `split`. `rng` is a CPU generator: the same state gives the same tasks."""
+        raise NotImplementedError
+
+    def n_classes(self, split: Split) -> int:
+        """How many classes the split has altogether; classification families only."""
+        raise NotImplementedError
+
+    @property
+    def probe_x(self) -> Tensor | None:
+        """Inputs (m, *input_shape) at which a picture shows the whole function, or None."""
+        return None
+
+    def truth(self, info: Mapping[str, Any], x: Tensor) -> Tensor:
+        """The noiseless function of each task of `info` at x (m, *input_shape): (T, m, d); regression only."""
+        raise NotImplementedError
+
+    def describe(self, info: Mapping[str, Any], task: int) -> str:
+        """A short label of one task in the field's terms, e.g. 'amplitude 2.1, phase 0.7'."""
+        raise NotImplementedError
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Loss of each task (T,): cross-entropy in nats, or mean squared error (1/n) sum ||f - y||^2.
+
+        prediction (T, n, output_size); target (T, n) or (T, n, d).
+        """
+        if self.kind == "classification":
+            return F.cross_entropy(prediction.transpose(1, 2), target, reduction="none").mean(1)
+        return (prediction - target).square().sum(-1).mean(1)
+
+    def metrics(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Named figures of each task (T,): always `loss`, and `accuracy` in [0, 1] for classification."""
+        found = {"loss": self.loss(prediction, target)}
+        if self.kind == "classification":
+            found["accuracy"] = (prediction.argmax(-1) == target).double().mean(1)
+        return found
+
+
+class DataMissing(RuntimeError):
+    """A data set is not on this machine. The message says where to put it or how to get it."""
