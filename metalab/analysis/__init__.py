@@ -1,0 +1,1 @@
+"""A run and tasks -> small frozen results, as arrays."""

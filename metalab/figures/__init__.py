@@ -1,0 +1,1 @@
+"""A result of analysis -> a plotly figure."""

@@ -1,0 +1,1 @@
+"""Meta-training: a config goes in, events come out."""

@@ -1,0 +1,68 @@
+"""Adapting theta to held-out tasks and measuring it on their query sets after every inner step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metalab.algorithms.base import Algorithm, Learner
+from metalab.params import Params
+from metalab.tasks.base import TaskBatch
+from metalab.training.parallel import Workers
+
+PROBED_TASKS = 3
+TASKS_PER_CALL = 100
+"""Held-out tasks adapted at once: bounds the memory of an evaluation of many."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over tasks and half the width of its 95% interval, for each inner step: (K + 1,)."""
+
+    mean: Tensor
+    ci95: Tensor
+
+
+def evaluate(
+    learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int, workers: Workers
+) -> dict[str, Tensor]:
+    """Each of the family's metrics on the query set after 0 .. steps inner steps: (T, steps + 1), CPU."""
+
+    def adapted(part: TaskBatch) -> dict[str, Tensor]:
+        figures = []
+        for inner in algorithm.adapt(learner, theta, part.support, steps):
+            with torch.no_grad():
+                prediction = learner.predict(inner.phi, part.query.x, part.support.x)
+                figures.append(learner.family.metrics(prediction, part.query.y))
+        return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
+
+    results = []
+    for first in range(0, batch.n_tasks, TASKS_PER_CALL):
+        results += workers.map(adapted, batch.tasks(first, first + TASKS_PER_CALL))
+    return {name: torch.cat([r[name] for _, r in results]).cpu() for name in results[0][1]}
+
+
+def probe(learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int) -> Tensor | None:
+    """The functions f_phi_0 .. f_phi_steps of the first tasks at the family's probe inputs: (few, steps + 1, m).
+
+    None for a family without probe inputs.
+    """
+    x = learner.family.probe_x
+    if x is None:
+        return None
+    few = batch.tasks(0, PROBED_TASKS)
+    x = x.to(few.support.x).expand(few.n_tasks, *x.shape)
+    found = []
+    for inner in algorithm.adapt(learner, theta, few.support, steps):
+        with torch.no_grad():
+            found.append(learner.predict(inner.phi, x, few.support.x)[..., 0])
+    return torch.stack(found, 1).float().cpu()
+
+
+def summarise(values: Tensor) -> Summary:
+    """values (T, K + 1) -> mean and 1.96 standard errors; the interval of a single task is infinite."""
+    n = values.shape[0]
+    spread = values.double().std(0) if n > 1 else torch.full(values.shape[1:], torch.inf)
+    return Summary(values.double().mean(0), 1.96 * spread / n**0.5)

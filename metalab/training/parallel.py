@@ -1,0 +1,55 @@
+"""How the tasks of a meta-batch share the processor: the one place that decides.
+
+Small networks run all tasks in one batched call on one thread. conv4 on a CPU runs a few tasks at a time
+(their patches then fit the cache) on a small pool of threads, each with one torch thread: measured on two
+cores, 1.7 to 2 times faster than one thread, and better than torch's own threads. How tasks are cut depends on
+the network and the batch alone, never on the number of threads, so that results do not depend on it either.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from metalab.models import Conv4, Model
+from metalab.tasks.base import TaskBatch
+
+TASKS_AT_ONCE = 4
+R = TypeVar("R")
+
+
+class Workers:
+    """Runs a function over the parts of a task batch; results come back in order."""
+
+    def __init__(self, model: Model, device: torch.device, threads: int | None = None) -> None:
+        splits = isinstance(model, Conv4) and device.type == "cpu"
+        self.at_once = TASKS_AT_ONCE if splits else None
+        self.threads = (threads or os.cpu_count() or 1) if splits else 1
+        self._pool: ThreadPoolExecutor | None = None
+        if self.threads > 1:
+            self._pool = ThreadPoolExecutor(self.threads, "tasks", initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, function: Callable[[TaskBatch], R], batch: TaskBatch) -> list[tuple[int, R]]:
+        """(number of tasks, function(part)) for each part of the batch."""
+        parts = split(batch, self.at_once)
+        run = map if self._pool is None or len(parts) == 1 else self._pool.map
+        return list(zip([part.n_tasks for part in parts], run(function, parts), strict=True))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def split(batch: TaskBatch, at_once: int | None) -> Sequence[TaskBatch]:
+    """The batch in parts of nearly equal size, none larger than `at_once` tasks (None: whole)."""
+    n = batch.n_tasks
+    if at_once is None or n <= 1:
+        return [batch]
+    n_parts = max(-(-n // at_once), min(n, 2))
+    cuts = [i * n // n_parts for i in range(n_parts + 1)]
+    return [batch.tasks(first, last) for first, last in itertools.pairwise(cuts)]

@@ -1,0 +1,183 @@
+"""Meta-training as a generator of events: no threads, no disk, no clock.
+
+    for event in train(config): ...
+
+Pausing is not asking for the next event; stopping is closing the generator; sending a `Change` sets a
+learning rate from the next outer step on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+
+import torch
+from torch import Tensor
+
+from metalab.algorithms.base import MetaGradient
+from metalab.params import Params
+from metalab.tasks.base import Split, TaskBatch
+from metalab.training.config import LIVE, ConfigError, RunConfig
+from metalab.training.evaluation import evaluate, probe
+from metalab.training.events import (
+    Change,
+    Changed,
+    Checkpoint,
+    Checkpointed,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    OuterStep,
+)
+from metalab.training.outer import Outer, mean
+from metalab.training.parallel import Workers
+
+CHECK_FINITE_EVERY = {"cpu": 1, "cuda": 25}
+"""Outer steps between two looks at whether the numbers are finite: a look makes a GPU wait."""
+TASK_STREAM = {"train": 1, "validation": 2, "test": 3}
+"""Each split draws its tasks from a random stream of its own."""
+
+
+def train(
+    config: RunConfig, *, resume: Checkpoint | None = None, threads: int | None = None
+) -> Generator[Event, Change | None, None]:
+    """Meta-train as `config` says, from the start or from a checkpoint, on `threads` processor threads.
+
+    Yields the first `Evaluated` and `Checkpointed` at step 0, and ends with `Finished` or `Failed`. With the
+    same config the events are the same, bit for bit on a CPU, whether resumed or not.
+
+    Raises DataMissing where the family's data is not on this machine, ConfigError where no GPU is but one
+    was asked for.
+    """
+    trainer = Trainer(config, resume, threads)
+    try:
+        yield from trainer.events(resumed=resume is not None)
+    except torch.cuda.OutOfMemoryError:
+        yield Failed(
+            trainer.step,
+            "The GPU's memory is full. Try a smaller meta-batch with accumulation, or first order.",
+        )
+    finally:
+        trainer.workers.close()
+
+
+def place(config: RunConfig) -> torch.device:
+    """The device that the config asks for. Raises ConfigError where it is not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = 'cuda': no CUDA device is available here; expected cpu or auto")
+    chosen = config.device
+    if chosen == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(chosen)
+
+
+def stream(seed: int, split: Split) -> torch.Generator:
+    """The random stream of a split's tasks."""
+    return torch.Generator().manual_seed(seed * len(TASK_STREAM) + TASK_STREAM[split] + 2**40)
+
+
+def initialise(config: RunConfig, dtype: torch.dtype = torch.float32) -> Params:
+    """theta before the first outer step, on the CPU: the same for the same seed, network and family."""
+    return config.algorithm.init(config.learner, torch.Generator().manual_seed(config.seed), dtype)
+
+
+def held_out(config: RunConfig, device: torch.device | str = "cpu") -> TaskBatch:
+    """The fixed meta-validation tasks of a run, to(device)."""
+    return config.family.sample(config.evaluation_tasks, "validation", stream(config.seed, "validation"), device)
+
+
+class Trainer:
+    """The state of one run: theta, the outer optimiser, the stream of tasks."""
+
+    def __init__(self, config: RunConfig, resume: Checkpoint | None, threads: int | None) -> None:
+        config.family.require()
+        self.config = resume.config if resume else config
+        self.device = place(self.config)
+        self.workers = Workers(self.config.model, self.device, threads)
+        self.step = resume.step if resume else 0
+        theta = resume.theta if resume else initialise(self.config)
+        self.outer = Outer(self.config, {name: value.to(self.device, copy=True) for name, value in theta.items()})
+        self.rng = stream(self.config.seed, "train")
+        if resume:
+            self.outer.load(resume.optimiser)
+            self.rng.set_state(resume.rng)
+        self.held_out = held_out(self.config, self.device)
+
+    def events(self, resumed: bool) -> Generator[Event, Change | None, None]:
+        """The run's events from `self.step` on; accepts a `Change` at each of them."""
+        if not resumed:
+            yield from self._look()
+        last = self.config.outer_steps if self.config.algorithm.trains else 0
+        while self.step < last:
+            done = OuterStep(self.step + 1, self._outer_step())
+            problem = self._problem(done.metrics)
+            if problem:
+                yield Failed(self.step, problem)
+                return
+            self.step += 1
+            change = yield done
+            while change is not None:
+                change = yield self._change(change)
+            if self.step % self.config.evaluate_every == 0 or self.step == last:
+                yield from self._look()
+        yield Finished(self.step)
+
+    def _outer_step(self) -> dict[str, Tensor]:
+        config, parts = self.config, []
+        for _ in range(config.accumulate):
+            batch = config.family.sample(config.meta_batch_size, "train", self.rng, self.device)
+            parts += self.workers.map(self._meta_gradient, batch)
+        meta = mean(parts)
+        length = self.outer.step(meta, config, self.step)
+        return dict(meta.metrics) | {"gradient_norm": length}
+
+    def _meta_gradient(self, batch: TaskBatch) -> MetaGradient:
+        return self.config.algorithm.meta_gradient(self.config.learner, self.outer.theta, batch)
+
+    def _problem(self, metrics: Mapping[str, Tensor]) -> str | None:
+        every = CHECK_FINITE_EVERY[self.device.type]
+        if (self.step + 1) % every and (self.step + 1) % self.config.evaluate_every:
+            return None
+        bad = [name for name, value in metrics.items() if not bool(value.isfinite())]
+        if not bad:
+            return None
+        config = self.config
+        rates = f"inner learning rate {getattr(config.algorithm, 'inner_lr', '-')}, outer {config.outer_lr}"
+        return (
+            f"Diverged at outer step {self.step + 1}: {', '.join(sorted(bad))} is not a finite number ({rates}). "
+            "The last checkpoint is good; try a smaller learning rate or clip the meta-gradient."
+        )
+
+    def _look(self) -> Generator[Event, Change | None, None]:
+        config, theta = self.config, self.outer.theta
+        steps = config.algorithm.inner_steps_eval
+        curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
+        functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
+        curves = {name: value.float() for name, value in curves.items()}
+        yield Evaluated(self.step, curves, functions)
+        if all(bool(value.isfinite().all()) for value in theta.values()):
+            yield Checkpointed(self.step, self.checkpoint())
+
+    def _change(self, change: Change) -> Changed:
+        unknown = sorted(set(change.changes) - set(LIVE))
+        if unknown:
+            raise ConfigError(f"{unknown[0]} cannot change while a run goes on; expected one of {', '.join(LIVE)}")
+        before = self.config.model_dump()
+        self.config = self.config.changed(change.changes)
+        after = self.config.model_dump()
+        return Changed(
+            self.step,
+            {name: (_dotted(before, name), _dotted(after, name)) for name in change.changes},
+            self.config,
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        """Copies of everything, on the CPU."""
+        theta = {name: value.detach().to("cpu", copy=True) for name, value in self.outer.theta.items()}
+        return Checkpoint(self.step, self.config, theta, self.outer.state(), self.rng.get_state())
+
+
+def _dotted(data: dict, name: str) -> object:
+    for part in name.split("."):
+        data = data[part]
+    return data
