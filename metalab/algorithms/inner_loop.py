@@ -41,13 +41,14 @@ def inner_loop(
     Legend: T tasks, n support examples.
     """
     carried, adapted = statistics(phi), weights(phi)
+    if order == 0:
+        adapted = detach(adapted)
     second_moment: Params = {}
     for k in range(steps):
-        if order == 0:
-            adapted = detach(adapted, requires_grad=True)
+        start = detach(adapted, requires_grad=True) if order == 0 else adapted
         with torch.enable_grad():
-            losses = learner.support_loss(adapted | carried, minibatch(support, batch_size, k))
-            gradient = gradients(losses.sum(), adapted, create_graph=order == 2)
+            losses = learner.support_loss(start | carried, minibatch(support, batch_size, k))
+            gradient = gradients(losses.sum(), start, create_graph=order == 2)
         yield InnerStep(k, adapted | carried, losses.detach(), detach(gradient))
         if order != 2:
             gradient = detach(gradient)
@@ -55,8 +56,6 @@ def inner_loop(
             gradient, second_moment = adam_direction(gradient, second_moment, k)
         with torch.set_grad_enabled(order != 0):
             adapted = {name: value - inner_lr * gradient[name] for name, value in adapted.items()}
-    if order == 0:
-        adapted = detach(adapted)
     yield InnerStep(steps, adapted | carried, None, None)
 
 
