@@ -48,7 +48,8 @@ class Pretrained(GradientBased):
         theta = detach(weights(theta), requires_grad=True) | statistics(theta)
         shared = expand(theta, 1)
         collected: Params = {}
-        features = learner.model.features(shared, x, support=x, collect=collected)
+        # All examples are one support set: with `support` given, support-plus-one would take each image by itself.
+        features = learner.model.features(shared, x, collect=collected)
         if learner.family.kind == "classification":
             prediction, target = linear(shared, JOINT, features), _class_ids(batch).to(x.device)[None]
             loss = F.cross_entropy(prediction[0], target[0])
