@@ -10,7 +10,7 @@ import torch
 
 from metalab.algorithms.base import Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
-from metalab.params import Params, expand, weights
+from metalab.params import Params, expand, statistics, weights
 from metalab.tasks.base import TaskBatch
 
 
@@ -24,7 +24,7 @@ class Scratch(GradientBased):
     name: Literal["scratch"] = "scratch"
 
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
-        """Zero: there is nothing to learn from a meta-batch."""
+        """Zero, and the statistics as they are: there is nothing to learn from a meta-batch."""
         zero = {name: torch.zeros_like(value) for name, value in weights(theta).items()}
         loss = learner.query_loss(expand(theta, batch.n_tasks), batch).detach().mean()
-        return MetaGradient(zero, {"loss": loss})
+        return MetaGradient(zero, {"loss": loss}, statistics(theta))
