@@ -6,6 +6,7 @@ them for whoever draws or parses them; `explain` turns a validation error into o
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -119,7 +120,10 @@ def explain(error: ValidationError, source: str = "") -> str:
     problem = error.errors()[0]
     # A discriminated union puts the member's name into the path: family.sinusoid.shots is family.shots.
     where = ".".join(str(part) for part in _without_tags(problem["loc"]))
-    said, context = problem["msg"], problem.get("ctx", {})
+    context = problem.get("ctx", {})
+    if problem["type"] == "value_error" and not where:
+        # A check of the settings together, e.g. a network that cannot read the family's inputs: it names them.
+        return f"{context['error']}{_from(source)}"
     if problem["type"] == "extra_forbidden":
         expected = "no setting of that name exists here"
     elif problem["type"] == "union_tag_invalid":
@@ -127,12 +131,19 @@ def explain(error: ValidationError, source: str = "") -> str:
         expected = f"expected one of {context.get('expected_tags', '')}"
         return f"{where} = {context.get('tag')!r}: {expected}{_from(source)}"
     elif problem["type"] == "value_error":
-        expected = str(context.get("error", said))
+        expected = str(context["error"])
     else:
-        expected = said.replace("Input should be", "expected").replace("valid ", "")
+        expected = _expectation(problem["msg"])
     shown = repr(problem.get("input"))
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return f"{where or 'settings'} = {shown}: {expected}{_from(source)}"
+
+
+def _expectation(said: str) -> str:
+    """pydantic's message in our form: "Input should be a valid integer, unable to .." is "expected an integer"."""
+    said = re.sub(r", (unable to|got a number with).*", "", said)
+    said = said.replace("a valid integer", "an integer").replace("a valid tuple", "a list").replace("a valid ", "a ")
+    return re.sub(r"^(Input|Tuple) should (be|have)", "expected", said).replace(" after validation, not", ", not")
 
 
 def _without_tags(location: tuple[int | str, ...]) -> Iterator[int | str]:
