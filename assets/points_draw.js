@@ -168,7 +168,7 @@ class PlotDrawing {
     const held = this.points.find(({ id }) => id === this.selected);
     this.hint.textContent = this.points.length ? "" : text.hint;
     this.hint.setAttribute("x", this.area.left + this.area.width / 2);
-    this.hint.setAttribute("y", this.area.top + this.area.height * 0.3);
+    this.hint.setAttribute("y", this.area.top + this.font * 2.2);
     this.buttons.add.disabled = this.points.length >= most;
     this.buttons.remove.disabled = !held;
     this.buttons.undo.disabled = !this.past.length;
