@@ -7,6 +7,7 @@ the first 16 hex digits of a SHA-256 digest of it, so a list of runs gives nobod
 import hashlib
 import re
 import secrets
+from typing import TypeGuard
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,9 +25,9 @@ def short_id(kind: str, secret: str) -> str:
     return hashlib.sha256(f"metalab {kind} {secret}".encode()).hexdigest()[:16]
 
 
-def valid_cookie(value: str | None) -> bool:
+def valid_cookie(value: object) -> TypeGuard[str]:
     """Whether a browser's cookie has the length and the alphabet of those that we give out."""
-    return value is not None and _COOKIE_SHAPE.fullmatch(value) is not None
+    return isinstance(value, str) and _COOKIE_SHAPE.fullmatch(value) is not None
 
 
 def current_user() -> str:
@@ -42,7 +43,7 @@ def current_user() -> str:
     if context is None:
         raise RuntimeError("current_user() was called outside a page's run. Pass the user to the thread instead.")
     cookie = st.context.cookies.get(COOKIE)
-    if cookie is not None and valid_cookie(cookie):
+    if valid_cookie(cookie):
         return short_id("cookie", cookie)
     return short_id("session", context.session_id)
 
@@ -50,7 +51,7 @@ def current_user() -> str:
 def user_of(request: HTTPConnection) -> str:
     """The short id of the browser that sent an HTTP request; without a valid cookie, of its address."""
     cookie = request.cookies.get(COOKIE)
-    if cookie is not None and valid_cookie(cookie):
+    if valid_cookie(cookie):
         return short_id("cookie", cookie)
     return short_id("address", request.client.host if request.client else "unknown")
 
@@ -66,9 +67,7 @@ class IdentityMiddleware:
             await self.app(scope, receive, send)
             return
         secure = "; Secure" if scope["scheme"] == "https" else ""
-        cookie = (
-            f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; Max-Age={_ONE_YEAR}; HttpOnly; SameSite=Lax{secure}"
-        )
+        cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; Max-Age={_ONE_YEAR}; HttpOnly; SameSite=Lax{secure}"
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -83,4 +82,3 @@ def _opens_a_page(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "GET":
         return False
     return b"text/html" in dict(scope["headers"]).get(b"accept", b"")
-

@@ -62,6 +62,14 @@ def routes(hub: Hub, base_path: str = "") -> list[Route]:
     ]
 
 
+def base_path() -> str:
+    """Streamlit's server.baseUrlPath as the beginning of an address: "" or "/lab"."""
+    from streamlit import config
+
+    path = (config.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{path}" if path else ""
+
+
 async def _events(hub: Hub, request: Request) -> Response:
     """Follow one run, or several with their ids joined by commas: browsers open few connections to a host."""
     run_ids = request.path_params["run_ids"].split(",")

@@ -24,17 +24,9 @@ HUB = Hub()
 _LOG = logging.getLogger(__name__)
 
 
-def base_path() -> str:
-    """Streamlit's server.baseUrlPath as the beginning of an address: "" or "/lab"."""
-    from streamlit import config
-
-    path = (config.get_option("server.baseUrlPath") or "").strip("/")
-    return f"/{path}" if path else ""
-
-
 def routes() -> list[Route]:
     """The routes below /metalab/, fed by this server's hub."""
-    return http.routes(HUB, base_path())
+    return http.routes(HUB, http.base_path())
 
 
 def middleware() -> list[Middleware]:
@@ -46,7 +38,7 @@ def middleware() -> list[Middleware]:
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Warm up beside the first page, and end the live streams when the server is told to stop."""
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
-    with _closing_streams_on_signal(HUB):
+    with _StreamsEndOnSignal(HUB):
         yield
 
 
@@ -78,7 +70,7 @@ def _warm_up() -> None:
         _LOG.exception("Warming up failed; the first action will be slower.")
 
 
-class _closing_streams_on_signal:  # noqa: N801 (used like a function)
+class _StreamsEndOnSignal:
     """Close the hub when SIGINT or SIGTERM arrives, then do what was going to be done.
 
     The web server stops only after its last response has ended, and a live stream ends only when it is told to.

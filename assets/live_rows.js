@@ -1,0 +1,123 @@
+// The line above the charts that says where a run is, with its transport buttons; the keys under the charts' titles.
+
+class RunRow {
+  constructor(panel, run) {
+    this.panel = panel;
+    this.run = run;
+    const say = panel.speak.say;
+    this.dot = make("span", { class: "ml-dot", "aria-hidden": "true" });
+    this.name = make("strong", { class: "ml-name", text: run.name });
+    this.badge = make("span", { class: "ml-badge", "aria-live": "polite" });
+    this.facts = make("span", { class: "ml-facts" });
+    this.message = make("p", { class: "ml-message" });
+    this.fill = make("div", { class: "ml-fill" });
+    this.bar = make("div", { class: "ml-bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": say("progress", { run: run.name }) }, this.fill);
+    this.buttons = Object.fromEntries(["resume", "pause", "step", "stop", "reset"].map((name) => [name, this.button(name)]));
+    const head = make("div", { class: "ml-run-head" }, this.dot, this.name, this.badge, this.facts);
+    const transport = make("div", { class: "ml-transport", role: "group", "aria-label": say("transport", { run: run.name }) }, ...Object.values(this.buttons));
+    this.node = make("article", { class: "ml-run", "data-run": run.id, "aria-label": run.name }, make("div", { class: "ml-run-top" }, head, transport), this.bar, this.message);
+  }
+
+  button(name) {
+    const say = this.panel.speak.say;
+    const label = make("span", { text: say(name) });
+    const button = make("button", { type: "button", class: "ml-button", "data-command": name, title: say(`${name}_help`), "aria-label": `${say(name)}: ${this.run.name}`, onclick: () => this.panel.press(this.run, name) }, icon(name), label);
+    button.disabled = true;
+    return button;
+  }
+
+  draw(look, speak, commands) {
+    const { status, pressed } = this.run;
+    const colour = this.run.colours[look.dark ? "dark" : "light"];
+    const allowed = (status.controllable && commands[status.state]) || [];
+    this.dot.style.background = colour;
+    this.fill.style.background = colour;
+    for (const [name, button] of Object.entries(this.buttons)) button.disabled = !allowed.includes(name) || Boolean(pressed);
+    this.buttons.resume.lastChild.textContent = speak.say(status.step === 0 ? "start" : "resume");
+    if (status.state === undefined) return;
+    const state = speak.say(`state_${status.state}`);
+    if (this.badge.textContent !== state) this.badge.textContent = state; // an unchanged live region stays silent
+    this.badge.dataset.state = status.state;
+    const share = status.outer_steps ? Math.min(1, (status.step || 0) / status.outer_steps) : 0;
+    this.fill.style.width = `${100 * share}%`;
+    this.bar.setAttribute("aria-valuenow", Math.round(100 * share));
+    this.facts.textContent = this.factsText(speak);
+    const message = status.message || "";
+    this.message.textContent = message;
+    this.message.hidden = message === "";
+  }
+
+  factsText(speak) {
+    const { status } = this.run;
+    const facts = [];
+    if (status.step !== undefined) facts.push(speak.say("step_of", { step: speak.number(status.step), steps: speak.number(status.outer_steps) }));
+    if (status.state === "queued" && status.queue_place) facts.push(speak.say("queue_place", { place: speak.number(status.queue_place) }));
+    if (status.state === "running" && status.steps_per_second) facts.push(speak.say("rate", { rate: speak.rate(status.steps_per_second) }));
+    if (status.state === "running" && status.eta_seconds !== null && status.eta_seconds !== undefined) facts.push(speak.say("eta", { time: speak.duration(status.eta_seconds) }));
+    return facts.join(" · ");
+  }
+}
+
+// A key is drawn again only when its colours or words change.
+function drawKey(node, entries) {
+  const signature = JSON.stringify(entries);
+  if (node.dataset.signature === signature) return;
+  node.dataset.signature = signature;
+  node.replaceChildren(...entries.map(({ text, style, colour, colour2 }) => {
+    const swatch = make("span", { class: `ml-swatch ml-${style}`, "aria-hidden": "true" });
+    swatch.style.setProperty("--from", colour);
+    swatch.style.setProperty("--to", colour2 || colour);
+    return make("span", { class: "ml-entry" }, swatch, make("span", { text }));
+  }));
+}
+
+function learningKey(look, speak) {
+  return [
+    { text: speak.say("train"), style: "thin", colour: look.text },
+    { text: speak.say("before"), style: "dashed", colour: look.text },
+    { text: speak.say("after"), style: "solid", colour: look.text },
+  ];
+}
+
+function adaptationKey(look, speak, several) {
+  const entries = [
+    { text: speak.say("mean"), style: "solid", colour: look.text },
+    { text: speak.say("band"), style: "band", colour: look.text },
+  ];
+  if (!several) entries.push({ text: speak.say("tasks"), style: "thin", colour: look.text });
+  return [...entries, { text: speak.say("ghosts"), style: "ghost", colour: look.faint }];
+}
+
+function functionsKey(look, speak, run) {
+  const colour = run.colours[look.dark ? "dark" : "light"];
+  return [
+    { text: speak.say("truth"), style: "dashed", colour: look.text },
+    { text: speak.say("support"), style: "point", colour: look.text },
+    { text: speak.say("unadapted"), style: "dotted", colour: look.faint },
+    { text: speak.say("adapted"), style: "gradient", colour: mix(look.background, colour, 0.35), colour2: colour },
+  ];
+}
+
+// The theme's colours as the page has them now, as six-digit hex.
+function readLook(node) {
+  const style = getComputedStyle(node);
+  const pen = document.createElement("canvas").getContext("2d");
+  const hex = (name, otherwise) => {
+    pen.fillStyle = otherwise;
+    pen.fillStyle = style.getPropertyValue(name).trim() || otherwise;
+    return pen.fillStyle.startsWith("#") ? pen.fillStyle : otherwise;
+  };
+  const background = hex("--st-background-color", "#ffffff");
+  const text = hex("--st-text-color", "#16202b");
+  const [r, g, b] = [1, 3, 5].map((i) => parseInt(background.slice(i, i + 2), 16));
+  return {
+    background,
+    text,
+    dark: 0.2126 * r + 0.7152 * g + 0.0722 * b < 128,
+    surface: hex("--st-secondary-background-color", mix(background, text, 0.06)),
+    border: mix(background, text, 0.3),
+    grid: mix(background, text, 0.1),
+    faint: mix(background, text, 0.5),
+    font: style.fontFamily,
+  };
+}

@@ -1,0 +1,242 @@
+"""The live panel: charts and transport buttons that follow running runs without a script rerun.
+
+The browser's part is assets/live*.js, which reads the event streams of metalab.ui.stream by itself. Python runs
+only when a transport button is pressed.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import streamlit as st
+
+from metalab.ui.i18n import _, language
+from metalab.ui.routes import base_path
+from metalab.ui.stream import RUNS_PER_STREAM
+from metalab.ui.theme import colour_of
+
+CommandName = Literal["resume", "pause", "step", "stop", "reset"]
+
+# What the buttons may ask for in each state of a run. "resume" also starts a run that waits at step 0.
+COMMANDS: Mapping[str, tuple[CommandName, ...]] = {
+    "queued": ("stop",),
+    "running": ("pause", "stop", "reset"),
+    "paused": ("resume", "step", "stop", "reset"),
+    "stopped": ("resume", "reset"),
+    "interrupted": ("resume", "reset"),
+    "finished": ("reset",),
+    "failed": ("reset",),
+}
+
+_LOG = logging.getLogger(__name__)
+_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+_SCRIPTS = ("live_data.js", "live_charts.js", "live_rows.js", "live.js")
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """A run to follow: its id, what to call it, and whose colour it wears (see `colour_of`)."""
+
+    id: str
+    name: str
+    algorithm: str
+    order: int = 2
+
+
+@dataclass(frozen=True)
+class Command:
+    """A transport button that was pressed. Whether its user may do this is for the service to check."""
+
+    run_id: str
+    name: CommandName
+
+
+def live_panel(
+    runs: Sequence[LiveRun],
+    *,
+    key: str,
+    metric: Literal["loss", "accuracy"] = "loss",
+    loss_label: str = "",
+    height: int = 400,
+) -> Command | None:
+    """Draw the live charts of `runs` and return the transport button that was pressed for this rerun, if any.
+
+    At most six runs are followed; the rest are named as left out. `metric` is what is shown first where a run has
+    accuracies, `loss_label` says what the loss is ("mean squared error"), `height` is that of a chart in pixels.
+    """
+    followed, left_out = list(runs[:RUNS_PER_STREAM]), list(runs[RUNS_PER_STREAM:])
+    result = _component()(
+        key=key,
+        data={
+            "runs": [{"id": run.id, "name": run.name, "colours": _colours(run)} for run in followed],
+            "left_out": [run.name for run in left_out],
+            "most": RUNS_PER_STREAM,
+            "commands": COMMANDS,
+            "metric": metric,
+            "loss_label": loss_label,
+            "height": height,
+            "language": language().replace("_", "-"),
+            "base": base_path(),
+            "plotly": plotly_address(),
+            "texts": _texts(),
+        },
+        on_command_change=lambda: None,
+    )
+    return _checked(result.command, followed)
+
+
+@cache
+def plotly_address() -> str:
+    """Where the browser finds plotly.js; the version keeps an updated server's browsers from using an old copy."""
+    from importlib.metadata import version
+
+    return f"{base_path()}/metalab/plotly.js?v={version('plotly')}"
+
+
+def _checked(value: Any, runs: Sequence[LiveRun]) -> Command | None:
+    """What the browser sent as a command, or None for no press and for what no button of ours sends."""
+    if value is None:
+        return None
+    if isinstance(value, dict) and value.get("name") in get_args(CommandName):
+        for run in runs:
+            if run.id == value.get("run"):
+                return Command(run.id, value["name"])
+    _LOG.warning("A browser sent an unknown command to the live panel: %.200r", value)
+    return None
+
+
+def _colours(run: LiveRun) -> dict[str, str]:
+    return {
+        "light": colour_of(run.algorithm, run.order),
+        "dark": colour_of(run.algorithm, run.order, dark=True),
+    }
+
+
+@cache
+def _component() -> Any:
+    scripts = "\n".join((_ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    css = (_ASSETS / "live.css").read_text(encoding="utf-8")
+    return st.components.v2.component("metalab_live", css=css, js=scripts, isolate_styles=False)
+
+
+def _texts() -> dict[str, str]:
+    """Every word that the panel shows, in the page's language; {names} are filled in by the browser."""
+    return {
+        "title_learning": _("Is it learning?"),
+        "title_adaptation": _("How does it adapt?"),
+        "title_functions": _("What does it predict?"),
+        "loss": _("Loss"),
+        "accuracy": _("Accuracy"),
+        "metric": _("What the charts show"),
+        "outer_step": _("outer step"),
+        "inner_step": _("inner step"),
+        "loss_axis": _("query loss"),
+        "accuracy_axis": _("query accuracy"),
+        "at_outer_step": _("outer step {step}"),
+        **_state_texts(),
+        **_button_texts(),
+        **_key_texts(),
+        **_summary_texts(),
+    }
+
+
+def _state_texts() -> dict[str, str]:
+    return {
+        "state_queued": _("Queued"),
+        "state_running": _("Running"),
+        "state_paused": _("Paused"),
+        "state_finished": _("Finished"),
+        "state_stopped": _("Stopped"),
+        "state_failed": _("Failed"),
+        "state_interrupted": _("Interrupted"),
+        "state_deleted": _("Deleted"),
+        "step_of": _("outer step {step} of {steps}"),
+        "rate": _("{rate} steps/s"),
+        "eta": _("{time} left"),
+        "queue_place": _("place {place} in the queue"),
+        "seconds": _("{seconds} s"),
+        "minutes": _("{minutes} min {seconds} s"),
+        "hours": _("{hours} h {minutes} min"),
+        "progress": _("Progress of {run}"),
+        "waiting": _("Waiting for the first step …"),
+        "waiting_time": _("Waiting for the first step … {time}"),
+        "queued": _("Place {place} in the queue: starts when a worker is free … {time}"),
+        "reconnecting": _("The connection was lost. Reconnecting …"),
+        "gone": _("This run no longer exists on the server."),
+        "too_many": _("Too many live views are open. Close some tabs; this one tries again by itself."),
+        "no_plotly": _("The chart library could not be loaded from this server. Reload the page."),
+        "left_out": _("{run} is not drawn: at most {most} runs are followed at once."),
+    }
+
+
+def _button_texts() -> dict[str, str]:
+    return {
+        "transport": _("Controls of {run}"),
+        "start": _("Start"),
+        "resume": _("Resume"),
+        "pause": _("Pause"),
+        "step": _("Step"),
+        "stop": _("Stop"),
+        "reset": _("Reset"),
+        "resume_help": _("Go on training from here"),
+        "pause_help": _("Hold the training after this outer step"),
+        "step_help": _("Train for one outer step"),
+        "stop_help": _("End the training and keep what was learned"),
+        "reset_help": _("Start again from the same initialisation"),
+        "save_png": _("Download as a picture"),
+        "save_csv": _("Download the numbers"),
+        "smoothing": _("Smoothing"),
+        "log_x": _("log x"),
+        "log_y": _("log y"),
+        "log_loss": _("log loss"),
+        "scrubber": _("Evaluation to show"),
+        "play": _("Play the evaluations in order"),
+        "live": _("Live"),
+        "live_help": _("Follow the newest evaluation"),
+    }
+
+
+def _key_texts() -> dict[str, str]:
+    return {
+        "train": _("meta-train"),
+        "before": _("held-out, before adaptation"),
+        "after": _("held-out, after adaptation"),
+        "train_short": _("meta-train"),
+        "before_short": _("before"),
+        "after_short": _("after"),
+        "mean": _("mean of held-out tasks"),
+        "band": _("95% interval"),
+        "tasks": _("each task"),
+        "ghosts": _("earlier"),
+        "truth": _("true function"),
+        "support": _("support points"),
+        "unadapted": _("before adaptation, f with θ"),
+        "adapted": _("after 1, 2, … inner steps, f with φ"),
+    }
+
+
+def _summary_texts() -> dict[str, str]:
+    return {
+        "learning_empty": _("{run}: no held-out result yet."),
+        "learning_summary_loss": _(
+            "{run}: at outer step {step} the held-out loss falls from {before} before to {after} after adaptation."
+        ),
+        "learning_summary_accuracy": _(
+            "{run}: at outer step {step} the held-out accuracy goes from {before} before to {after} after adaptation."
+        ),
+        "adaptation_empty": _("{run}: no evaluation yet."),
+        "adaptation_summary_loss": _(
+            "{run}, outer step {step}: the mean query loss goes from {before} at inner step 0 to {after} "
+            "(95% interval {low} to {high}) at inner step {inner}."
+        ),
+        "adaptation_summary_accuracy": _(
+            "{run}, outer step {step}: the mean query accuracy goes from {before} at inner step 0 to {after} "
+            "(95% interval {low} to {high}) at inner step {inner}."
+        ),
+        "functions_summary": _(
+            "{run}: predictions on {tasks} tasks at outer step {step}, before and after adaptation."
+        ),
+    }

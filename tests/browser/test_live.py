@@ -1,0 +1,306 @@
+"""The live panel in a real browser, on invented runs that move eight times a second."""
+
+import contextlib
+import csv
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine"),
+]
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LEARNING = ".ml-learning .ml-plot"
+ADAPTATION = ".ml-adaptation .ml-plot"
+
+
+@contextlib.contextmanager
+def live_app(port, home):
+    """The test's app on a port, as a process of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "ui")]),
+        "METALAB_HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+    }
+    script = ROOT / "tests" / "browser" / "live_app" / "app.py"
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    with (home / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            wait_until_healthy(port, process)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+def wait_until_healthy(port, process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the app's server ended"
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metalab/health", timeout=2).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the app's server did not answer within 60 s")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    number = free_port()
+    with live_app(number, tmp_path_factory.mktemp("live")):
+        yield number
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, port):
+    """Opens the panel on some runs; at the end no page may have complained."""
+    contexts, complaints = [], []
+
+    def open_page(runs, *, drawn=True, **options):
+        context = chromium.new_context(**{"viewport": {"width": 1400, "height": 1000}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"http://127.0.0.1:{port}/?runs={runs}")
+        page.wait_for_selector(".ml-run", timeout=30000)
+        if drawn:
+            page.wait_for_function(f"document.querySelector('{ADAPTATION}')?.data?.length > 0", timeout=30000)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def commands(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/commands") as answer:
+        return answer.read().decode().splitlines()
+
+
+def newest_step(page, plot=LEARNING):
+    return page.evaluate(
+        f"Math.max(...document.querySelector('{plot}').data.map((trace) => trace.x[trace.x.length - 1]))"
+    )
+
+
+def script_runs(page):
+    return page.get_by_text(re.compile(r"script runs: \d+")).inner_text()
+
+
+def test_charts_grow_in_the_same_node_without_a_rerun(visit):
+    page = visit("sine-maml")
+    page.evaluate(f"document.querySelector('{LEARNING}').kept = true")
+    page.evaluate(
+        f"window.draws = 0; document.querySelector('{LEARNING}').on('plotly_afterplot', () => {{ window.draws += 1; }})"
+    )
+    step, runs = newest_step(page), script_runs(page)
+    page.wait_for_timeout(3000)
+    assert newest_step(page) > step
+    assert page.evaluate("window.draws") >= 6
+    assert page.evaluate(f"document.querySelector('{LEARNING}').kept") is True
+    assert script_runs(page) == runs
+    alt = page.locator(LEARNING).get_attribute("aria-label")
+    assert re.match(
+        r"sine-maml: at outer step [\d,]+ the held-out loss falls from 4\.\d+ before|sine-maml: at outer", alt
+    )
+
+
+def test_zoom_is_kept_while_data_stream(visit):
+    page = visit("sine-maml")
+    box = page.locator(f"{LEARNING} .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    page.mouse.up()
+    layout = f"document.querySelector('{LEARNING}')._fullLayout"
+    ranges = f"[...{layout}.xaxis.range, ...{layout}.yaxis.range]"
+    page.wait_for_function(f"{layout}.xaxis.range[0] > 1")
+    zoomed, step = page.evaluate(ranges), newest_step(page)
+    page.wait_for_timeout(2500)
+    assert newest_step(page) > step
+    assert page.evaluate(ranges) == zoomed
+
+
+def test_the_scrubber_goes_back_in_time_in_the_browser_alone(visit):
+    page = visit("sine-maml")
+    page.wait_for_function("Number(document.querySelector('.ml-range').max) >= 4", timeout=20000)
+    runs = script_runs(page)
+    curve = f"document.querySelector('{ADAPTATION}').data.at(-1).y"
+    newest = page.evaluate(curve)
+    page.locator(".ml-range").focus()
+    page.keyboard.press("Home")
+    page.wait_for_function("document.querySelector('.ml-where').textContent === 'outer step 0'")
+    page.wait_for_function(f"{curve}[5] > 4")
+    assert page.evaluate(curve)[0] == pytest.approx(page.evaluate(curve)[5])  # untrained: nothing adapts
+    assert newest[5] < page.evaluate(curve)[5]
+    assert page.get_by_role("button", name="Live").get_attribute("aria-pressed") == "false"
+    page.wait_for_timeout(1500)
+    assert page.locator(".ml-where").inner_text() == "outer step 0"  # streaming does not move it
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.ml-where').textContent === 'outer step 100'")
+    assert page.locator(".ml-range").get_attribute("aria-valuetext") == "outer step 100"
+    page.get_by_role("button", name="Live").click()
+    page.wait_for_function("document.querySelector('.ml-range').value === document.querySelector('.ml-range').max")
+    assert script_runs(page) == runs
+
+
+def test_buttons_send_commands_and_follow_the_state(visit, port):
+    page = visit("sine-reptile")
+    row = page.locator(".ml-run")
+    button = {name: row.locator(f"[data-command={name}]") for name in ("resume", "pause", "step", "stop", "reset")}
+    assert button["resume"].is_disabled()
+    button["pause"].click()
+    playwright.expect(row.locator(".ml-badge")).to_have_text("Paused")
+    playwright.expect(button["step"]).to_be_enabled()
+    before = newest_step(page)
+    button["step"].click()
+    page.wait_for_function(
+        f"Math.max(...document.querySelector('{LEARNING}').data.map((t) => t.x.at(-1))) === {before + 1}"
+    )
+    playwright.expect(button["resume"]).to_be_enabled()
+    button["resume"].focus()
+    page.keyboard.press("Enter")
+    playwright.expect(row.locator(".ml-badge")).to_have_text("Running")
+    assert commands(port) == ["sine-reptile pause", "sine-reptile step", "sine-reptile resume"]
+    assert page.locator(".ml-message").inner_text() == "inner learning rate 0.01"
+
+
+def test_a_finished_run_can_be_reset_and_is_followed_again(visit):
+    page = visit("short")
+    row = page.locator(".ml-run")
+    playwright.expect(row.locator(".ml-badge")).to_have_text("Finished", timeout=15000)
+    assert row.get_by_role("progressbar").get_attribute("aria-valuenow") == "100"
+    row.locator("[data-command=reset]").click()
+    playwright.expect(row.locator(".ml-badge")).to_have_text("Running")
+    page.wait_for_function(f"Math.max(...document.querySelector('{LEARNING}').data.map((t) => t.x.at(-1))) < 300")
+    playwright.expect(row.locator(".ml-badge")).to_have_text("Finished", timeout=15000)
+
+
+def test_several_runs_share_one_connection_and_accuracy_can_be_chosen(visit):
+    requests = []
+    page = visit("sine-maml,letters")
+    page.on("request", lambda request: requests.append(request.url))
+    page.get_by_role("button", name="Accuracy", exact=True).click()
+    page.wait_for_function(f"document.querySelector('{ADAPTATION}')._fullLayout.yaxis.title.text === 'query accuracy'")
+    assert page.locator(".ml-run").count() == 2
+    assert "letters" in page.locator(ADAPTATION).get_attribute("aria-label")
+    page.reload()
+    page.wait_for_selector(f"{ADAPTATION}.js-plotly-plot")
+    assert len([url for url in requests if "/events" in url]) == 1
+
+
+def test_smoothing_and_log_axes(visit):
+    page = visit("sine-maml")
+    page.get_by_role("button", name="log y").click()
+    page.get_by_role("button", name="log x").click()
+    layout = f"document.querySelector('{LEARNING}')._fullLayout"
+    page.wait_for_function(f"{layout}.yaxis.type === 'log' && {layout}.xaxis.type === 'log'")
+    traces = page.evaluate(f"document.querySelector('{LEARNING}').data.length")
+    page.get_by_label("Smoothing").fill("0")
+    page.wait_for_function(f"document.querySelector('{LEARNING}').data.length === {traces - 1}")
+
+
+def test_downloads(visit, tmp_path):
+    page = visit("sine-maml")
+    for name, kind in [
+        ("Is it learning?", "numbers"),
+        ("How does it adapt?", "numbers"),
+        ("What does it predict?", "picture"),
+    ]:
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=re.compile(f"{kind}.*{re.escape(name)}")).click()
+        path = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        if kind == "picture":
+            assert path.read_bytes().startswith(b"\x89PNG")
+            continue
+        rows = list(csv.reader(path.read_text().splitlines()))
+        assert rows[0][:2] == ["run", "name"]
+        assert rows[1][0] == "sine-maml"
+        assert len({len(row) for row in rows}) == 1
+
+
+def test_a_queued_run_says_its_place(visit):
+    page = visit("waiting", drawn=False)
+    playwright.expect(page.locator(".ml-facts")).to_contain_text("place 3 in the queue")
+    playwright.expect(page.locator(".ml-learning .ml-empty")).to_contain_text("Place 3 in the queue")
+    assert page.locator("[data-command=stop]").is_enabled()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_everything_without_sideways_scroll(visit, scheme):
+    page = visit(
+        "sine-maml,sine-reptile",
+        viewport={"width": 390, "height": 844},
+        color_scheme=scheme,
+        has_touch=True,
+        is_mobile=True,
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(
+        "document.querySelector('.ml-live').scrollWidth <= document.querySelector('.ml-live').clientWidth"
+    )
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.ml-card')].map((card) => card.getBoundingClientRect().right)"
+    )
+    assert max(widths) <= 390
+    background = page.evaluate(f"document.querySelector('{LEARNING}').layout.paper_bgcolor")
+    assert (background == "#ffffff") == (scheme == "light")
+
+
+def test_the_panel_says_that_it_lost_its_server_and_finds_it_again(chromium, tmp_path):
+    number = free_port()
+    page = chromium.new_page()
+    with live_app(number, tmp_path):
+        page.goto(f"http://127.0.0.1:{number}/?runs=sine-maml")
+        page.wait_for_function(f"document.querySelector('{LEARNING}')?.data?.length > 0", timeout=30000)
+    playwright.expect(page.locator(".ml-banner")).to_be_visible(timeout=15000)
+    with live_app(number, tmp_path):
+        playwright.expect(page.locator(".ml-banner")).to_be_hidden(timeout=30000)
+    page.close()

@@ -1,0 +1,100 @@
+"""Cookies and the short ids made from them."""
+
+import asyncio
+import re
+
+import pytest
+from starlette.requests import Request
+from streamlit.testing.v1 import AppTest
+
+from metalab.ui.identity import COOKIE, IdentityMiddleware, current_user, short_id, user_of, valid_cookie
+
+GOOD = "Az09-_" + "x" * 37
+
+
+def scope(accept="text/html,*/*", cookie=None, method="GET", scheme="http", kind="http"):
+    headers = [(b"accept", accept.encode())]
+    if cookie is not None:
+        headers.append((b"cookie", cookie.encode()))
+    return {
+        "type": kind,
+        "method": method,
+        "scheme": scheme,
+        "path": "/",
+        "query_string": b"",
+        "headers": headers,
+        "client": ("10.0.0.7", 1),
+    }
+
+
+def set_cookies(scope):
+    """The Set-Cookie headers of the answer to a request."""
+    sent = []
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-kept", b"1")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(IdentityMiddleware(app)(scope, None, send))
+    headers = sent[0]["headers"]
+    assert (b"x-kept", b"1") in headers
+    return [value.decode() for name, value in headers if name == b"set-cookie"]
+
+
+def test_a_new_browser_gets_a_cookie_that_scripts_and_other_sites_cannot_use():
+    (cookie,) = set_cookies(scope())
+    value = re.fullmatch(rf"{COOKIE}=([^;]+); Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax", cookie).group(1)
+    assert valid_cookie(value)
+    assert set_cookies(scope()) != [cookie]
+
+
+def test_over_https_the_cookie_is_secure():
+    assert set_cookies(scope(scheme="https"))[0].endswith("; Secure")
+
+
+@pytest.mark.parametrize("cookie", [f"{COOKIE}={GOOD}", f"other=1; {COOKIE}={GOOD}", f"broken; ;=; {COOKIE}={GOOD}"])
+def test_a_known_browser_keeps_its_cookie(cookie):
+    assert set_cookies(scope(cookie=cookie)) == []
+
+
+@pytest.mark.parametrize("value", ["", "short", "x" * 44, "x" * 42 + "é", "<script>" + "x" * 35])
+def test_an_invalid_cookie_is_replaced(value):
+    assert not valid_cookie(value)
+    assert len(set_cookies(scope(cookie=f"{COOKIE}={value}"))) == 1
+
+
+@pytest.mark.parametrize("other", [{"accept": "*/*"}, {"method": "POST"}, {"accept": "text/event-stream"}])
+def test_only_pages_give_cookies(other):
+    assert set_cookies(scope(**other)) == []
+
+
+def test_users_are_known_by_a_digest_never_by_their_cookie():
+    user = user_of(Request(scope(cookie=f"{COOKIE}={GOOD}")))
+    assert re.fullmatch(r"[0-9a-f]{16}", user)
+    assert user == short_id("cookie", GOOD)
+    assert user not in GOOD
+    assert user != short_id("session", GOOD)
+
+
+def test_without_a_valid_cookie_the_address_stands_in():
+    assert user_of(Request(scope())) == short_id("address", "10.0.0.7")
+    assert user_of(Request(scope(cookie=f"{COOKIE}=forged"))) == short_id("address", "10.0.0.7")
+
+
+def test_a_page_without_cookies_is_known_by_its_session():
+    def page():
+        import streamlit as st
+
+        from metalab.ui.identity import current_user
+
+        st.text(current_user())
+
+    assert AppTest.from_function(page).run().text[0].value == short_id("session", "test session id")
+
+
+def test_current_user_outside_a_page_says_what_to_do():
+    with pytest.raises(RuntimeError, match=r"outside a page's run\. Pass the user"):
+        current_user()

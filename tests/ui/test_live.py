@@ -1,0 +1,66 @@
+"""The Python side of the live panel: what it accepts from a browser, and the words it sends."""
+
+import re
+import string
+
+import pytest
+
+from metalab.ui import live
+from metalab.ui.live import COMMANDS, Command, LiveRun
+
+RUNS = [LiveRun("r1", "MAML", "maml"), LiveRun("r2", "Reptile", "reptile")]
+
+
+@pytest.mark.parametrize("name", ["resume", "pause", "step", "stop", "reset"])
+def test_a_button_becomes_a_command(name):
+    assert live._checked({"run": "r2", "name": name}, RUNS) == Command("r2", name)
+
+
+def test_no_press_is_no_command(caplog):
+    assert live._checked(None, RUNS) is None
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"run": "r3", "name": "stop"},
+        {"run": "r1", "name": "delete"},
+        {"run": "r1", "name": ["stop"]},
+        {"name": "stop"},
+        "stop",
+        7,
+        [],
+        {},
+    ],
+)
+def test_what_no_button_sends_is_logged_and_ignored(value, caplog):
+    assert live._checked(value, RUNS) is None
+    assert "unknown command" in caplog.text
+
+
+def test_every_word_that_the_browser_asks_for_exists():
+    texts = live._texts()
+    scripts = "\n".join((live._ASSETS / name).read_text() for name in live._SCRIPTS)
+    asked = set(re.findall(r'say\("(\w+)"', scripts))
+    assert len(asked) > 40
+    assert asked - set(texts) == set()
+    for start, names in {
+        "title_": ["learning", "adaptation", "functions"],
+        "state_": COMMANDS,
+        "save_": ["png", "csv"],
+    }.items():
+        assert {start + name for name in names} <= set(texts)
+    for name in {command for commands in COMMANDS.values() for command in commands}:
+        assert {name, f"{name}_help"} <= set(texts)
+
+
+def test_every_place_in_a_text_is_filled_by_the_browser():
+    scripts = "\n".join((live._ASSETS / name).read_text() for name in live._SCRIPTS)
+    for text in live._texts().values():
+        for _, name, _, _ in string.Formatter().parse(text):
+            assert name is None or re.search(rf"\b{name}\b\s*[:,}}]", scripts)
+
+
+def test_plotly_is_asked_for_by_version():
+    assert re.fullmatch(r"/metalab/plotly\.js\?v=[\w.]+", live.plotly_address())
