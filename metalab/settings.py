@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 Scale = Literal["linear", "log"]
 
@@ -115,28 +116,36 @@ def _bound(field: FieldInfo, which: str) -> float | None:
     return next((float(getattr(m, which)) for m in field.metadata if hasattr(m, which)), None)
 
 
+EXPECTED = {
+    "extra_forbidden": "no setting of that name exists here",
+    "model_type": "expected a dictionary of settings",
+    "model_attributes_type": "expected a dictionary of settings",
+}
+"""What to say of the problems for which pydantic's own message speaks of its classes."""
+
+
 def explain(error: ValidationError, source: str = "") -> str:
     """One sentence for the first problem: which value, what was expected, where it came from."""
-    problem = error.errors()[0]
+    return _sentence(error.errors()[0]) + (f" (from {source})" if source else "")
+
+
+def _sentence(problem: ErrorDetails) -> str:
     # A discriminated union puts the member's name into the path: family.sinusoid.shots is family.shots.
     where = ".".join(str(part) for part in _without_tags(problem["loc"]))
-    context = problem.get("ctx", {})
-    if problem["type"] == "value_error" and not where:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "union_tag_invalid":
+        return f"{where}.name = {context['tag']!r}: expected one of {context['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return f"{where}.name is missing"
+    if kind == "missing":
+        return f"{where} is missing"
+    if kind == "value_error" and not where:
         # A check of the settings together, e.g. a network that cannot read the family's inputs: it names them.
-        return f"{context['error']}{_from(source)}"
-    if problem["type"] == "extra_forbidden":
-        expected = "no setting of that name exists here"
-    elif problem["type"] == "union_tag_invalid":
-        where = f"{where}.name"
-        expected = f"expected one of {context.get('expected_tags', '')}"
-        return f"{where} = {context.get('tag')!r}: {expected}{_from(source)}"
-    elif problem["type"] == "value_error":
-        expected = str(context["error"])
-    else:
-        expected = _expectation(problem["msg"])
-    shown = repr(problem.get("input"))
+        return str(context["error"])
+    expected = str(context["error"]) if kind == "value_error" else EXPECTED.get(kind) or _expectation(problem["msg"])
+    shown = repr(problem["input"])
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return f"{where or 'settings'} = {shown}: {expected}{_from(source)}"
+    return f"{where or 'settings'} = {shown}: {expected}"
 
 
 def _expectation(said: str) -> str:
@@ -154,7 +163,3 @@ def _without_tags(location: tuple[int | str, ...]) -> Iterator[int | str]:
             continue
         yield part
         skip = part in ("family", "model", "algorithm")
-
-
-def _from(source: str) -> str:
-    return f" (from {source})" if source else ""

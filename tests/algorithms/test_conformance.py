@@ -1,0 +1,157 @@
+"""Every registered family with every network and every algorithm: what the base classes promise.
+
+A new family, network or algorithm is tested by being listed in its registry.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import pytest
+import torch
+
+from metalab.algorithms import ALGORITHMS
+from metalab.algorithms.base import Algorithm, Learner
+from metalab.models import MODELS
+from metalab.params import statistics, weights
+from metalab.settings import Settings, declarations
+from metalab.tasks import FAMILIES
+from metalab.tasks.base import DataMissing, TaskFamily
+
+SMALL = {
+    "ways": 3,
+    "shots": 2,
+    "queries": 2,
+    "filters": 4,
+    "widths": (8,),
+    "inner_steps": 2,
+    "inner_lr": 0.01,
+}
+TASKS = 2
+
+
+def small(cls: type[Settings], **given: object) -> Settings:
+    """The settings with whatever makes them large made small."""
+    names = {declaration.name for declaration in declarations(cls)}
+    return cls(**({name: value for name, value in SMALL.items() if name in names} | given))
+
+
+def family_of(name: str) -> TaskFamily:
+    family = small(FAMILIES[name])
+    try:
+        family.require()
+    except DataMissing as reason:
+        if os.environ.get("METALAB_DATA"):
+            raise
+        pytest.skip(str(reason))
+    return family
+
+
+def variants(registry: dict[str, type[Settings]]) -> list:
+    """Every member once as it is and once for each other value of its choices: (name, settings)."""
+    found = []
+    for name, cls in registry.items():
+        found.append(pytest.param(name, {}, id=name))
+        for declared in declarations(cls):
+            others = [choice for choice in declared.choices if choice != declared.default]
+            found += [pytest.param(name, {declared.name: other}, id=f"{name}-{other}") for other in others]
+    return found
+
+
+@pytest.mark.parametrize(("method", "method_choice"), variants(ALGORITHMS))
+@pytest.mark.parametrize(("network", "network_choice"), variants(MODELS))
+@pytest.mark.parametrize("family_name", FAMILIES)
+def test_promises(family_name, network, network_choice, method, method_choice):
+    family = family_of(family_name)
+    algorithm = small(ALGORITHMS[method], **method_choice)
+    learner = Learner(small(MODELS[network], **network_choice), family)
+    reason = learner.model.misfit(family.input_shape) or algorithm.misfit(learner)
+    if reason:
+        assert_sentence(reason)
+        return
+    theta = algorithm.init(learner, torch.Generator().manual_seed(0))
+    assert all(value.dtype == torch.float32 and bool(value.isfinite().all()) for value in theta.values())
+    theta = check_meta_gradient(learner, algorithm, theta)
+    check_adapt(learner, algorithm, theta)
+
+
+def check_meta_gradient(learner: Learner, algorithm: Algorithm, theta: dict) -> dict:
+    """One outer step of plain descent, checked on the way; returns the new theta."""
+    batch = learner.family.sample(TASKS, "train", torch.Generator().manual_seed(1))
+    found = algorithm.meta_gradient(learner, theta, batch)
+    assert {n: g.shape for n, g in found.gradient.items()} == {n: v.shape for n, v in weights(theta).items()}
+    assert {n: s.shape for n, s in found.statistics.items()} == {n: v.shape for n, v in statistics(theta).items()}
+    assert "loss" in found.metrics
+    for values in (found.gradient, found.metrics, found.statistics):
+        assert all(bool(value.isfinite().all()) and not value.requires_grad for value in values.values())
+    assert all(value.shape == () for value in found.metrics.values())
+    assert any(bool(g.any()) for g in found.gradient.values()) is algorithm.trains
+    stepped = {name: value - 1e-3 * found.gradient[name] for name, value in weights(theta).items()}
+    return stepped | found.statistics
+
+
+def check_adapt(learner: Learner, algorithm: Algorithm, theta: dict) -> None:
+    """Held-out tasks: K + 1 inner steps with finite losses, and predictions of the right shape after each."""
+    family, steps = learner.family, 3
+    batch = family.sample(TASKS, "test", torch.Generator().manual_seed(2))
+    path = list(algorithm.adapt(learner, theta, batch.support, steps))
+    assert [inner.k for inner in path] == list(range(steps + 1))
+    assert path[-1].support_loss is None
+    assert path[-1].gradient is None
+    for inner in path[:-1]:
+        assert inner.support_loss is not None
+        assert inner.support_loss.shape == (TASKS,)
+        assert bool(inner.support_loss.isfinite().all())
+        assert inner.gradient is not None
+        assert {n: g.shape for n, g in inner.gradient.items()} == {n: v.shape for n, v in weights(inner.phi).items()}
+    for inner in path:
+        assert all(value.shape == (TASKS, *theta[name].shape) for name, value in inner.phi.items())
+        prediction = learner.predict(inner.phi, batch.query.x, batch.support.x)
+        assert prediction.shape == (*batch.query.x.shape[:2], family.output_size)
+        figures = family.metrics(prediction, batch.query.y)
+        assert ("accuracy" in figures) is (family.kind == "classification")
+        assert all(f.shape == (TASKS,) and bool(f.isfinite().all()) for f in figures.values())
+    moved = [n for n in weights(path[0].phi) if not torch.equal(path[0].phi[n], path[-1].phi[n])]
+    assert moved
+
+
+def assert_sentence(reason: str) -> None:
+    assert 10 < len(reason) < 200
+    assert "\n" not in reason
+    assert "Traceback" not in reason
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_same_seed_same_tasks(name):
+    family = family_of(name)
+    one, two, other = (family.sample(4, "train", torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    for part in ("support", "query"):
+        mine, same, unlike = (getattr(batch, part) for batch in (one, two, other))
+        assert torch.equal(mine.x, same.x)
+        assert torch.equal(mine.y, same.y)
+        assert not torch.equal(mine.x, unlike.x)
+    assert all(len(value) == 4 for value in one.info.values())
+
+
+@pytest.mark.parametrize("name", [name for name, cls in FAMILIES.items() if cls.kind == "classification"])
+def test_an_untrained_network_is_right_once_in_n_on_shuffled_labels(name):
+    """Accuracy before adaptation is 1/N in expectation; here within four standard errors over 300 tasks."""
+    family = family_of(name)
+    learner = Learner(MODELS["mlp"](widths=(8,)), family)
+    tasks = family.sample(300, "train", torch.Generator().manual_seed(0))
+    for seed in range(3):
+        theta = learner.init(torch.Generator().manual_seed(seed))
+        phi = {entry: value.expand(300, *value.shape) for entry, value in theta.items()}
+        prediction = learner.predict(phi, tasks.query.x, tasks.support.x)
+        accuracy = family.metrics(prediction, tasks.query.y)["accuracy"]
+        error = float(accuracy.std()) / math.sqrt(300)
+        assert abs(float(accuracy.mean()) - 1 / family.output_size) < 4 * error
+
+
+@pytest.mark.parametrize("registry", [FAMILIES, MODELS, ALGORITHMS], ids=["families", "models", "algorithms"])
+def test_registries_name_their_members_as_they_name_themselves(registry):
+    for name, cls in registry.items():
+        assert cls().name == name
+        assert cls.title
+        assert cls.summary.endswith(".")
