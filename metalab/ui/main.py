@@ -15,7 +15,7 @@ st.set_page_config(
     initial_sidebar_state="auto",
 )
 choose_language()
-st.logo(str(ROOT / "assets" / "logo.svg"), icon_image=str(ROOT / "assets" / "icon.svg"), size="large")
+st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 st.html(ROOT / "assets" / "style.css")
 
 st.navigation(

@@ -304,3 +304,14 @@ def test_the_panel_says_that_it_lost_its_server_and_finds_it_again(chromium, tmp
     with live_app(number, tmp_path):
         playwright.expect(page.locator(".ml-banner")).to_be_hidden(timeout=30000)
     page.close()
+
+
+def test_a_page_that_fails_shows_one_friendly_line(chromium, port):
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{port}/?fail")
+    playwright.expect(page.get_by_role("alert")).to_contain_text("Something went wrong on this page.")
+    text = page.locator("body").inner_text()
+    page.close()
+    assert "swordfish" not in text
+    assert "Traceback" not in text
+    assert "RuntimeError" not in text

@@ -55,4 +55,5 @@ app = st.App(
     routes=[*server.routes(), Route("/commands", commands)],
     middleware=server.middleware(),
     lifespan=server.lifespan,
+    on_script_error=server.on_script_error,
 )

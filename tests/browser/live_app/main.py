@@ -1,4 +1,4 @@
-"""The page of the browser test's app: `?runs=` names the runs to show."""
+"""The page of the browser test's app: `?runs=` names the runs to show, `?fail` lets the page fail."""
 
 import streamlit as st
 
@@ -9,6 +9,8 @@ ALGORITHMS = {"sine-maml": ("maml", 2), "sine-reptile": ("reptile", 2), "short":
 st.set_page_config(layout="wide")
 st.session_state["reruns"] = st.session_state.get("reruns", 0) + 1
 st.title("Train")
+if "fail" in st.query_params:
+    raise RuntimeError("the password is swordfish")
 names = st.query_params.get("runs", "sine-maml").split(",")
 runs = [LiveRun(name, name, *ALGORITHMS.get(name, ("maml", 2))) for name in names]
 command = live_panel(runs, key="live", loss_label="mean squared error")
