@@ -85,3 +85,13 @@ class Change:
     """Sent into a trainer: set these (dotted names, of `config.LIVE`) from the next outer step on."""
 
     changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Sent into a trainer: take a checkpoint now and, with `evaluate`, try theta on the held-out tasks before."""
+
+    evaluate: bool = False
+
+
+Command = Change | Look

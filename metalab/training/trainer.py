@@ -3,7 +3,7 @@
     for event in train(config): ...
 
 Pausing is not asking for the next event; stopping is closing the generator; sending a `Change` sets a
-learning rate from the next outer step on.
+learning rate from the next outer step on, sending a `Look` takes a checkpoint between two evaluations.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from metalab.training.events import (
     Changed,
     Checkpoint,
     Checkpointed,
+    Command,
     Evaluated,
     Event,
     Failed,
     Finished,
+    Look,
     OuterStep,
 )
 from metalab.training.outer import Outer, mean
 from metalab.training.parallel import Workers
+
+Events = Generator[Event, Command | None, None]
 
 CHECK_FINITE_EVERY = {"cpu": 1, "cuda": 25}
 """Outer steps between two looks at whether the numbers are finite: a look makes a GPU wait."""
@@ -38,9 +42,7 @@ TASK_STREAM = {"train": 1, "validation": 2, "test": 3}
 """Each split draws its tasks from a random stream of its own."""
 
 
-def train(
-    config: RunConfig, *, resume: Checkpoint | None = None, threads: int | None = None
-) -> Generator[Event, Change | None, None]:
+def train(config: RunConfig, *, resume: Checkpoint | None = None, threads: int | None = None) -> Events:
     """Meta-train as `config` says, from the start or from a checkpoint, on `threads` processor threads.
 
     Yields the first `Evaluated` and `Checkpointed` at step 0, and ends with `Finished` or `Failed`. With the
@@ -102,9 +104,10 @@ class Trainer:
             self.outer.load(resume.optimiser)
             self.rng.set_state(resume.rng)
         self.held_out = held_out(self.config, self.device)
+        self.evaluated = -1
 
-    def events(self, resumed: bool) -> Generator[Event, Change | None, None]:
-        """The run's events from `self.step` on; accepts a `Change` at each of them."""
+    def events(self, resumed: bool) -> Events:
+        """The run's events from `self.step` on; in reply to each it accepts a command, None for none."""
         if not resumed:
             yield from self._look()
         last = self.config.outer_steps if self.config.algorithm.trains else 0
@@ -115,12 +118,24 @@ class Trainer:
                 yield Failed(self.step, problem)
                 return
             self.step += 1
-            change = yield done
-            while change is not None:
-                change = yield self._change(change)
-            if self.step % self.config.evaluate_every == 0 or self.step == last:
+            yield from self._tell(done)
+            if self._due():
                 yield from self._look()
         yield Finished(self.step)
+
+    def _due(self) -> bool:
+        """Whether theta is to be evaluated now, as it is every few outer steps and after the last."""
+        turn = self.step % self.config.evaluate_every == 0 or self.step == self.config.outer_steps
+        return turn and self.evaluated != self.step
+
+    def _tell(self, event: Event) -> Events:
+        """Yield an event, then do what is asked in reply to it, until nothing is asked any more."""
+        command = yield event
+        while isinstance(command, Change):
+            command = yield self._change(command)
+        if isinstance(command, Look):
+            # Who resumes from a checkpoint taken now does not evaluate this step again.
+            yield from self._look(command.evaluate or self._due())
 
     def _outer_step(self) -> dict[str, Tensor]:
         config, parts = self.config, []
@@ -148,15 +163,16 @@ class Trainer:
             "The last checkpoint is good; try a smaller learning rate or clip the meta-gradient."
         )
 
-    def _look(self) -> Generator[Event, Change | None, None]:
+    def _look(self, evaluation: bool = True) -> Events:
         config, theta = self.config, self.outer.theta
         steps = config.algorithm.inner_steps_eval
-        curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
-        functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
-        curves = {name: value.float() for name, value in curves.items()}
-        yield Evaluated(self.step, curves, functions)
+        if evaluation:
+            curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
+            functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
+            self.evaluated = self.step
+            yield from self._tell(Evaluated(self.step, {name: v.float() for name, v in curves.items()}, functions))
         if all(bool(value.isfinite().all()) for value in theta.values()):
-            yield Checkpointed(self.step, self.checkpoint())
+            yield from self._tell(Checkpointed(self.step, self.checkpoint()))
 
     def _change(self, change: Change) -> Changed:
         unknown = sorted(set(change.changes) - set(LIVE))

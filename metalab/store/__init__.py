@@ -1,0 +1,21 @@
+"""Runs on disk: an SQLite database and checkpoint files, shared by every process of one home."""
+
+from metalab.store.checkpoints import CheckpointError
+from metalab.store.database import StoreError
+from metalab.store.runs import ACTIVE, RESUMABLE, STATES, Evaluation, Note, Run, RunNotFound, State
+from metalab.store.store import News, Store
+
+__all__ = [
+    "ACTIVE",
+    "RESUMABLE",
+    "STATES",
+    "CheckpointError",
+    "Evaluation",
+    "News",
+    "Note",
+    "Run",
+    "RunNotFound",
+    "State",
+    "Store",
+    "StoreError",
+]

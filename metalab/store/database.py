@@ -1,0 +1,156 @@
+"""The SQLite file: its schema, its connections, its transactions.
+
+Write-ahead logging lets readers go on while one writer writes, and leaves a database that opens clean however
+a process ended.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+VERSION = 1
+BUSY_SECONDS = 30.0
+IDLE_CONNECTIONS = 8
+
+SCHEMA = """
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    config TEXT NOT NULL,
+    current TEXT NOT NULL,
+    state TEXT NOT NULL,
+    step INTEGER NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    seconds REAL NOT NULL DEFAULT 0,
+    rate REAL,
+    process TEXT NOT NULL,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX runs_by_state ON runs (state);
+CREATE TABLE metrics (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value REAL
+);
+CREATE INDEX metrics_by_run ON metrics (run);
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX evaluations_by_run ON evaluations (run);
+CREATE TABLE checkpoints (
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    PRIMARY KEY (run, step)
+) WITHOUT ROWID;
+CREATE TABLE notes (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE INDEX notes_by_run ON notes (run);
+"""
+
+
+class StoreError(RuntimeError):
+    """The database cannot be opened or written. The message says which file and what to do."""
+
+
+class Database:
+    """Short transactions on connections that are each used by one thread at a time.
+
+    Threads of a web server come and go, so connections belong to a small pool and not to threads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        try:
+            # Two processes that make the file at the same time would get in each other's way.
+            with FileLock(path.with_suffix(".lock")), self._connection() as db:
+                self._prepare(db)
+        except sqlite3.DatabaseError as problem:
+            self.close()
+            raise StoreError(
+                f"{path} cannot be opened as MetaLab's database ({problem}): "
+                "move it away, or set METALAB_HOME to another folder"
+            ) from problem
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found > VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer MetaLab (schema {found}, this one knows {VERSION}): "
+                "update MetaLab, or set METALAB_HOME to another folder"
+            )
+        if found == 0:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the database until the block ends."""
+        with self._connection() as db:
+            db.execute("BEGIN")
+            yield db
+            db.execute("COMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are all made at the block's end, or none where it raises."""
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            db = self._idle.pop() if self._idle else None
+        if db is None:
+            db = self._connect()
+        try:
+            yield db
+        except BaseException:
+            if db.in_transaction:
+                db.rollback()
+            raise
+        finally:
+            with self._lock:
+                keep = len(self._idle) < IDLE_CONNECTIONS
+                if keep:
+                    self._idle.append(db)
+            if not keep:
+                db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA foreign_keys = ON")
+        # With write-ahead logging NORMAL is safe against any end of the process; it syncs at log checkpoints only.
+        db.execute("PRAGMA synchronous = NORMAL")
+        return db
+
+    def close(self) -> None:
+        """Close the idle connections; the next transaction opens a new one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for db in idle:
+            db.close()

@@ -1,0 +1,392 @@
+"""Training in background threads: who trains, who waits, and what people may tell a run.
+
+    run_id = service().start(config, owner)
+
+One service for each process and home, kept in this module. Pausing, stopping and the end of the program leave a
+checkpoint from which the run goes on exactly, and free the worker at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metalab import places
+from metalab.store import RESUMABLE, CheckpointError, News, Note, Run, RunNotFound, State, Store, StoreError
+from metalab.store.store import INTERRUPTED
+from metalab.tasks.base import DataMissing
+from metalab.training.config import LIVE, ConfigError, RunConfig
+from metalab.training.events import Failed, Finished
+from metalab.training.fair import FairQueue
+from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job
+from metalab.training.recorder import Recorder, in_words
+from metalab.training.trainer import place, train
+
+RUNS_PER_OWNER = 20
+"""Queued and running at once."""
+CLOSING_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+_services: dict[Path, Service] = {}
+_lock = threading.Lock()
+
+
+class CommandError(RuntimeError):
+    """A run cannot be told this now; the message is one sentence for the person who tried."""
+
+
+def service() -> Service:
+    """The service of this process for `places.home()`. Raises StoreError, PlaceError, ConfigError."""
+    home = places.home()
+    with _lock:
+        if home not in _services:
+            if not _services:
+                # Before the pools of threads that trainers compute on are told to end, where Python offers that.
+                getattr(threading, "_register_atexit", atexit.register)(close_all)
+            _services[home] = Service(Store(home))
+        return _services[home]
+
+
+def close_all() -> None:
+    """End every service of this process; runs in training become interrupted, with a checkpoint of now."""
+    with _lock:
+        services = list(_services.values())
+        _services.clear()
+    for each in services:
+        each.close()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def worker_count() -> int:
+    """`METALAB_WORKERS`, by default one for each GPU, or one less than there are cores. Raises ConfigError."""
+    given = os.environ.get("METALAB_WORKERS", "").strip()
+    if not given:
+        return torch.cuda.device_count() or max(1, cores() - 1)
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(f"METALAB_WORKERS = {given!r}: expected a whole number of trainers, 1 or more")
+    return int(given)
+
+
+class Service:
+    """Trains the runs of one store in this process. Every method may be called from any thread.
+
+    Commands take effect between two outer steps and return at once. They raise RunNotFound for an unknown run,
+    PermissionError for another's, CommandError where the run's state does not allow them.
+    """
+
+    def __init__(self, store: Store, workers: int | None = None) -> None:
+        """`workers`: runs in training at once, by default `worker_count()`."""
+        self.store = store
+        self.workers = workers or worker_count()
+        self.foreground = Foreground()
+        """`with service().foreground(): ...` around a short computation makes the trainers wait a moment for it."""
+        self._changed = threading.Condition()
+        self._jobs: dict[str, Job] = {}
+        self._queue = FairQueue()
+        self._busy = 0
+        self._news: Counter[str] = Counter()
+        self._closing = False
+        store.notice_interrupted()
+
+    # --- commands
+
+    def start(self, config: RunConfig, owner: str, name: str = "") -> str:
+        """Queue a new run of `owner` and return its id. Raises DataMissing, ConfigError, CommandError, StoreError."""
+        _check(config)
+        with self._changed:
+            self._check_room(owner)
+            run = self.store.create(config, owner, name)
+            self._submit(run, None)
+        return run.id
+
+    def resume(self, run_id: str, owner: str) -> None:
+        """Let a paused, stopped, failed or interrupted run go on from its last checkpoint; take back a `pause`."""
+        self._go_on(run_id, owner, None)
+
+    def step(self, run_id: str, owner: str) -> None:
+        """One outer step, an evaluation, then paused. For a run that trains: pause after one more step."""
+        self._go_on(run_id, owner, 1)
+
+    def pause(self, run_id: str, owner: str) -> None:
+        """Hold a queued or running run after this outer step."""
+        self._end_early(run_id, owner, "pause", ())
+
+    def stop(self, run_id: str, owner: str) -> None:
+        """End a queued, running or paused run after this outer step, keeping what was learned."""
+        self._end_early(run_id, owner, "stop", ("paused",))
+
+    def reset(self, run_id: str, owner: str) -> str:
+        """Stop the run where it is active and start anew with the same config, so from the same initialisation.
+
+        Returns the id of the new run. Raises what `start` raises, too.
+        """
+        run = self.store.owned(run_id, owner)
+        if run.active:
+            self.stop(run_id, owner)
+        return self.start(run.config, owner, run.name)
+
+    def change(self, run_id: str, changes: Mapping[str, Any], owner: str) -> None:
+        """Set learning rates (dotted names of `config.LIVE`) from the next outer step on; noted in the run.
+
+        Raises ConfigError for another setting or a value out of its range, too.
+        """
+        run = self.store.owned(run_id, owner)
+        unknown = sorted(set(changes) - set(LIVE))
+        if unknown:
+            raise ConfigError(f"{unknown[0]} cannot change while a run goes on; expected one of {', '.join(LIVE)}")
+        with self._changed:
+            job = self._live(run_id)
+            run = self.store.get(run_id)
+            after = run.current.changed(changes)
+            if job is not None and job.thread is not None:
+                job.changes.update(changes)
+                return
+            old, new = _live_values(run.current), _live_values(after)
+            notes = [Note(run.step, text) for text in in_words({name: (old[name], new[name]) for name in changes})]
+            states: Sequence[State] = RESUMABLE if job is None else ("queued",)
+            if not self.store.revise(run_id, states, after.model_dump_json(), notes):
+                raise self._refused(run_id, "Its settings cannot change now.")
+            self._tell(run_id)
+
+    def delete(self, run_id: str, owner: str) -> None:
+        """Remove a run and its files for good, stopping it first where it trains."""
+        run = self.store.owned(run_id, owner)
+        if run.state in ("queued", "running"):
+            self.stop(run_id, owner)
+            self.wait(run_id, 30)
+        try:
+            self.store.delete(run_id, owner)
+        except ValueError as problem:
+            raise CommandError(str(problem)) from None
+        self._tell(run_id)
+
+    # --- what others need to know
+
+    def place(self, run_id: str) -> int | None:
+        """1 for the run that starts next, and so on; None for a run that does not wait in this process."""
+        with self._changed:
+            return self._queue.place(run_id)
+
+    def controllable(self, run: Run, owner: str) -> bool:
+        """Whether `owner` can command the run from this process."""
+        elsewhere = run.state in ("queued", "running") and run.process != self.store.process
+        return run.owner == owner and not elsewhere
+
+    def news(self, run_id: str) -> int:
+        """Counts what this process wrote of a run."""
+        with self._changed:
+            return self._news[run_id]
+
+    def wait_for_news(self, run_id: str, seen: int, timeout: float) -> bool:
+        """Return True as soon as `news` is not `seen`, else False after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._news[run_id] != seen, timeout)
+
+    def wait(self, run_id: str, timeout: float | None = None) -> Run:
+        """The run as soon as it neither waits nor trains, or as it is after `timeout` seconds. Raises RunNotFound."""
+        deadline = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        while True:
+            seen = self.news(run_id)
+            run, left = self.store.get(run_id), deadline - time.monotonic()
+            if run.state not in ("queued", "running") or left <= 0:
+                return run
+            self.wait_for_news(run_id, seen, min(left, 0.5))
+
+    def close(self, timeout: float = CLOSING_SECONDS) -> None:
+        """Interrupt every run, with a checkpoint of now, waiting at most `timeout` seconds, and close the store."""
+        with self._changed:
+            self._closing = True
+            for job in list(self._jobs.values()):
+                job.wish = "interrupt"
+                if job.thread is None:
+                    self._leave_queue(job, "interrupted")
+            threads = [job.thread for job in self._jobs.values() if job.thread is not None]
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.store.close()
+
+    # --- queue
+
+    def _go_on(self, run_id: str, owner: str, steps: int | None) -> None:
+        run = self.store.owned(run_id, owner)
+        with self._changed:
+            job = self._live(run_id, steps)
+            if job is not None:
+                job.wish = "run"
+                job.steps = None if steps is None else (job.steps or 0) + steps
+                return
+        _check(run.current)
+        with self._changed:
+            self._check_room(owner)
+            claimed = self.store.claim(run_id, RESUMABLE)
+            if claimed is None:
+                raise self._refused(run_id, "Only a run that was paused, stopped, interrupted or failed can go on.")
+            self._submit(claimed, steps)
+
+    def _end_early(self, run_id: str, owner: str, wish: Any, settled: Sequence[State]) -> None:
+        self.store.owned(run_id, owner)
+        with self._changed:
+            job = self._live(run_id)
+            if job is not None:
+                job.wish = wish
+                if job.thread is None:
+                    self._leave_queue(job, OUTCOME[wish])
+            elif settled and self.store.settle(run_id, settled, OUTCOME[wish]):
+                self._tell(run_id)
+            else:
+                raise self._refused(run_id, f"There is nothing to {wish}.")
+
+    def _live(self, run_id: str, steps: int | None = 1) -> Job | None:
+        """The run's job; one that takes no more commands, or only a single step, is waited for. Lock held."""
+
+        def settled() -> bool:
+            job = self._jobs.get(run_id)
+            return job is None or not (job.over or (job.extra and steps is None))
+
+        self._changed.wait_for(settled, 30)
+        return self._jobs.get(run_id)
+
+    def _submit(self, run: Run, steps: int | None) -> None:
+        if self._closing:
+            raise CommandError("This program is ending and starts no more runs.")
+        job = self._jobs[run.id] = Job(run.id, run.owner, run.outer_steps, steps)
+        # Who asks for a single step watches for it: it goes beside the others, one such at a time.
+        busy = self._busy >= self.workers
+        if steps is not None and busy and not any(other.extra for other in self._jobs.values()):
+            job.extra = True
+            self._begin(job)
+        else:
+            self._queue.add(run.id, run.owner)
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        while len(self._queue) and self._busy < self.workers and not self._closing:
+            self._busy += 1
+            self._begin(self._jobs[self._queue.take()])
+        for run_id in self._queue.order():
+            self._news[run_id] += 1
+        self._changed.notify_all()
+
+    def _begin(self, job: Job) -> None:
+        job.thread = threading.Thread(target=self._work, args=(job,), name=f"metalab-{job.run_id}", daemon=True)
+        job.thread.start()
+
+    def _leave_queue(self, job: Job, state: State) -> None:
+        self._queue.remove(job.run_id)
+        del self._jobs[job.run_id]
+        self.store.settle(job.run_id, ("queued",), state)
+        self._tell(job.run_id)
+        self._dispatch()
+
+    def _check_room(self, owner: str) -> None:
+        mine = sum(job.owner == owner and job.wish == "run" for job in self._jobs.values())
+        if mine >= RUNS_PER_OWNER:
+            raise CommandError(f"{mine} of your runs already train or wait. Stop one, or wait until one has finished.")
+
+    def _refused(self, run_id: str, why: str) -> CommandError:
+        run = self.store.get(run_id)
+        if run.state in ("queued", "running") and run.process != self.store.process:
+            why = "Another program on this computer trains it: tell it there."
+        return CommandError(f"Run {run_id} is {run.state}. {why}")
+
+    def _tell(self, run_id: str) -> None:
+        with self._changed:
+            self._news[run_id] += 1
+            self._changed.notify_all()
+
+    # --- threads
+
+    def _work(self, job: Job) -> None:
+        try:
+            torch.set_num_threads(1)  # counts for this thread alone
+            try:
+                self._train(job)
+            except RunNotFound:
+                log.info("Run %s was deleted while it trained.", job.run_id)
+            except Exception as problem:
+                log.exception("Run %s failed.", job.run_id)
+                news = News(status={"state": "failed", "message": in_one_sentence(problem), "rate": None})
+                self.store.append(job.run_id, news)
+        except Exception:
+            log.exception("The end of run %s could not be written.", job.run_id)
+        finally:
+            with self._changed:
+                del self._jobs[job.run_id]
+                if not job.extra:
+                    self._busy -= 1
+                    self._queue.done(job.owner)
+                self._tell(job.run_id)
+                self._dispatch()
+
+    def _train(self, job: Job) -> None:
+        run, checkpoint = self.store.get(job.run_id), self.store.load_checkpoint(job.run_id)
+        step = checkpoint.step if checkpoint else 0
+        self.store.take_back(run.id, step if checkpoint else -1)
+        recorder = Recorder(self.store, run, step, lambda: self._tell(run.id))
+        recorder.flush(News(status={"state": "running"}))
+        threads = max(1, cores() // max(1, self._busy))
+        log.info("Run %s trains from outer step %d on up to %d threads.", run.id, step, threads)
+        # Settings may have been changed since the checkpoint was taken.
+        resume = replace(checkpoint, config=run.current) if checkpoint else None
+        courtesy, message = Courtesy(self.foreground), ""
+        with closing(train(run.current, resume=resume, threads=threads)) as events:
+            event = next(events)
+            while True:
+                recorder.take(event)
+                with self._changed:
+                    command = job.reply(event)
+                    job.over = job.over or isinstance(event, Finished | Failed)
+                if job.over:
+                    break
+                courtesy.wait()
+                event = events.send(command)
+        state = OUTCOME[job.wish]
+        if state == "interrupted":
+            message = INTERRUPTED
+        if isinstance(event, Finished):
+            state = "finished"
+        elif isinstance(event, Failed):
+            state, message = "failed", event.message
+        recorder.flush(News(status={"state": state, "message": message, "rate": None}))
+
+
+def _check(config: RunConfig) -> None:
+    config.family.require()
+    place(config)
+
+
+def _live_values(config: RunConfig) -> dict[str, Any]:
+    data = config.model_dump()
+    algorithm = {f"algorithm.{name}": value for name, value in data["algorithm"].items()}
+    return data | algorithm
+
+
+def in_one_sentence(problem: Exception) -> str:
+    """What went wrong, for the person whose run it was."""
+    if isinstance(problem, ConfigError | DataMissing | CheckpointError | StoreError | places.PlaceError):
+        return str(problem)
+    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
+        return "The computer's memory is full. Try a smaller meta-batch with accumulation, or first order."
+    if isinstance(problem, OSError):
+        return f"The run could not be written to disk ({problem.strerror or problem}). Make room, then resume it."
+    return (
+        f"Training ended with an internal error ({type(problem).__name__}), which the server's log describes. "
+        "Resume goes on from the last checkpoint."
+    )
