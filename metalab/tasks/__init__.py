@@ -1,0 +1,12 @@
+"""The task families, by name. A new one is a file here and a line in FAMILIES."""
+
+from metalab.tasks.base import TaskFamily
+from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.omniglot import Omniglot
+from metalab.tasks.sinusoid import Sinusoid
+
+FAMILIES: dict[str, type[TaskFamily]] = {
+    "sinusoid": Sinusoid,
+    "glyphs": Glyphs,
+    "omniglot": Omniglot,
+}
