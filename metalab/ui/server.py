@@ -56,18 +56,35 @@ def on_script_error(_error: Exception) -> bool:
 
 
 def _warm_up() -> None:
-    """Pay for the first import of torch, the first gradient and the packing of plotly.js before the first click."""
-    try:
-        http.pack_plotly_js()
-        import torch
+    """Connect the training service, and pay for first times (torch, a gradient, plotly.js) before the first click."""
+    for work in (_connect, http.pack_plotly_js, _train_a_little):
+        try:
+            work()
+        except Exception:
+            _LOG.exception("Warming up failed; the first action will be slower.")
+    gc.collect()
+    gc.freeze()  # what was imported so far never dies: no collection needs to look at it again
 
-        torch.set_num_threads(1)  # of this thread's work
-        weight = torch.ones(8, 8, requires_grad=True)
-        torch.tanh(torch.ones(4, 8) @ weight).square().mean().backward()
-        gc.collect()
-        gc.freeze()  # what was imported so far never dies: no collection needs to look at it again
-    except Exception:
-        _LOG.exception("Warming up failed; the first action will be slower.")
+
+def _connect() -> None:
+    """Open the store and start the service; from then on the live streams have runs to follow."""
+    from metalab.training.service import service
+    from metalab.training.updates import Updates
+
+    serving = service()
+    HUB.connect(Updates(serving.store, serving))
+
+
+def _train_a_little() -> None:
+    """Two outer steps on sine waves, thrown away."""
+    import torch
+
+    from metalab.training.config import parse_config
+    from metalab.training.trainer import train
+
+    torch.set_num_threads(1)  # of this thread's work
+    for _event in train(parse_config({"outer_steps": 2, "evaluation_tasks": 2}), threads=1):
+        pass
 
 
 class _StreamsEndOnSignal:

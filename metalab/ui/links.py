@@ -1,0 +1,200 @@
+"""The state of a page in its link: what a link may carry, reading it without trust, writing it back.
+
+A page lists what its link carries as `Parameter`s. `read_state` turns the address into checked values, the
+default and one sentence for each that is wrong; `write_state` puts into the address what differs from the
+defaults, so that a link is short and means the same later. Imports no torch: Home draws with it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import streamlit as st
+
+from metalab.ui.i18n import _
+
+LONGEST_VALUE = 200
+MOST_WARNINGS = 3
+NOT_OURS = frozenset({"lang", "embed", "embed_options"})
+"""Parameters that every page has and no page's state owns."""
+RUN_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One value that a link can carry.
+
+    kind      int, float, bool, str or tuple (of `item`s, joined by commas in the link).
+    choices   the allowed values; empty where there is a range or a pattern instead.
+    low, high inclusive bounds of a number, or of each number in a tuple.
+    pattern   what a text, or each text in a tuple, must match as a whole.
+    most      how many entries a tuple may have.
+    """
+
+    name: str
+    default: Any
+    kind: type = str
+    choices: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    pattern: str = r"[\w .,:+-]*"
+    most: int = 16
+    item: type = int
+
+    def parse(self, text: str) -> Any:
+        """The value of `text`. Raises ValueError for what is not allowed."""
+        if len(text) > LONGEST_VALUE:
+            raise ValueError
+        if self.choices:
+            return next(choice for choice in self.choices if _text(choice) == text)
+        if self.kind is not tuple:
+            return self._one(text, self.kind)
+        parts = text.split(",") if text else []
+        if len(parts) > self.most:
+            raise ValueError
+        return tuple(self._one(part.strip(), self.item) for part in parts)
+
+    def _one(self, text: str, kind: type) -> Any:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text]
+        if kind is str:
+            if not re.fullmatch(self.pattern, text):
+                raise ValueError
+            return text
+        if not text.isascii() or "_" in text:
+            raise ValueError
+        value = int(text) if kind is int else float(text)
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    def expected(self) -> str:
+        """What `parse` accepts, in words."""
+        if self.choices:
+            return _("one of {choices}").format(choices=", ".join(map(_text, self.choices)))
+        if self.kind is bool:
+            return _("true or false")
+        kind = self.item if self.kind is tuple else self.kind
+        one = {int: _("a whole number"), float: _("a number")}.get(kind, _("a short text"))
+        if self.low is not None and self.high is not None:
+            one = _("{number} from {low} to {high}").format(number=one, low=_text(self.low), high=_text(self.high))
+        if self.kind is tuple:
+            return _("at most {most} entries, each {one}, joined by commas").format(most=self.most, one=one)
+        return one
+
+
+def read_state(
+    schema: Sequence[Parameter], link: Mapping[str, str] | None = None, ignore: Collection[str] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """The values of a page's link (by default the current one), and a sentence for each that was wrong.
+
+    Every name of `schema` has a value: the link's where it is allowed, else the default. Names in the link
+    that are neither in `schema` nor in `ignore` are reported too.
+    """
+    given = dict(st.query_params) if link is None else dict(link)
+    values, warnings = {}, []
+    for parameter in schema:
+        values[parameter.name] = parameter.default
+        if parameter.name not in given:
+            continue
+        text = given[parameter.name]
+        try:
+            values[parameter.name] = parameter.parse(text)
+        except (ValueError, KeyError, StopIteration, OverflowError):
+            warnings.append(
+                _("{name} = {value} in the link: expected {expected}; {default} is used.").format(
+                    name=parameter.name,
+                    value=_shortened(text),
+                    expected=parameter.expected(),
+                    default=_text(parameter.default) or _("nothing"),
+                )
+            )
+    known = {parameter.name for parameter in schema} | NOT_OURS | set(ignore)
+    warnings += [
+        _("{name} in the link: no setting of that name exists here; it is left out.").format(name=_shortened(name))
+        for name in given
+        if name not in known
+    ]
+    return values, warnings
+
+
+def link_of(schema: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters of a link that says `values`: only those that differ from their defaults."""
+    return {
+        parameter.name: _text(values[parameter.name])
+        for parameter in schema
+        if parameter.name in values and values[parameter.name] != parameter.default
+    }
+
+
+def write_state(schema: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
+    """Make the address in the browser say `values`, and return its parameters; touches nothing if it does already."""
+    now = dict(st.query_params)
+    wanted = {name: text for name, text in now.items() if name in NOT_OURS} | link_of(schema, values)
+    if wanted != now:
+        st.query_params.from_dict(wanted)
+    return wanted
+
+
+def address(path: str, parameters: Mapping[str, str]) -> str:
+    """The full address of a page of this server as the visitor's browser knows it, e.g. http://host:8501/train?seed=3.
+
+    `path` is the page's, without slashes; "" is Home.
+    """
+    from metalab.ui.routes import base_path
+
+    here = urlsplit(st.context.url or "")
+    origin = f"{here.scheme}://{here.netloc}" if here.netloc else ""
+    query = urlencode(parameters, quote_via=quote, safe=",:")
+    return f"{origin}{base_path()}/{path}{'?' if query else ''}{query}"
+
+
+def share(path: str, parameters: Mapping[str, str], *, key: str, label: str | None = None) -> None:
+    """A button that opens the page's link, with a button to copy it."""
+    with st.popover(label or _("Share link"), icon=":material/link:", key=key, width="stretch"):
+        st.markdown(_("Whoever opens this link sees this page as it is now, with the same settings and seed."))
+        st.code(address(path, parameters), language=None, wrap_lines=True)
+
+
+def show_warnings(warnings: Sequence[str]) -> None:
+    """What was wrong with a link, above the page; never more than a few sentences."""
+    shown = list(warnings[:MOST_WARNINGS])
+    if len(warnings) > MOST_WARNINGS:
+        shown.append(_("{n} more values of the link were left out.").format(n=len(warnings) - MOST_WARNINGS))
+    for sentence in shown:
+        st.warning(escape(sentence), icon=":material/link_off:")
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names and values."""
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", tuple(value) if isinstance(value, list) else value
+
+
+def escape(text: str) -> str:
+    """Text from outside as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:^])", r"\\\1", text.replace("\n", " "))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return ",".join(map(_text, value))
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

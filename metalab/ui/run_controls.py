@@ -1,0 +1,71 @@
+"""The left side of Train: everything that determines a run, by menu and slider, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from metalab.algorithms import ALGORITHMS
+from metalab.models import MODELS
+from metalab.settings import Settings
+from metalab.tasks import FAMILIES
+from metalab.ui import draft as drafts
+from metalab.ui.controls import settings_controls
+from metalab.ui.draft import Draft
+from metalab.ui.i18n import _
+
+
+def part_menus(begin: Draft, key: str) -> Draft:
+    """Menus for family, algorithm and network; the draft to which the settings' controls start."""
+    family = _menu(_("Task family"), FAMILIES, begin.names["family"], f"{key}.family")
+    algorithm = _menu(_("Algorithm"), ALGORITHMS, begin.names["algorithm"], f"{key}.algorithm")
+    same = family == begin.names["family"]
+    advised = begin.names["model"] if same else drafts.start(family, algorithm).names["model"]
+    model = _menu(_("Network"), MODELS, advised, f"{key}.model.{family}", misfits=_misfits(family))
+    names = {"family": family, "algorithm": algorithm, "model": model}
+    return begin if names == dict(begin.names) else drafts.start(family, algorithm, model)
+
+
+def all_settings(begin: Draft, key: str) -> Draft:
+    """The controls of every setting, a tab for each part of the run; the draft as it stands now."""
+    key = ".".join([key, *begin.names.values()])
+    titles = {
+        "algorithm": _("Algorithm"),
+        "": _("Outer loop"),
+        "family": _("Tasks"),
+        "model": _("Network"),
+    }
+    found = drafts.classes(begin.names)
+    values: dict[str, Any] = {}
+    for (part, _title), tab in zip(titles.items(), st.tabs(list(titles.values())), strict=True):
+        with tab:
+            drawn = settings_controls(found[part], begin.of_part(part), f"{key}.{part}")
+            values |= {f"{part}.{name}" if part else name: value for name, value in drawn.items()}
+    return Draft(begin.names, values)
+
+
+def _menu(
+    label: str,
+    parts: Mapping[str, type[Settings]],
+    begin: str,
+    key: str,
+    misfits: Mapping[str, str] | None = None,
+) -> str:
+    """A menu of titles; the help says what each is."""
+
+    def title(name: str) -> str:
+        text = _(parts[name].title) or name
+        return _("{part} (does not fit)").format(part=text) if (misfits or {}).get(name) else text
+
+    names = list(parts)
+    described = "\n".join(f"- **{_(part.title)}**: {_(part.summary)}" for part in parts.values())
+    return st.selectbox(label, names, index=names.index(begin), format_func=title, key=key, help=described)
+
+
+def _misfits(family: str) -> dict[str, str]:
+    """Why networks cannot read the family's inputs, by name, as far as their defaults go."""
+    shape = FAMILIES[family].input_shape
+    reasons = {name: model(name=name).misfit(shape) for name, model in MODELS.items()}
+    return {name: reason for name, reason in reasons.items() if reason}

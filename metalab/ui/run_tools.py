@@ -1,0 +1,152 @@
+"""What one does to runs that are there: turn their learning rates, rename, download, delete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from metalab.settings import declarations
+from metalab.store import Run
+from metalab.training.config import LIVE, ConfigError
+from metalab.ui import runs
+from metalab.ui.controls import readable, setting_control
+from metalab.ui.draft import classes
+from metalab.ui.i18n import _
+from metalab.ui.links import escape
+from metalab.ui.routes import base_path
+
+_LOOK_AGAIN_SECONDS = 3
+
+
+def live_rates(chosen: Sequence[Run]) -> None:
+    """Sliders for the learning rates of this user's runs that are going on; a move counts from the next outer step."""
+    ids = [run.id for run in chosen if runs.mine(run) and run.active]
+    if ids:
+        st.fragment(_live_rates, run_every=_LOOK_AGAIN_SECONDS)(ids)
+
+
+def _live_rates(ids: Sequence[str]) -> None:
+    found = [run for run in runs.find(ids) if run.active]
+    if not found:
+        return
+    named = runs.labels(found)
+    with st.container(border=True, key="live-rates"):
+        run = found[0]
+        if len(found) > 1:
+            by_id = {each.id: each for each in found}
+            run = by_id[
+                st.segmented_control(
+                    _("Change while it runs"),
+                    list(by_id),
+                    default=run.id,
+                    required=True,
+                    format_func=lambda run_id: escape(named[run_id]),
+                    key=f"rates.{'.'.join(by_id)}",
+                )
+            ]
+        try:
+            _rates_of(run)
+        except (runs.Problem, ConfigError) as problem:
+            st.error(escape(str(problem)), icon=":material/error:")
+
+
+def _rates_of(run: Run) -> None:
+    """Two sliders; what was last applied is remembered, so that a slider tells when it was moved."""
+    applied = st.session_state.setdefault(f"rates.applied.{run.id}", _rates(run))
+    found = classes({"family": run.family, "model": run.model, "algorithm": run.algorithm})
+    for (name, value), column in zip(applied.items(), st.columns(len(applied)), strict=True):
+        part, _dot, setting = name.rpartition(".")
+        declaration = next(each for each in declarations(found[part]) if each.name == setting)
+        with column:
+            chosen = setting_control(declaration, _begin(run, name, value), key=f"rates.{run.id}.{name}")
+        if chosen != value:
+            runs.change(run.id, {name: chosen})
+            applied[name] = chosen
+            said = _("{setting} is {value} from the next outer step on.")
+            st.toast(said.format(setting=_(declaration.label), value=readable(chosen)))
+
+
+def _begin(run: Run, name: str, value: Any) -> Any:
+    """Where the slider started when this page first drew it: its stops must not change under the hand."""
+    return st.session_state.setdefault(f"rates.begin.{run.id}", {}).setdefault(name, value)
+
+
+def _rates(run: Run) -> dict[str, Any]:
+    data = run.current.model_dump()
+    flat = data | {f"algorithm.{name}": value for name, value in data["algorithm"].items()}
+    return {name: flat[name] for name in LIVE if name in flat}
+
+
+def manage(chosen: Sequence[Run]) -> None:
+    """A menu behind a button: downloads of the followed runs, and renaming or deleting one's own."""
+    st.fragment(_manage)([run.id for run in chosen])
+
+
+def _manage(ids: Sequence[str]) -> None:
+    menu = st.popover(_("Manage"), icon=":material/more_vert:", key="manage", on_change="rerun", width="stretch")
+    if not menu.open:
+        return
+    found = {run.id: run for run in runs.find(ids)}
+    with menu:
+        if not found:
+            st.info(_("These runs are gone."))
+            return
+        named = runs.labels(list(found.values()))
+        chosen = next(iter(found))
+        if len(found) > 1:
+            chosen = st.selectbox(_("Run"), list(found), format_func=named.__getitem__, key="manage.run")
+        run = found[chosen]
+        _downloads(run)
+        if runs.mine(run):
+            _own(run)
+        else:
+            st.caption(_("This run is someone else's: you can follow it, but not change it."))
+
+
+def _downloads(run: Run) -> None:
+    st.link_button(
+        _("Metrics as CSV"),
+        f"{base_path()}/metalab/runs/{run.id}/metrics.csv",
+        icon=":material/table:",
+        width="stretch",
+    )
+    st.download_button(
+        _("Config as JSON"),
+        json.dumps(run.settings, indent=2),
+        file_name=f"metalab-{run.id}.json",
+        mime="application/json",
+        icon=":material/data_object:",
+        on_click="ignore",
+        width="stretch",
+        key=f"config.{run.id}",
+    )
+
+
+def _own(run: Run) -> None:
+    with st.form(f"rename.{run.id}", border=False):
+        name = st.text_input(_("Name"), value=run.name, max_chars=runs.NAME_LENGTH)
+        if st.form_submit_button(_("Rename"), icon=":material/edit:", width="stretch"):
+            try:
+                runs.rename(run.id, name)
+            except runs.Problem as problem:
+                st.error(escape(str(problem)), icon=":material/error:")
+            else:
+                st.rerun()
+    if st.button(_("Delete"), icon=":material/delete:", width="stretch", key=f"delete.{run.id}"):
+        st.dialog(_("Delete this run?"))(_confirm_delete)(run)
+
+
+def _confirm_delete(run: Run) -> None:
+    st.markdown(
+        _("**{name}** and all that it learned will be gone for good.").format(name=escape(runs.labels([run])[run.id]))
+    )
+    if st.button(_("Delete for good"), type="primary", icon=":material/delete_forever:", width="stretch"):
+        try:
+            runs.delete(run.id)
+        except runs.Problem as problem:
+            st.error(escape(str(problem)), icon=":material/error:")
+        else:
+            st.rerun()

@@ -1,0 +1,212 @@
+"""What pages need of runs: lists, names, starting and commanding them, and problems in one friendly sentence.
+
+Lists come straight from the store, so that Home draws before torch is loaded; whatever starts or commands a
+run goes through the training service.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from metalab import places
+from metalab.store import Run, RunNotFound, Store, StoreError
+from metalab.ui.i18n import _, ngettext
+from metalab.ui.identity import current_user
+from metalab.ui.links import escape, flat
+from metalab.ui.live import Command, LiveRun
+
+if TYPE_CHECKING:
+    from metalab.training.config import RunConfig
+
+NAME_LENGTH = 80
+_stores: dict[Path, Store] = {}
+_lock = threading.Lock()
+
+_STATE_COLOURS: Mapping[str, Any] = {
+    "running": "green",
+    "queued": "orange",
+    "paused": "orange",
+    "interrupted": "orange",
+    "failed": "red",
+    "finished": "blue",
+}
+
+
+class Problem(RuntimeError):
+    """What a person asked for cannot be done; the message is one sentence for that person."""
+
+
+@contextmanager
+def friendly() -> Iterator[None]:
+    """Turn every expected error of the engine into a Problem with the same sentence."""
+    from metalab.tasks.base import DataMissing
+    from metalab.training.config import ConfigError
+    from metalab.training.service import CommandError
+
+    expected = (ConfigError, DataMissing, CommandError, RunNotFound, PermissionError, StoreError, places.PlaceError)
+    try:
+        yield
+    except expected as problem:
+        raise Problem(str(problem)) from None
+
+
+# --- looking
+
+
+def recent(limit: int) -> list[Run]:
+    """The newest runs of everybody, newest first; empty, with a message on the page, where the store cannot open."""
+    try:
+        return _store().runs(limit)
+    except (StoreError, places.PlaceError) as problem:
+        st.error(escape(str(problem)), icon=":material/error:")
+        return []
+
+
+def find(run_ids: Sequence[str]) -> list[Run]:
+    """Those of the runs that exist, in the order of their ids."""
+    found = (_store().find(run_id) for run_id in run_ids)
+    return [run for run in found if run is not None]
+
+
+def mine(run: Run) -> bool:
+    """Whether the run belongs to the browser whose page is drawn now."""
+    return run.owner == current_user()
+
+
+def labels(chosen: Sequence[Run]) -> dict[str, str]:
+    """A name for each run by which it can be told from the others: runs of one name add what differs in them."""
+    by_name: dict[str, list[Run]] = {}
+    for run in chosen:
+        by_name.setdefault(run.name, []).append(run)
+    named = {}
+    for name, namesakes in by_name.items():
+        flats = {run.id: dict(flat(run.settings)) for run in namesakes}
+        differing = [key for key in flats[namesakes[0].id] if len({str(f.get(key)) for f in flats.values()}) > 1]
+        told = {r.id: " ".join(_spelled(key, flats[r.id].get(key)) for key in differing[:2]) for r in namesakes}
+        unique = len(set(told.values())) == len(namesakes)
+        for run in namesakes:
+            extra = told[run.id] if unique else f"{told[run.id]} {run.id}".strip()
+            named[run.id] = name if len(namesakes) == 1 else f"{name} ({extra})"
+    return named
+
+
+def live_runs(chosen: Sequence[Run]) -> list[LiveRun]:
+    """The runs as the live panel wants them."""
+    named = labels(chosen)
+    return [LiveRun(run.id, named[run.id], run.algorithm, order=_order(run)) for run in chosen]
+
+
+def subtitle(run: Run) -> str:
+    """What a run is, in one line of Markdown: parts, seed, whose it is and since when."""
+    owner = _("yours") if mine(run) else _("someone else's")
+    parts = f"{run.family} · {run.model} · {_('seed {n}').format(n=run.settings.get('seed', 0))}"
+    return f"{escape(parts)} · {owner} · {_ago(time.time() - run.created)}"
+
+
+def show_state(run: Run) -> None:
+    """The state as a badge, and how far the run is."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(state_name(run.state), color=_STATE_COLOURS.get(run.state, "gray"))
+        st.caption(_("outer step {step} of {steps}").format(step=f"{run.step:,}", steps=f"{run.outer_steps:,}"))
+
+
+def state_name(state: str) -> str:
+    """A run's state as a word in the page's language."""
+    return {
+        "queued": _("Queued"),
+        "running": _("Running"),
+        "paused": _("Paused"),
+        "finished": _("Finished"),
+        "stopped": _("Stopped"),
+        "failed": _("Failed"),
+        "interrupted": _("Interrupted"),
+    }[state]
+
+
+# --- doing
+
+
+def start_all(configs: Sequence[Mapping[str, Any] | RunConfig]) -> list[str]:
+    """Check all configs, then queue a run of this page's user for each; their ids. Raises Problem."""
+    with friendly():
+        from metalab.training.config import parse_config
+        from metalab.training.service import service
+
+        checked = [parse_config(config) for config in configs]
+        return [service().start(config, current_user()) for config in checked]
+
+
+def obey(command: Command) -> str:
+    """Do what a transport button asked; the id of the run to follow from now on. Raises Problem."""
+    with friendly():
+        from metalab.training.service import service
+
+        user, serving = current_user(), service()
+        if command.name == "reset":
+            return serving.reset(command.run_id, user)
+        {"resume": serving.resume, "pause": serving.pause, "step": serving.step, "stop": serving.stop}[command.name](
+            command.run_id, user
+        )
+        return command.run_id
+
+
+def change(run_id: str, changes: Mapping[str, Any]) -> None:
+    """Set learning rates of a run of this page's user. Raises Problem."""
+    with friendly():
+        from metalab.training.service import service
+
+        service().change(run_id, changes, current_user())
+
+
+def rename(run_id: str, name: str) -> None:
+    """Raises Problem."""
+    with friendly():
+        try:
+            _store().rename(run_id, name, current_user())
+        except ValueError as problem:
+            raise Problem(str(problem)) from None
+
+
+def delete(run_id: str) -> None:
+    """Raises Problem."""
+    with friendly():
+        from metalab.training.service import service
+
+        service().delete(run_id, current_user())
+
+
+# --- within
+
+
+def _store() -> Store:
+    home = places.home()
+    with _lock:
+        if home not in _stores:
+            _stores[home] = Store(home)
+        return _stores[home]
+
+
+def _order(run: Run) -> int:
+    return int(run.settings["algorithm"].get("order", 2))
+
+
+def _spelled(key: str, value: Any) -> str:
+    return f"{key.rpartition('.')[2]} {value}"
+
+
+def _ago(seconds: float) -> str:
+    days, hours, minutes = (int(seconds // size) for size in (86_400, 3_600, 60))
+    if days >= 1:
+        return ngettext("{n} day ago", "{n} days ago", days).format(n=days)
+    if hours >= 1:
+        return ngettext("{n} hour ago", "{n} hours ago", hours).format(n=hours)
+    if minutes >= 1:
+        return ngettext("{n} minute ago", "{n} minutes ago", minutes).format(n=minutes)
+    return _("just now")

@@ -1,0 +1,91 @@
+"""Home: what meta-learning is, three runs to start with one press, and what runs already."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from metalab.store import Run
+from metalab.training.presets import PRESETS, Preset
+from metalab.ui import links, runs
+from metalab.ui.i18n import _
+from metalab.ui.idea import moving_picture
+
+TRAIN = Path(__file__).with_name("train.py")
+RECENT = 8
+REFRESH_SECONDS = 4
+
+
+def introduction() -> None:
+    """Three sentences and the picture."""
+    words, picture = st.columns([5, 6], gap="large", vertical_alignment="center")
+    with words:
+        st.title(_("Watch machines learn to learn"))
+        st.markdown(
+            _(
+                "Ordinary learning fits one task from many examples. Meta-learning practises on thousands of small "
+                "tasks, until a new one takes only a handful of examples and a few gradient steps. "
+                "Here you see it happen: start a run, move a slider, then hand it a task of your own."
+            )
+        )
+    with picture:
+        moving_picture(key="idea")
+
+
+def presets() -> None:
+    """One card a preset; a press starts its runs and follows them on Train."""
+    st.subheader(_("Start with one press"))
+    for (name, preset), column in zip(PRESETS.items(), st.columns(len(PRESETS)), strict=True):
+        with column, st.container(border=True, height="stretch", key=f"preset-{name}"):
+            st.markdown(f"#### {_(preset.title)}")
+            st.markdown(_(preset.summary))
+            st.space("stretch")
+            key = f"start-{name}"
+            if st.button(_("Start"), type="primary", icon=":material/play_arrow:", width="stretch", key=key):
+                start(preset)
+
+
+def start(preset: Preset) -> None:
+    """Start a preset's runs and go to Train."""
+    try:
+        started = runs.start_all(preset.configs)
+    except runs.Problem as problem:
+        st.error(links.escape(str(problem)), icon=":material/error:")
+        return
+    st.switch_page(TRAIN, query_params={"runs": ",".join(started)})
+
+
+def recent() -> None:
+    """The newest runs, everybody's; looked at again while one of them moves."""
+    found = runs.recent(RECENT)
+    moving = any(run.active for run in found)
+    st.fragment(recent_list, run_every=REFRESH_SECONDS if moving else None)()
+
+
+def recent_list() -> None:
+    """The list itself."""
+    st.subheader(_("Recent runs"))
+    found = runs.recent(RECENT)
+    if not found:
+        st.info(_("No runs yet. Press Start on one of the three cards above."), icon=":material/arrow_upward:")
+    for run in found:
+        recent_run(run)
+
+
+def recent_run(run: Run) -> None:
+    """One run: its name and state, how far it is, and the way to it."""
+    with st.container(border=True, key=f"run-{run.id}"):
+        about, state, ways = st.columns([5, 4, 3], vertical_alignment="center")
+        with about:
+            st.markdown(f"**{links.escape(run.name)}**")
+            st.caption(runs.subtitle(run))
+        with state:
+            runs.show_state(run)
+        with ways, st.container(horizontal=True):
+            if st.button(_("Open"), icon=":material/open_in_full:", key=f"open-{run.id}"):
+                st.switch_page(TRAIN, query_params={"runs": run.id})
+            links.share("train", {"runs": run.id}, key=f"share-{run.id}", label=_("Share"))
+
+
+introduction()
+presets()
+recent()

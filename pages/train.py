@@ -1,0 +1,165 @@
+"""Train: what does meta-training change? Choose a run, start it, watch it learn, change its rates."""
+
+import streamlit as st
+
+from metalab.store import Run
+from metalab.training.config import ConfigError, RunConfig
+from metalab.ui import draft as drafts
+from metalab.ui import links, runs
+from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.draft import Draft
+from metalab.ui.i18n import _
+from metalab.ui.live import live_panel
+from metalab.ui.run_controls import all_settings, part_menus
+from metalab.ui.run_tools import live_rates, manage
+from metalab.ui.stream import RUNS_PER_STREAM
+
+FOLLOW = "train.follow"  # session key of the menu of runs to follow
+NEXT = "train.next"  # session key of the runs to follow from the next script run on
+RUNS = links.Parameter("runs", (), kind=tuple, item=str, pattern=links.RUN_ID, most=RUNS_PER_STREAM)
+LISTED = 50
+INSTEAD = "glyphs"
+
+
+def opened() -> tuple[Draft, str]:
+    """Where the controls start, and a key that is new whenever they are to start anew: when a link was opened."""
+    state, link = st.session_state, dict(st.query_params)
+    if link != state.get("train.link"):
+        ours = set(link) - links.NOT_OURS
+        if ours or "train.draft" not in state:
+            begin, warnings = drafts.from_link(link, ignore=(RUNS.name,))
+            followed, wrong = links.read_state([RUNS], {name: link[name] for name in link if name == RUNS.name})
+            state["train.warnings"] = warnings + wrong
+            state["train.draft"], state[FOLLOW] = begin, list(followed[RUNS.name])
+        else:  # back from another page: as it was left
+            state[FOLLOW] = state.get("train.followed", [])
+        state["train.begin"] = state["train.draft"]
+        state["train.opened"] = state.get("train.opened", 0) + 1
+        state["train.link"] = link
+    if NEXT in state:
+        state[FOLLOW] = state.pop(NEXT)
+    return state["train.begin"], f"train{state['train.opened']}"
+
+
+def controls(begin: Draft, key: str) -> tuple[Draft, str]:
+    """The left side: the three menus, Start, and every setting; the draft, and what data it lacks."""
+    st.title(_("Train"))
+    chosen = part_menus(begin, key)
+    start_box = st.container()
+    chosen = all_settings(chosen, key)
+    lacking = missing(chosen.names["family"])
+    with start_box:
+        start(chosen, lacking)
+    return chosen, lacking
+
+
+def start(chosen: Draft, lacking: str) -> None:
+    """The Start button; what is wrong with the settings stands above it."""
+    config: RunConfig | None = None
+    try:
+        config = chosen.config()
+    except ConfigError as problem:
+        st.error(links.escape(str(problem)), icon=":material/rule:")
+    pressed = st.button(
+        _("Start"),
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=config is None or bool(lacking),
+        key="train.start",
+    )
+    overlay = st.toggle(
+        _("Compare with the runs shown"),
+        key="train.overlay",
+        help=_("Draw the new run over those that are shown instead of in their place."),
+    )
+    if pressed and config is not None:
+        try:
+            started = runs.start_all([config])
+        except runs.Problem as problem:
+            st.error(links.escape(str(problem)), icon=":material/error:")
+        else:
+            before = st.session_state.get(FOLLOW, []) if overlay else []
+            st.session_state[FOLLOW] = [*before, *started][-RUNS_PER_STREAM:]
+
+
+def offer(chosen: Draft, lacking: str) -> None:
+    """The family's data is not here: fetch it, or take the invented characters by one's own choice."""
+    if missing_data_card(chosen.names["family"], lacking, instead=INSTEAD):
+        st.session_state["train.begin"] = drafts.start(INSTEAD, chosen.names["algorithm"])
+        st.session_state["train.opened"] += 1
+        st.rerun()
+
+
+def followed() -> list[Run]:
+    """The menu of runs to follow, and those chosen in it."""
+    wanted = st.session_state.get(FOLLOW, [])
+    known = {run.id: run for run in [*runs.find(wanted), *runs.recent(LISTED)]}
+    gone = [run_id for run_id in wanted if run_id not in known]
+    if gone:
+        st.session_state[FOLLOW] = [run_id for run_id in wanted if run_id in known]
+        missing = _("There is no run {run}. It may have been deleted.").format(run=gone[0])
+        st.warning(missing, icon=":material/link_off:")
+    named = runs.labels(list(known.values()))
+    chosen = st.multiselect(
+        _("Runs to follow"),
+        list(known),
+        format_func=lambda run_id: named[run_id] if runs.mine(known[run_id]) else f"{named[run_id]} ({_('not yours')})",
+        max_selections=RUNS_PER_STREAM,
+        placeholder=_("Choose runs to see or compare"),
+        key=FOLLOW,
+        label_visibility="collapsed",
+    )
+    return [known[run_id] for run_id in chosen]
+
+
+def watch(chosen: list[Run]) -> None:
+    """The right side: the live panel of the chosen runs, or what to press."""
+    if not chosen:
+        st.info(
+            _("Nothing to see yet. Press Start: the curves begin to move within a second or two."),
+            icon=":material/arrow_back:",
+        )
+        return
+    live_rates(chosen)
+    first = chosen[0].config.family
+    command = live_panel(
+        runs.live_runs(chosen),
+        key="train-live",
+        metric="accuracy" if first.kind == "classification" else "loss",
+        loss_label=_("cross-entropy") if first.kind == "classification" else _("mean squared error"),
+    )
+    if command is not None:
+        try:
+            now = runs.obey(command)
+        except runs.Problem as problem:
+            st.error(links.escape(str(problem)), icon=":material/error:")
+        else:
+            if now != command.run_id:
+                st.session_state[NEXT] = [now if run.id == command.run_id else run.id for run in chosen]
+                st.rerun()
+
+
+begin, key = opened()
+links.show_warnings(st.session_state.get("train.warnings", ()))
+left, right = st.columns([1, 3], gap="medium")
+with left:
+    chosen, lacking = controls(begin, key)
+with right:
+    menu, tools, link = st.columns([6, 1.3, 1.3], vertical_alignment="bottom")
+    with menu:
+        shown = followed()
+    with tools:
+        manage(shown)
+    with link:
+        share_box = st.container()
+    if lacking:
+        offer(chosen, lacking)
+    watch(shown)
+values = {**chosen.values, **chosen.names, RUNS.name: tuple(run.id for run in shown)}
+parameters = links.write_state([*drafts.schema(chosen.names), RUNS], values)
+st.session_state["train.link"] = parameters
+st.session_state["train.draft"] = chosen
+st.session_state["train.followed"] = [run.id for run in shown]
+with share_box:
+    links.share("train", parameters, key="train.share")
