@@ -14,7 +14,7 @@ import torch
 from metalab.algorithms import ALGORITHMS
 from metalab.algorithms.base import Algorithm, Learner
 from metalab.models import MODELS
-from metalab.params import statistics, weights
+from metalab.params import expand, statistics, weights
 from metalab.settings import Settings, declarations
 from metalab.tasks import FAMILIES
 from metalab.tasks.base import DataMissing, TaskFamily
@@ -134,18 +134,33 @@ def test_same_seed_same_tasks(name):
     assert all(len(value) == 4 for value in one.info.values())
 
 
-@pytest.mark.parametrize("name", [name for name, cls in FAMILIES.items() if cls.kind == "classification"])
-def test_an_untrained_network_is_right_once_in_n_on_shuffled_labels(name):
-    """Accuracy before adaptation is 1/N in expectation; here within four standard errors over 300 tasks."""
+CLASSIFICATION = pytest.mark.parametrize("name", [n for n, cls in FAMILIES.items() if cls.kind == "classification"])
+MANY = 400
+
+
+@CLASSIFICATION
+def test_labels_are_shuffled_anew_for_each_task(name):
+    """A class has each label equally often: the mean class number of every label is that of all, to four errors."""
     family = family_of(name)
-    learner = Learner(MODELS["mlp"](widths=(8,)), family)
-    tasks = family.sample(300, "train", torch.Generator().manual_seed(0))
+    classes = family.sample(MANY, "train", torch.Generator().manual_seed(0)).info["classes"].double()
+    assert classes.shape == (MANY, family.output_size)
+    error = float(classes.std()) / math.sqrt(MANY)
+    assert (classes.mean(0) - (family.n_classes("train") - 1) / 2).abs().max() < 4 * error
+
+
+@CLASSIFICATION
+def test_before_adaptation_accuracy_is_one_in_n(name):
+    """In expectation; here within four standard errors, for linear networks that do not favour one label."""
+    family = family_of(name)
+    learner = Learner(MODELS["mlp"](widths=()), family)
+    tasks = family.sample(MANY, "train", torch.Generator().manual_seed(1))
     for seed in range(3):
-        theta = learner.init(torch.Generator().manual_seed(seed))
-        phi = {entry: value.expand(300, *value.shape) for entry, value in theta.items()}
+        phi = expand(learner.init(torch.Generator().manual_seed(seed)), MANY)
         prediction = learner.predict(phi, tasks.query.x, tasks.support.x)
+        prediction = (prediction - prediction.mean((0, 1))) / prediction.std((0, 1))
         accuracy = family.metrics(prediction, tasks.query.y)["accuracy"]
-        error = float(accuracy.std()) / math.sqrt(300)
+        error = float(accuracy.std()) / math.sqrt(MANY)
+        assert error > 0.005, "the predictions do not depend on the images"
         assert abs(float(accuracy.mean()) - 1 / family.output_size) < 4 * error
 
 
