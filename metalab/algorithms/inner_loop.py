@@ -50,8 +50,6 @@ def inner_loop(
             losses = learner.support_loss(start | carried, minibatch(support, batch_size, k))
             gradient = gradients(losses.sum(), start, create_graph=order == 2)
         yield InnerStep(k, adapted | carried, losses.detach(), detach(gradient))
-        if order != 2:
-            gradient = detach(gradient)
         if optimiser == "adam":
             gradient, second_moment = adam_direction(gradient, second_moment, k)
         with torch.set_grad_enabled(order != 0):
