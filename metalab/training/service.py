@@ -90,10 +90,11 @@ class Service:
     PermissionError for another's, CommandError where the run's state does not allow them.
     """
 
-    def __init__(self, store: Store, workers: int | None = None) -> None:
-        """`workers`: runs in training at once, by default `worker_count()`."""
+    def __init__(self, store: Store, workers: int | None = None, threads: int | None = None) -> None:
+        """`workers`: runs in training at once, by default `worker_count()`. `threads`: of each, by default its share."""
         self.store = store
         self.workers = workers or worker_count()
+        self.threads = threads
         self.foreground = Foreground()
         """`with service().foreground(): ...` around a short computation makes the trainers wait a moment for it."""
         self._changed = threading.Condition()
@@ -341,7 +342,7 @@ class Service:
         self.store.take_back(run.id, step if checkpoint else -1)
         recorder = Recorder(self.store, run, step, lambda: self._tell(run.id))
         recorder.flush(News(status={"state": "running"}))
-        threads = max(1, cores() // max(1, self._busy))
+        threads = self.threads or max(1, cores() // max(1, self._busy))
         log.info("Run %s trains from outer step %d on up to %d threads.", run.id, step, threads)
         # Settings may have been changed since the checkpoint was taken.
         resume = replace(checkpoint, config=run.current) if checkpoint else None

@@ -1,0 +1,219 @@
+"""Meta-steps per second for named workloads, through the same code as every run.
+
+Each workload is a callable that does one unit of work: an outer step of `train` (sampling the tasks, the meta-
+gradient, the outer optimiser and the check for finite numbers), or an adaptation. Blocks of it are timed in turn with
+the other workloads', so that a slow moment of the machine falls on all of them; the median block counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from metalab.params import Params
+from metalab.tasks.base import TaskBatch
+from metalab.training.config import RunConfig, parse_config
+from metalab.training.evaluation import evaluate
+from metalab.training.events import OuterStep
+from metalab.training.parallel import Workers
+from metalab.training.trainer import initialise, place, stream, train
+
+BLOCK_SECONDS = 0.5
+"""A timed block holds as many units as fit here, at least one."""
+WARM_UP_SECONDS = 0.5
+GRID_POINTS = 200
+
+Unit = Callable[[], None]
+
+SINE: Mapping[str, Any] = {
+    "family": {"name": "sinusoid", "shots": 10, "queries": 10},
+    "model": {"name": "mlp", "widths": [40, 40]},
+    "algorithm": {"name": "maml", "order": 2, "inner_steps": 1, "inner_lr": 0.01},
+    "meta_batch_size": 25,
+}
+CHARACTERS: Mapping[str, Any] = {
+    "family": {"name": "glyphs", "ways": 5, "shots": 1, "queries": 15},
+    "model": {"name": "conv4", "filters": 64, "downsampling": "strided"},
+    "algorithm": {"name": "maml", "order": 2, "inner_steps": 5, "inner_lr": 0.1},
+    "meta_batch_size": 4,
+}
+REPTILE: Mapping[str, Any] = {
+    "name": "reptile",
+    "inner_steps": 32,
+    "inner_optimiser": "sgd",
+    "inner_batch": 10,
+    "inner_lr": 0.02,
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is measured; `unit` names what one call of it does."""
+
+    name: str
+    what: str
+    unit: str
+    config: Mapping[str, Any]
+    prepare: Callable[[RunConfig, int | None], tuple[Unit, Callable[[], None]]]
+    """(config, threads) -> (one unit of work, what to call at the end)."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured of one workload."""
+
+    name: str
+    what: str
+    unit: str
+    per_second: float
+    """The median block's rate."""
+    milliseconds: float
+    """The same as time for one unit."""
+    fastest: float
+    slowest: float
+    """Rates of the fastest and the slowest block, per second."""
+    repeats: int
+    units_per_repeat: int
+    warm_up_seconds: float
+    """From nothing to the first timed block, preparation included."""
+
+
+def meta_steps(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
+    """One outer step of `train` for each call."""
+    longest = config.changed({"outer_steps": 1_000_000, "evaluate_every": 100_000, "evaluation_tasks": 2})
+    events = train(longest, threads=threads)
+    steps = (event for event in events if isinstance(event, OuterStep))
+
+    def unit() -> None:
+        if next(steps, None) is None:
+            raise RuntimeError("the run ended early: its numbers were not finite")
+
+    return unit, events.close
+
+
+def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
+    """Adapt theta to one task and predict `GRID_POINTS` points after each of 0 .. 10 inner steps."""
+    theta, batch = _theta(config), _tasks(config, 1)
+    x = torch.linspace(-5, 5, GRID_POINTS, device=batch.support.x.device)[None, :, None]
+
+    def unit() -> None:
+        for inner in config.algorithm.adapt(config.learner, theta, batch.support, config.algorithm.inner_steps_eval):
+            with torch.no_grad():
+                config.learner.predict(inner.phi, x, batch.support.x).cpu()
+
+    return unit, lambda: None
+
+
+def evaluate_many(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
+    """Adapt theta to 1,000 tasks and measure it on their query sets after each of 0 .. 10 inner steps."""
+    theta, batch = _theta(config), _tasks(config, 1_000)
+    workers = Workers(config.model, place(config), threads)
+
+    def unit() -> None:
+        evaluate(config.learner, config.algorithm, theta, batch, config.algorithm.inner_steps_eval, workers)
+
+    return unit, workers.close
+
+
+def _theta(config: RunConfig) -> Params:
+    return {name: entry.to(place(config)) for name, entry in initialise(config).items()}
+
+
+def _tasks(config: RunConfig, n: int) -> TaskBatch:
+    return config.family.sample(n, "test", stream(config.seed, "test"), place(config))
+
+
+def _with(base: Mapping[str, Any], **algorithm: Any) -> dict[str, Any]:
+    return {**base, "algorithm": {**base["algorithm"], **algorithm}}
+
+
+_ALL = (
+    Workload("W1", "sinusoid, MAML, MLP 40-40, 10+10 points, 25 tasks, 1 inner step", "meta-steps", SINE, meta_steps),
+    Workload("W2", "the same with 5 inner steps", "meta-steps", _with(SINE, inner_steps=5), meta_steps),
+    Workload(
+        "W3b",
+        "sinusoid, Reptile, 25 tasks, 32 inner SGD steps on 10 points each",
+        "meta-steps",
+        {**SINE, "algorithm": REPTILE, "outer_optimiser": "sgd", "outer_lr": 0.3},
+        meta_steps,
+    ),
+    Workload(
+        "W4",
+        "glyphs, MAML, conv4-64 (strided), 5-way 1-shot, 15 queries a class, 4 tasks, 5 inner steps",
+        "meta-steps",
+        CHARACTERS,
+        meta_steps,
+    ),
+    Workload("W4f", "the same, first order", "meta-steps", _with(CHARACTERS, order=1), meta_steps),
+    Workload("W5", "adapt one sine wave by 10 steps, 200 points predicted after each", "adaptations", SINE, adapt_one),
+    Workload("W6", "adapt 1,000 sine waves by 10 steps and measure each", "evaluations", SINE, evaluate_many),
+)
+WORKLOADS = {workload.name: workload for workload in _ALL}
+
+
+def bench(names: Sequence[str], repeats: int, threads: int | None, device: str = "auto") -> Iterator[Timing]:
+    """Measure the named workloads; timings come in the order of `names`, all after the last block.
+
+    Sets this thread's number of torch threads: 1 but for conv4's pool of `threads` (None: one for each core).
+    """
+    torch.set_num_threads(1)
+    running = []
+    try:
+        for name in names:
+            running.append(_Running(WORKLOADS[name], threads, device))
+        for _ in range(repeats):
+            for one in running:
+                one.measure()
+        yield from [one.timing() for one in running]
+    finally:
+        for one in running:
+            one.close()
+
+
+class _Running:
+    """A workload that is warm, and the blocks timed so far."""
+
+    def __init__(self, workload: Workload, threads: int | None, device: str) -> None:
+        started = time.perf_counter()
+        self.workload = workload
+        config = parse_config({**workload.config, "device": device})
+        self.wait = torch.cuda.synchronize if place(config).type == "cuda" else lambda: None
+        self.unit, self.close = workload.prepare(config, threads)
+        self.unit()
+        self.wait()
+        ready, done = time.perf_counter(), 0
+        while not done or time.perf_counter() - ready < WARM_UP_SECONDS:
+            self.unit()
+            self.wait()
+            done += 1
+        each = (time.perf_counter() - ready) / done
+        self.units = max(1, round(BLOCK_SECONDS / each))
+        self.seconds: list[float] = []
+        self.warm_up = time.perf_counter() - started
+
+    def measure(self) -> None:
+        start = time.perf_counter()
+        for _ in range(self.units):
+            self.unit()
+        self.wait()
+        self.seconds.append((time.perf_counter() - start) / self.units)
+
+    def timing(self) -> Timing:
+        middle = statistics.median(self.seconds)
+        return Timing(
+            name=self.workload.name,
+            what=self.workload.what,
+            unit=self.workload.unit,
+            per_second=1 / middle,
+            milliseconds=1e3 * middle,
+            fastest=1 / min(self.seconds),
+            slowest=1 / max(self.seconds),
+            repeats=len(self.seconds),
+            units_per_repeat=self.units,
+            warm_up_seconds=self.warm_up,
+        )
