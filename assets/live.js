@@ -2,17 +2,9 @@
 // Text from outside is only ever set as textContent.
 
 const PANELS = new WeakMap();
-const DRAW_EVERY_MS = 100;
+const DRAW_EVERY_MS = [100, 240]; // on a slow machine drawing takes at most a third of the time, down to four times a second
+const NOTES = 3;
 const HIDDEN_CLOSES_AFTER_MS = 5000;
-const ICONS = {
-  resume: "M8 5v14l11-7z",
-  pause: "M6 5h4v14H6zM14 5h4v14h-4z",
-  step: "M5 5v14l9-7zM16 5h3v14h-3z",
-  stop: "M6 6h12v12H6z",
-  reset: "M12 5V1L7 6l5 5V7a5 5 0 1 1-5 5H5a7 7 0 1 0 7-7z",
-  download: "M5 19h14v2H5zM11 3h2v8h4l-5 6-5-6h4z",
-};
-
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   let panel = PANELS.get(parentElement);
@@ -22,40 +14,6 @@ export default function (component) {
   }
   panel.update(data, (run, name) => setTriggerValue("command", { run, name }));
   return () => setTimeout(() => panel.disposeIfGone(), 1000);
-}
-
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node[name] = value;
-    else if (name === "text") node.textContent = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
-}
-
-function loadPlotly(url) {
-  window.metalabPlotly ||= new Promise((loaded, failed) => {
-    const script = make("script", { src: url });
-    script.onload = () => loaded(window.Plotly);
-    script.onerror = () => {
-      window.metalabPlotly = undefined;
-      failed(new Error(`could not load ${url}`));
-    };
-    document.head.append(script);
-  });
-  return window.metalabPlotly;
 }
 
 class Panel {
@@ -152,7 +110,7 @@ class Panel {
     this.cursors[run.id] = update.cursor;
     run.pressed = null;
     this.redraw("runs");
-    if (update.full || Object.keys(update.metrics || {}).length) this.redraw("learning");
+    if (update.full || Object.keys(update.metrics || {}).length || (update.notes || []).length) this.redraw("learning");
     if (update.full || run.evaluations.length !== had) {
       if (this.following) this.outerStep = Infinity;
       this.redraw("adaptation", "functions");
@@ -211,6 +169,8 @@ class Panel {
   }
 
   buildLearningControls() {
+    this.notes = make("p", { class: "ml-notes" });
+    this.views.learning.card.append(this.notes);
     const { smoothing, logX, logY } = this.settings;
     const shown = make("output", { text: smoothing.toFixed(2) });
     const slider = make("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: smoothing, "aria-label": this.speak.say("smoothing") });
@@ -287,7 +247,8 @@ class Panel {
   redraw(...what) {
     for (const part of what) this.dirty.add(part);
     if (this.frame) return;
-    const wait = Math.max(0, DRAW_EVERY_MS - (performance.now() - (this.lastDraw || 0)));
+    const pause = Math.min(DRAW_EVERY_MS[1], Math.max(DRAW_EVERY_MS[0], 3 * (this.drawTook || 0)));
+    const wait = Math.max(0, pause - (performance.now() - (this.lastDraw || 0)));
     this.frame = setTimeout(() => requestAnimationFrame(() => { this.frame = null; this.draw(); }), wait);
   }
 
@@ -304,6 +265,7 @@ class Panel {
     if (dirty.has("learning")) this.drawLearning();
     if (dirty.has("adaptation")) this.drawAdaptation();
     if (dirty.has("functions")) this.drawFunctions();
+    this.drawTook = performance.now() - this.lastDraw;
   }
 
   figureState() {
@@ -313,18 +275,20 @@ class Panel {
   size(view, height) {
     const width = Math.floor(view.plot.clientWidth);
     const axis = view.plot._fullLayout && view.plot._fullLayout.yaxis;
-    return { width, height, narrow: width < 520, touch: matchMedia("(pointer: coarse)").matches, pixelY: axis && axis._length ? (y) => axis.d2p(y) : null };
+    return { width, height, narrow: width < 520, touch: matchMedia("(pointer: coarse)").matches, pixelY: axis && axis._length ? (y) => axis.d2p(y) : null, plotHeight: axis && axis._length };
   }
 
   drawLearning() {
     const view = this.views.learning;
     drawKey(view.key, learningKey(this.look, this.speak));
+    this.drawNotes();
     const ready = this.runs.some((run) => Object.keys(run.series).length > 0);
     if (!this.stage(view, ready)) return;
     const { metric, logX, logY } = this.settings;
-    const labelled = view.drawn;
+    const range = () => String(view.plot._fullLayout && view.plot._fullLayout.yaxis.range);
+    const before = range();
     this.react(view, (size) => learningFigure(this.figureState(), this.look, { ...size, revision: `${metric} ${logX} ${logY}` }, this.speak), this.data.height);
-    if (!labelled) this.redraw("learning"); // now the positions of the labels are known
+    if (range() !== before) this.redraw("learning"); // the labels at the lines' ends were placed for the axis as it was
   }
 
   drawAdaptation() {
@@ -335,6 +299,13 @@ class Panel {
     if (!this.stage(view, steps.length > 0)) return;
     const { metric, logLoss } = this.settings;
     this.react(view, (size) => adaptationFigure(this.figureState(), this.look, { ...size, revision: `${metric} ${logLoss}` }, this.speak), this.data.height);
+  }
+
+  drawNotes() {
+    const notes = this.runs.flatMap((run) => run.notes).sort((a, b) => a.step - b.step);
+    const lines = notes.slice(-NOTES).map((note) => this.speak.say("note", { step: this.speak.number(note.step), text: note.text }));
+    this.notes.textContent = lines.join("\n");
+    this.notes.hidden = lines.length === 0;
   }
 
   drawScrubber(steps) {
@@ -379,6 +350,7 @@ class Panel {
     const size = this.size(view, height);
     const { data, layout, summary } = figure(size);
     this.plotly.react(view.plot, data, layout, { displaylogo: false, displayModeBar: size.touch ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
+    if (!view.drawn) view.plot.on("plotly_relayout", () => this.redraw("learning"));
     view.drawn = true;
     view.plot.setAttribute("aria-label", summary);
   }

@@ -1,8 +1,10 @@
 // The live panel's three pictures as plain Plotly figures: state in, {data, layout, summary} out. No DOM.
 
-const THIN_POINTS = 900;
+const THIN_POINTS = 700;
 const GHOSTS = 6;
 const MOST_TASK_LINES = 40;
+const MOST_MARKERS = 30;
+const LABEL_PIXELS = 19;
 
 function mix(from, to, share) {
   const parts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -59,16 +61,17 @@ function learningFigure(state, look, view, speak) {
   for (const run of state.runs) {
     const colour = run.colours[look.dark ? "dark" : "light"];
     const several = state.runs.length > 1;
-    const called = (key) => (several ? `${run.name}: ${speak.say(key)}` : speak.say(key));
+    const called = (key) => (several ? `${escapeMarkup(run.name)}: ${speak.say(key)}` : speak.say(key));
     const add = (name, label, smoothing, style, end) => {
       const series = run.series[name];
       if (!series || series.step.length === 0) return;
       const values = smoothing ? smooth(series.value, state.smoothing) : series.value;
       const { x, y } = thin(series.step, values, THIN_POINTS);
+      if (x.length > MOST_MARKERS && style.mode === "lines+markers") style = { ...style, mode: "lines" };
       data.push({ type: "scatter", x, y, name: label, hovertemplate: `%{y:${metric === "accuracy" ? ".1%" : ".4g"}}<extra>%{fullData.name}</extra>`, ...style });
       if (end) ends.push({ x: x[x.length - 1], y: y[y.length - 1], text: several ? end.several && run.name : end.text, colour });
     };
-    const train = metric === "accuracy" ? "train/query_accuracy" : "train/query_loss";
+    const train = metric === "accuracy" ? "train/accuracy" : "train/loss";
     if (state.smoothing > 0) {
       add(train, called("train"), false, { mode: "lines", line: line(fade(colour, several ? 0.12 : 0.2), 1), hoverinfo: "skip", hovertemplate: null });
     }
@@ -84,29 +87,44 @@ function learningFigure(state, look, view, speak) {
   if (metric === "accuracy" && !state.logY) layout.yaxis.range = [0, 1.02];
   if (!view.narrow) {
     layout.margin.r = 20 + 9 * Math.max(0, ...ends.map((end) => (end.text ? Math.min(end.text.length, 14) : 0)));
-    layout.annotations = endLabels(ends.filter((end) => end.text && end.y !== null), state, view);
+    layout.annotations = endLabels(ends.filter((end) => end.text && end.y !== null), view);
   }
-  layout.shapes = state.runs.flatMap((run) => run.notes.map((note) => ({ type: "line", x0: note.step, x1: note.step, yref: "paper", y0: 0, y1: 1, line: { color: look.faint, width: 1, dash: "dot" } })));
+  const notes = state.runs.flatMap((run) => run.notes).filter((note) => note.step > 0 || !state.logX);
+  layout.shapes = notes.map((note) => ({ type: "line", x0: note.step, x1: note.step, yref: "paper", y0: 0, y1: 1, line: { color: look.faint, width: 1, dash: "dot" } }));
+  layout.annotations = [...(layout.annotations || []), ...notes.map((note) => noteMark(note, state, look))];
   return { data, layout, summary: learningSummary(state, speak) };
 }
 
-// Labels at the ends of the lines, pushed apart where they would overlap. Positions come from the last drawing.
-function endLabels(ends, state, view) {
-  const placed = ends.map((end) => ({ ...end, want: view.pixelY ? view.pixelY(end.y) : 0 }));
-  placed.sort((a, b) => a.want - b.want);
+// A change of a setting during the run: a dotted line with a mark that tells what changed when pointed at.
+function noteMark(note, state, look) {
+  const x = state.logX ? Math.log10(note.step) : note.step;
+  return { x, y: 1, yref: "paper", yanchor: "top", text: "◆", hovertext: escapeMarkup(note.text), showarrow: false, font: { size: 14, color: look.faint } };
+}
+
+// Labels at the ends of the lines, pushed apart where they would overlap. `view.pixelY` is the axis as last drawn;
+// the labels are placed in parts of the plot's height, so that they never stretch the axis.
+function endLabels(ends, view) {
+  if (!view.pixelY) return [];
+  const placed = ends.map((end) => ({ ...end, at: view.pixelY(end.y) }));
+  const inside = placed.filter((end) => end.at >= -2 && end.at <= view.plotHeight + 2).sort((a, b) => a.at - b.at);
   let previous = -Infinity;
-  for (const end of placed) {
-    end.at = Math.max(end.want, previous + 19);
+  for (const end of inside) {
+    end.at = Math.max(end.at, previous + LABEL_PIXELS);
     previous = end.at;
   }
-  return placed.map((end) => ({
+  let next = view.plotHeight + LABEL_PIXELS;
+  for (const end of inside.reverse()) {
+    end.at = Math.min(end.at, next - LABEL_PIXELS);
+    next = end.at;
+  }
+  return inside.map((end) => ({
     x: 1,
     xref: "paper",
     xanchor: "left",
     xshift: 8,
-    y: state.logY ? Math.log10(Math.max(end.y, 1e-12)) : end.y,
+    y: 1 - end.at / view.plotHeight,
+    yref: "paper",
     yanchor: "middle",
-    yshift: end.want - end.at,
     text: escapeMarkup(end.text.length > 14 ? `${end.text.slice(0, 13)}…` : end.text),
     showarrow: false,
     font: { size: 15, color: end.colour },
@@ -167,7 +185,7 @@ function adaptationFigure(state, look, view, speak) {
       y.push(...task, null);
     }
     if (!several) data.push({ type: "scatter", mode: "lines", x, y, line: line(fade(colour, 0.25), 1), hoverinfo: "skip", name: speak.say("tasks") });
-    data.push({ type: "scatter", mode: "lines+markers", x: k, y: curve.mean, line: line(colour, 4), marker: { size: 9, color: colour }, cliponaxis: false, name: several ? run.name : speak.say("mean"), customdata: k.map((i) => [curve.low[i], curve.high[i]]), hovertemplate: `%{y:${format}} (%{customdata[0]:${format}} – %{customdata[1]:${format}})<extra>%{fullData.name}</extra>` });
+    data.push({ type: "scatter", mode: "lines+markers", x: k, y: curve.mean, line: line(colour, 4), marker: { size: 9, color: colour }, cliponaxis: false, name: several ? escapeMarkup(run.name) : speak.say("mean"), customdata: k.map((i) => [curve.low[i], curve.high[i]]), hovertemplate: `%{y:${format}} (%{customdata[0]:${format}} – %{customdata[1]:${format}})<extra>%{fullData.name}</extra>` });
   }
   const layout = baseLayout(look, view);
   layout.hovermode = "x unified";

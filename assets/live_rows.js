@@ -1,5 +1,48 @@
 // The line above the charts that says where a run is, with its transport buttons; the keys under the charts' titles.
 
+const ICONS = {
+  resume: "M8 5v14l11-7z",
+  pause: "M6 5h4v14H6zM14 5h4v14h-4z",
+  step: "M5 5v14l9-7zM16 5h3v14h-3z",
+  stop: "M6 6h12v12H6z",
+  reset: "M12 5V1L7 6l5 5V7a5 5 0 1 1-5 5H5a7 7 0 1 0 7-7z",
+  download: "M5 19h14v2H5zM11 3h2v8h4l-5 6-5-6h4z",
+};
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node[name] = value;
+    else if (name === "text") node.textContent = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+function loadPlotly(url) {
+  window.metalabPlotly ||= new Promise((loaded, failed) => {
+    const script = make("script", { src: url });
+    script.onload = () => loaded(window.Plotly);
+    script.onerror = () => {
+      window.metalabPlotly = undefined;
+      failed(new Error(`could not load ${url}`));
+    };
+    document.head.append(script);
+  });
+  return window.metalabPlotly;
+}
+
 class RunRow {
   constructor(panel, run) {
     this.panel = panel;
@@ -50,7 +93,7 @@ class RunRow {
   factsText(speak) {
     const { status } = this.run;
     const facts = [];
-    if (status.step !== undefined) facts.push(speak.say("step_of", { step: speak.number(status.step), steps: speak.number(status.outer_steps) }));
+    if (status.outer_steps) facts.push(speak.say("step_of", { step: speak.number(status.step), steps: speak.number(status.outer_steps) }));
     if (status.state === "queued" && status.queue_place) facts.push(speak.say("queue_place", { place: speak.number(status.queue_place) }));
     if (status.state === "running" && status.steps_per_second) facts.push(speak.say("rate", { rate: speak.rate(status.steps_per_second) }));
     if (status.state === "running" && status.eta_seconds !== null && status.eta_seconds !== undefined) facts.push(speak.say("eta", { time: speak.duration(status.eta_seconds) }));

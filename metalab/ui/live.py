@@ -22,13 +22,13 @@ CommandName = Literal["resume", "pause", "step", "stop", "reset"]
 
 # What the buttons may ask for in each state of a run. "resume" also starts a run that waits at step 0.
 COMMANDS: Mapping[str, tuple[CommandName, ...]] = {
-    "queued": ("stop",),
+    "queued": ("pause", "stop"),
     "running": ("pause", "stop", "reset"),
     "paused": ("resume", "step", "stop", "reset"),
-    "stopped": ("resume", "reset"),
-    "interrupted": ("resume", "reset"),
+    "stopped": ("resume", "step", "reset"),
+    "interrupted": ("resume", "step", "reset"),
+    "failed": ("resume", "step", "reset"),
     "finished": ("reset",),
-    "failed": ("reset",),
 }
 
 _LOG = logging.getLogger(__name__)
@@ -136,6 +136,7 @@ def _texts() -> dict[str, str]:
         "loss_axis": _("query loss"),
         "accuracy_axis": _("query accuracy"),
         "at_outer_step": _("outer step {step}"),
+        "note": _("Outer step {step}: {text}"),
         **_state_texts(),
         **_button_texts(),
         **_key_texts(),

@@ -38,7 +38,7 @@ def middleware() -> list[Middleware]:
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Warm up beside the first page, and end the live streams when the server is told to stop."""
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
-    with _StreamsEndOnSignal(HUB):
+    with StreamsEndOnSignal(HUB):
         yield
 
 
@@ -87,7 +87,7 @@ def _train_a_little() -> None:
         pass
 
 
-class _StreamsEndOnSignal:
+class StreamsEndOnSignal:
     """Close the hub when SIGINT or SIGTERM arrives, then do what was going to be done.
 
     The web server stops only after its last response has ended, and a live stream ends only when it is told to.

@@ -230,6 +230,8 @@ def test_several_runs_share_one_connection_and_accuracy_can_be_chosen(visit):
     page.wait_for_function(f"document.querySelector('{ADAPTATION}')._fullLayout.yaxis.title.text === 'query accuracy'")
     assert page.locator(".ml-run").count() == 2
     assert "letters" in page.locator(ADAPTATION).get_attribute("aria-label")
+    note = page.locator(".ml-notes")
+    assert note.inner_text() == "Outer step 0: inner_lr changed from 0.01 to <b>0.02</b>"  # text stays text
     page.reload()
     page.wait_for_selector(f"{ADAPTATION}.js-plotly-plot")
     assert len([url for url in requests if "/events" in url]) == 1
@@ -241,9 +243,10 @@ def test_smoothing_and_log_axes(visit):
     page.get_by_role("button", name="log x").click()
     layout = f"document.querySelector('{LEARNING}')._fullLayout"
     page.wait_for_function(f"{layout}.yaxis.type === 'log' && {layout}.xaxis.type === 'log'")
-    traces = page.evaluate(f"document.querySelector('{LEARNING}').data.length")
+    traces = f"document.querySelector('{LEARNING}').data.length"
+    page.wait_for_function(f"{traces} === 4")  # raw, smoothed, before, after
     page.get_by_label("Smoothing").fill("0")
-    page.wait_for_function(f"document.querySelector('{LEARNING}').data.length === {traces - 1}")
+    page.wait_for_function(f"{traces} === 3")
 
 
 def test_downloads(visit, tmp_path):

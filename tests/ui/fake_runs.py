@@ -49,12 +49,19 @@ class FakeRuns:
             for _ in range(steps):
                 run.step += 1
                 wobble = 1 + 0.35 * math.sin(12.9898 * run.step) * math.cos(78.233 * run.step)
-                run.log.append(("train/query_loss", (run.step, _after(run) * wobble)))
+                run.log.append(("train/loss", (run.step, _after(run) * wobble)))
                 if run.step % every == 0:
                     run.log.append(("evaluation", _evaluation(run)))
             if run.step >= run.outer_steps:
                 run.state = "finished"
             self._changed.notify_all()
+
+    def tick(self, steps: int) -> None:
+        """Do some outer steps of every run that is in state running."""
+        for run in list(self.runs.values()):
+            with self._changed:
+                if run.state == "running":
+                    self.advance(run.id, steps)
 
     def set(self, run_id: str, **values: Any) -> None:
         """Change a run's status."""

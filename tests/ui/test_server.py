@@ -49,7 +49,7 @@ def test_a_signal_closes_the_streams_and_then_does_what_it_did_before():
     hub, received = Hub(), []
 
     async def serve():
-        with server._StreamsEndOnSignal(hub):
+        with server.StreamsEndOnSignal(hub):
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(0.05)
 

@@ -24,14 +24,14 @@ def test_a_stream_starts_with_the_history_and_goes_on_with_what_is_new():
         assert answer.getheader("content-type").startswith("text/event-stream")
         first = read_event(answer)
         assert first["data"]["full"] is True
-        assert first["data"]["metrics"]["train/query_loss"]["step"] == list(range(1, 151))
+        assert first["data"]["metrics"]["train/loss"]["step"] == list(range(1, 151))
         assert [evaluation["step"] for evaluation in first["data"]["evaluations"]] == [0, 100]
         assert len(first["data"]["probe"]["tasks"]) == 3
         assert first["id"] == first["data"]["cursor"]
         runs.advance("r1", 3)
         second = read_event(answer)["data"]
         assert second["full"] is False
-        assert second["metrics"]["train/query_loss"]["step"] == [151, 152, 153]
+        assert second["metrics"]["train/loss"]["step"] == [151, 152, 153]
         assert second["probe"] is None
 
 
@@ -48,7 +48,7 @@ def test_a_stream_resumes_after_its_last_event(how):
             answer = client.get(f"/metalab/runs/r1/events?cursor={last}")
         data = read_event(answer)["data"]
     assert data["full"] is False
-    assert data["metrics"]["train/query_loss"]["step"] == [11, 12, 13, 14, 15]
+    assert data["metrics"]["train/loss"]["step"] == [11, 12, 13, 14, 15]
 
 
 def test_one_stream_follows_several_runs_and_resumes_each():
@@ -146,7 +146,7 @@ def test_updates_come_at_most_eight_times_a_second():
             if event["event"] == "end":
                 break
             messages += 1
-            steps += event["data"]["metrics"].get("train/query_loss", {"step": []})["step"]
+            steps += event["data"]["metrics"].get("train/loss", {"step": []})["step"]
     assert 2 <= messages <= 11
     assert steps == list(range(1, runs.runs["r1"].step + 1))
 
@@ -158,7 +158,7 @@ def test_a_viewer_that_falls_behind_gets_the_whole_history_and_misses_no_point(m
     hub = Hub(runs)
     with serving(hub) as client:
         answer = client.get("/metalab/runs/r1/events")
-        seen = read_event(answer)["data"]["metrics"].get("train/query_loss", {"step": []})["step"]
+        seen = read_event(answer)["data"]["metrics"].get("train/loss", {"step": []})["step"]
         viewer = next(iter(hub._viewers))
         for _ in range(400):  # nobody reads: the sockets fill up, then the inbox overflows
             runs.advance("r1", 3000, every=10**9)
@@ -173,7 +173,7 @@ def test_a_viewer_that_falls_behind_gets_the_whole_history_and_misses_no_point(m
             event = read_event(answer)
             if event["event"] == "end":
                 break
-            steps = event["data"]["metrics"].get("train/query_loss", {"step": []})["step"]
+            steps = event["data"]["metrics"].get("train/loss", {"step": []})["step"]
             if event["data"]["full"]:
                 fulls += 1
                 seen = []
@@ -221,11 +221,11 @@ def test_a_source_that_fails_is_asked_again(monkeypatch, caplog):
 
 def test_numbers_that_json_lacks_arrive_as_null():
     runs = FakeRuns(FakeRun("r1"))
-    runs.runs["r1"].log.append(("train/query_loss", (1, float("nan"))))
-    runs.runs["r1"].log.append(("train/query_loss", (2, float("inf"))))
+    runs.runs["r1"].log.append(("train/loss", (1, float("nan"))))
+    runs.runs["r1"].log.append(("train/loss", (2, float("inf"))))
     with serving(Hub(runs)) as client:
         data = read_event(client.get("/metalab/runs/r1/events"))["data"]
-    assert data["metrics"]["train/query_loss"]["value"] == [None, None]
+    assert data["metrics"]["train/loss"]["value"] == [None, None]
 
 
 def test_limits_per_user_and_in_total(monkeypatch):

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import fake_runs
@@ -9,7 +11,8 @@ import streamlit as st
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from metalab.ui import server
+from metalab.ui import routes, server
+from metalab.ui.stream import Hub
 
 RUNS = fake_runs.FakeRuns(
     fake_runs.FakeRun("sine-maml", outer_steps=20000),
@@ -18,6 +21,7 @@ RUNS = fake_runs.FakeRuns(
     fake_runs.FakeRun("waiting", state="queued", queue_place=3),
     fake_runs.FakeRun("letters", "fomaml", accuracy=True, outer_steps=20000),
 )
+HUB = Hub(RUNS)
 COMMANDS: list[str] = []
 
 
@@ -25,9 +29,7 @@ def train() -> None:
     """Move every running run eight times a second."""
     while True:
         time.sleep(0.125)
-        for run in list(RUNS.runs.values()):
-            if run.state == "running":
-                RUNS.advance(run.id, 20)
+        RUNS.tick(20)
 
 
 def obey(run_id: str, name: str) -> None:
@@ -42,6 +44,13 @@ def obey(run_id: str, name: str) -> None:
         RUNS.reset(run_id)
 
 
+@asynccontextmanager
+async def lifespan(_app: object) -> AsyncIterator[None]:
+    """The product's, without its training service."""
+    with server.StreamsEndOnSignal(HUB):
+        yield
+
+
 async def commands(_request: object) -> PlainTextResponse:
     """What the buttons asked for so far, a line each."""
     return PlainTextResponse("\n".join(COMMANDS))
@@ -49,11 +58,11 @@ async def commands(_request: object) -> PlainTextResponse:
 
 st.obey = obey  # the script runs in this process and finds it here
 threading.Thread(target=train, daemon=True).start()
-server.HUB.connect(RUNS)
+RUNS.note("letters", "inner_lr changed from 0.01 to <b>0.02</b>")
 app = st.App(
     Path(__file__).with_name("main.py").resolve(),
-    routes=[*server.routes(), Route("/commands", commands)],
+    routes=[*routes.routes(HUB), Route("/commands", commands)],
     middleware=server.middleware(),
-    lifespan=server.lifespan,
+    lifespan=lifespan,
     on_script_error=server.on_script_error,
 )
