@@ -32,7 +32,7 @@ ALIKE = 0.62
 THICK = 2.0
 """Half width in pixels of the pen for that comparison."""
 STROKES = 4
-POINTS = 40
+POINTS = 48
 """Points along a stroke."""
 
 Array = NDArray[np.float32]
@@ -42,11 +42,12 @@ Array = NDArray[np.float32]
 class Strokes:
     """Pen paths in units of half the picture's side; angles in radians, y pointing down.
 
-    Every field is (..., STROKES). `parent` (-1: none) is the earlier stroke on which this one starts, and
-    `along` in [0, 1] says where; without a parent it starts at (x, y).
+    `count` is (...), every other field (..., STROKES): the first `count` strokes are drawn. `parent` (-1: none)
+    is the earlier stroke on which this one starts, and `along` in [0, 1] says where; without a parent it starts
+    at (x, y).
     """
 
-    used: NDArray[np.bool_]
+    count: NDArray[np.int64]
     parent: NDArray[np.int64]
     along: Array
     x: Array
@@ -74,7 +75,6 @@ def invent(rng: np.random.Generator, n: int) -> Strokes:
     heading_odds = np.array([1.0, 0.6, 1.4, 0.6, 0.3]) * rng.gamma(1.5, 1.0, 5)
 
     count = 1 + rng.choice(STROKES, n, p=count_odds / count_odds.sum())
-    used = np.arange(STROKES) < count[:, None]
     direction = rng.choice(headings, shape, p=heading_odds / heading_odds.sum()) + rng.normal(0, 0.1, shape)
     length = rng.uniform(0.6, 1.5, shape)
     length[:, 0] = rng.uniform(1.1, 1.9, n)
@@ -106,7 +106,7 @@ def invent(rng: np.random.Generator, n: int) -> Strokes:
         parent[:, j] = np.where(mirror, j - 1, parent[:, j])
         along[:, j] = np.where(mirror, 0.0, along[:, j])
     return Strokes(
-        used, parent, *(v.astype(np.float32) for v in (along, x, y, direction, length, turn, swing, corner, corner_at))
+        count, parent, *(v.astype(np.float32) for v in (along, x, y, direction, length, turn, swing, corner, corner_at))
     )
 
 
@@ -121,7 +121,7 @@ def trace(strokes: Strokes, rng: np.random.Generator | None = None, mess: Array 
             return 0.0
         return (mess * deviation * rng.standard_normal(strokes.x.shape, dtype=np.float32)).astype(np.float32)
 
-    t = (np.arange(POINTS, dtype=np.float32) + 0.5) / POINTS
+    t = (np.arange(POINTS - 1, dtype=np.float32) + 0.5) / (POINTS - 1)
     direction = strokes.direction + noise(0.11)
     turn = strokes.turn * (1 + noise(0.13)) + noise(0.16)
     swing = strokes.swing * (1 + noise(0.15)) + noise(0.08)
@@ -134,9 +134,9 @@ def trace(strokes: Strokes, rng: np.random.Generator | None = None, mess: Array 
         + swing[..., None] * np.cos(2 * np.pi * t)
         + corner[..., None] * (late - 0.5)
     )
-    step = (strokes.length * np.exp(noise(0.13)) / POINTS)[..., None, None]
-    path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], -1) * step, -2)
-    path -= path[..., :1, :]
+    step = (strokes.length * np.exp(noise(0.13)) / (POINTS - 1))[..., None, None]
+    path = np.zeros((*strokes.x.shape, POINTS, 2), np.float32)
+    path[..., 1:, :] = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], -1) * step, -2)
 
     free = np.stack([strokes.x + noise(0.07), strokes.y + noise(0.07)], -1)
     shift = np.stack([noise(0.05) + np.zeros_like(strokes.x), noise(0.05) + np.zeros_like(strokes.x)], -1)
@@ -151,44 +151,57 @@ def trace(strokes: Strokes, rng: np.random.Generator | None = None, mess: Array 
             on_parent = np.take_along_axis(line, spot, -2)[..., 0, :] + shift[..., j, :]
             start = np.where(strokes.parent[..., j, None] >= 0, on_parent, start)
         path[..., j, :, :] += start[..., None, :]
-    return path.astype(np.float32)
+    return path
 
 
-def extent(path: Array, used: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Centre and half size (..., 2) of the box about the strokes in use."""
-    mask = used[..., None, None]
+def extent(path: Array, count: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Centre and half size (..., 2) of the box about the first `count` strokes."""
+    mask = (np.arange(STROKES) < count[..., None])[..., None, None]
     low = np.where(mask, path, np.inf).min((-3, -2))
     high = np.where(mask, path, -np.inf).max((-3, -2))
     return (low + high) / 2, (high - low) / 2
 
 
-def render(path: Array, used: NDArray[np.bool_], pen: Array) -> NDArray[np.uint8]:
-    """Pictures (n, SIDE, SIDE), ink 255, of paths (n, STROKES, POINTS, 2) in [-1, 1]; `pen` (n,): half width, pixels.
+def render(path: Array, count: NDArray[np.int64], pen: Array) -> NDArray[np.uint8]:
+    """Pictures (n, SIDE, SIDE), ink 255, of paths (n, STROKES, POINTS, 2) in [-1, 1].
 
-    The ink of a point falls off like a Gaussian of the pen's half width, and a Gaussian is a product of one
-    in x and one in y: all points of a picture are summed by one matrix product. The sum, a smooth ridge along
-    the stroke, is then cut off at the pen's edge with a ramp of one pixel.
+    `count` (n,): the first so many strokes are drawn; `pen` (n,): half the width of the line in pixels.
+    """
+    images = np.zeros((len(path), SIDE, SIDE), np.uint8)
+    for strokes in np.unique(count[count > 0]):
+        # Pictures of as many strokes go together: no time is spent on strokes that are not there.
+        chosen = count == strokes
+        images[chosen] = _render(path[chosen, :strokes], pen[chosen, None, None])
+    return images
+
+
+def _render(path: Array, pen: Array) -> NDArray[np.uint8]:
+    """`render` for paths whose strokes are all drawn; pen (n, 1, 1).
+
+    A Gaussian is a product of one in x and one in y, so that one matrix product sums those about all points of
+    a picture. Weighted with the points' spacing the sum is exp(-d^2 / width^2) at distance d from a line: it is
+    read back as a distance, and the ink falls from 1 to 0 within one pixel about the pen's edge.
     """
     n = len(path)
+    width = np.maximum(pen, 0.75)
     pixels = (path + 1) * (SIDE / 2) - 0.5
-    spacing = np.linalg.norm(np.diff(pixels, axis=-2, append=pixels[..., -1:, :]), axis=-1)
-    spacing[..., -1] = spacing[..., -2]
-    weight = (spacing * used[..., None]).reshape(n, -1) / (pen[:, None] * np.sqrt(np.pi))
-    points = (pixels / pen[:, None, None, None]).reshape(n, -1, 2)
-    grid = np.arange(SIDE, dtype=np.float32) / pen[:, None, None]
-    across = np.exp(-np.square(points[..., :1] - grid)) * weight[..., None]
+    spacing = np.linalg.norm(np.diff(pixels, axis=-2), axis=-1)
+    # Each point stands for half of the pieces on its two sides.
+    weight = (np.pad(spacing, ((0, 0), (0, 0), (0, 1))) + np.pad(spacing, ((0, 0), (0, 0), (1, 0)))) / 2
+    points = pixels.reshape(n, -1, 2) / width
+    grid = np.arange(SIDE, dtype=np.float32) / width
+    across = np.exp(-np.square(points[..., :1] - grid)) * (weight.reshape(n, -1, 1) / (width * np.sqrt(np.pi)))
     down = np.exp(-np.square(points[..., 1:] - grid))
     ridge = np.matmul(down.transpose(0, 2, 1), across)
-    low = np.exp(-np.square(1 + 0.5 / pen))[:, None, None]
-    high = np.exp(-np.square(1 - 0.5 / pen))[:, None, None]
-    return np.rint(np.clip((ridge - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    distance = width * np.sqrt(-np.log(np.clip(ridge, 1e-6, 1)))
+    return np.rint(np.clip(pen + 0.5 - distance, 0, 1) * 255).astype(np.uint8)
 
 
 def alphabet(index: int) -> NDArray[np.uint8]:
     """The pictures (PER_ALPHABET, DRAWERS, SIDE, SIDE) of alphabet `index`."""
     rng = np.random.default_rng([SEED, index])
     strokes = _choose(invent(rng, CANDIDATES))
-    centre, half = extent(trace(strokes), strokes.used)
+    centre, half = extent(trace(strokes), strokes.count)
     size = rng.uniform(0.58, 0.72)
     scale = size / np.maximum(half.max(-1), 0.2)
 
@@ -210,7 +223,7 @@ def alphabet(index: int) -> NDArray[np.uint8]:
         -2,
     )
     path = np.einsum("cdspi,cdij->cdspj", path, affine)
-    middle, half = extent(path, again.used)
+    middle, half = extent(path, again.count)
     fit = np.minimum(1, 0.86 / half.max(-1))
     room = 0.9 - half * fit[..., None]
     place = np.clip(rng.normal(0, 0.05, (*shape, 2)), -room, room)
@@ -218,20 +231,26 @@ def alphabet(index: int) -> NDArray[np.uint8]:
 
     pen = np.exp(rng.normal(-0.25, 0.12, (1, DRAWERS)) + rng.normal(0, 0.05, shape)).clip(0.58, 1.1)
     flat = path.reshape(-1, STROKES, POINTS, 2).astype(np.float32)
-    images = render(flat, again.used.reshape(-1, STROKES), pen.reshape(-1).astype(np.float32))
+    images = render(flat, again.count.reshape(-1), pen.reshape(-1).astype(np.float32))
     return images.reshape(*shape, SIDE, SIDE)
 
 
 def _choose(candidates: Strokes) -> Strokes:
     """The first `PER_ALPHABET` candidates that are legible and unlike those before, then the least alike."""
     path = trace(candidates)
-    centre, half = extent(path, candidates.used)
+    centre, half = extent(path, candidates.count)
     scale = 0.7 / np.maximum(half.max(-1), 0.2)
     path = (path - centre[:, None, None]) * scale[:, None, None, None]
     pen = np.full(len(path), THICK, np.float32)
-    looks = render(path, candidates.used, pen).reshape(len(path), -1).astype(np.float32) / 255
+    looks = render(path, candidates.count, pen).reshape(len(path), -1).astype(np.float32) / 255
     # Strokes on top of each other leave less ink than their length: nobody could say what was drawn.
-    walked = (candidates.length * candidates.used).sum(-1) * scale * (SIDE / 2) * 2 * THICK
+    walked = (
+        np.where(np.arange(STROKES) < candidates.count[:, None], candidates.length, 0).sum(-1)
+        * scale
+        * (SIDE / 2)
+        * 2
+        * THICK
+    )
     legible = (looks.sum(1) > 0.72 * walked) & (half.min(-1) > 0.3 * half.max(-1))
     looks /= np.linalg.norm(looks, axis=1, keepdims=True)
     likeness = looks @ looks.T

@@ -1,0 +1,40 @@
+"""Where the character families of these tests live, and whether the real Omniglot is here."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from metalab.tasks.base import DataMissing
+from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.omniglot import Omniglot
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def own_home(shared_home, monkeypatch):
+    """One cache for all tests of this folder, and none of the person who runs them."""
+    monkeypatch.setenv("METALAB_HOME", str(shared_home))
+
+
+@pytest.fixture
+def omniglot(own_home):
+    """The real Omniglot is readable; else the test is skipped, or fails where CI promised the data."""
+    try:
+        Omniglot().n_classes("test")
+    except DataMissing as problem:
+        if os.environ.get("CI") and os.environ.get("METALAB_DATA"):
+            pytest.fail(f"CI set METALAB_DATA, yet: {problem}")
+        pytest.skip(str(problem))
+    return Omniglot
+
+
+@pytest.fixture(params=["glyphs", "omniglot"])
+def characters(request):
+    """Each family of characters in turn, as a class."""
+    return Glyphs if request.param == "glyphs" else request.getfixturevalue("omniglot")
