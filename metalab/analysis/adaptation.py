@@ -1,0 +1,244 @@
+"""A race: several contenders adapt to the same task, step by step, through THE inner loop.
+
+contenders + challenge -> race(...) -> Race, numpy arrays for figures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metalab.algorithms.base import Algorithm, Learner
+from metalab.algorithms.scratch import Scratch
+from metalab.analysis.challenge import Challenge, changed
+from metalab.analysis.memory import Memory
+from metalab.models.base import HEAD, Model
+from metalab.params import Params, norm, weights
+from metalab.tasks.base import Examples, TaskFamily
+from metalab.training.config import RunConfig
+
+MOST_STEPS = 200
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """Who adapts: an algorithm, a network, and the meta-parameters that it starts from."""
+
+    label: str
+    algorithm: Algorithm
+    model: Model
+    theta: Params
+    """On the CPU, without a task axis."""
+    key: Hashable
+    """Equal only for equal theta: (run, outer step), or what drew it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """How one contender went: K inner steps lead from phi_0 = theta to phi_K."""
+
+    label: str
+    colour_key: tuple[str, int]
+    """The algorithm's name and its order, which decide its colour."""
+    inner_lr: float
+    support_loss: Floats
+    """(K + 1,) on the whole support set, at phi_0 .. phi_K."""
+    gradient_norm: Floats
+    """(K,) Euclidean norm of the gradient that each inner step followed, at phi_0 .. phi_{K-1}."""
+    query_loss: Floats | None
+    """(K + 1,), where the query's targets are known."""
+    query_accuracy: Floats | None
+    """(K + 1,) in [0, 1], classification only."""
+    functions: Floats | None
+    """(K + 1, m): f_phi_0 .. f_phi_K at the family's probe inputs."""
+    probabilities: Floats | None
+    """(K + 1, q, ways) of each query image, classification only."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether the inner loop stayed within numbers: a large alpha diverges."""
+        return bool(np.isfinite(self.support_loss).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Race:
+    """All lanes, and the task as arrays."""
+
+    kind: str
+    """The family's kind: regression or classification."""
+    title: str
+    """The task in the field's terms; empty for a person's own."""
+    steps: int
+    lanes: tuple[Lane, ...]
+    support_x: Floats
+    """(n, *input_shape)"""
+    support_y: NDArray
+    """(n,) class ids, or values of a function."""
+    query_x: Floats | None
+    """(q, *input_shape)"""
+    query_y: NDArray | None
+    """(q,) class ids, or values of a function."""
+    probe_x: Floats | None
+    """(m,) for a function of one variable."""
+    truth: Floats | None
+    """(m,)"""
+    ways: int
+    """Classes, or outputs."""
+    one_by_one: bool
+    """Whether query images were normalised with the support set instead of with each other."""
+
+
+_lanes: Memory[Lane] = Memory(512)
+
+
+def race(
+    contenders: Sequence[Contender],
+    challenge: Challenge,
+    *,
+    steps: int,
+    inner_lr: Mapping[str, float] | None = None,
+    one_by_one: bool = False,
+) -> Race:
+    """Let each contender adapt to the challenge for `steps` inner steps.
+
+    `inner_lr` replaces the rate of the contenders whose labels it names. With `one_by_one` a network that
+    normalises query images together (transductive batch norm) takes each with the support set instead: one
+    image alone has no statistics worth the name.
+
+    Raises ValueError for no contenders, equal labels, steps outside 0 .. 200, a rate that the algorithm
+    refuses, an unknown label, or a network whose outputs do not fit the task.
+    """
+    if not contenders:
+        raise ValueError("no contenders: expected one or more")
+    labels = [contender.label for contender in contenders]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"contenders {labels}: expected labels that differ")
+    if type(steps) is not int or not 0 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps = {steps!r}: expected a whole number from 0 to {MOST_STEPS}")
+    rates = dict(inner_lr or {})
+    unknown = sorted(set(rates) - set(labels))
+    if unknown:
+        raise ValueError(f"inner_lr of {unknown[0]!r}: expected one of {', '.join(labels)}")
+    lanes = tuple(_lane(c, challenge, steps, rates.get(c.label), one_by_one) for c in contenders)
+    return _assembled(challenge, steps, lanes, one_by_one and any(_mixes_queries(c.model) for c in contenders))
+
+
+def from_checkpoint(label: str, config: RunConfig, theta: Params, key: Hashable) -> Contender:
+    """A contender out of a run: its algorithm and network, with theta of one of its checkpoints."""
+    return Contender(label, config.algorithm, config.model, theta, key)
+
+
+def scratch(label: str, model: Model, family: TaskFamily, seed: int, inner_lr: float) -> Contender:
+    """A contender that has learned nothing: the network's random initialisation of that seed."""
+    theta = Learner(model, family).init(torch.Generator().manual_seed(seed))
+    algorithm = changed(Scratch(), inner_lr=inner_lr)
+    key = ("scratch", model.model_dump_json(), family.input_shape, family.output_size, seed)
+    return Contender(label, algorithm, model, theta, key)
+
+
+def _lane(contender: Contender, challenge: Challenge, steps: int, inner_lr: float | None, one_by_one: bool) -> Lane:
+    algorithm = changed(contender.algorithm, inner_lr=inner_lr)
+    model = contender.model
+    if one_by_one and _mixes_queries(model):
+        model = changed(model, batch_norm="support_plus_one")
+    learner = Learner(model, challenge.family)
+    outputs = contender.theta[f"{HEAD}bias"].shape[-1]
+    if outputs != challenge.family.output_size:
+        raise ValueError(
+            f"{contender.label}: its network has {outputs} outputs, but the task needs {challenge.family.output_size}"
+        )
+    key = (contender.key, contender.label, algorithm.model_dump_json(), model.model_dump_json(), challenge.key, steps)
+    return _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
+
+
+def _mixes_queries(model: Model) -> bool:
+    return getattr(model, "batch_norm", None) == "transductive"
+
+
+def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge: Challenge, steps: int) -> Lane:
+    dtype = contender.theta[f"{HEAD}bias"].dtype
+    support = Examples(challenge.support.x.to(dtype), challenge.support.y)
+    if challenge.family.kind == "regression":
+        support = Examples(support.x, support.y.to(dtype))
+    track = _Track(learner, challenge, support)
+    with torch.no_grad():
+        for inner in algorithm.adapt(learner, contender.theta, support, steps):
+            track.look(inner.phi, inner.gradient)
+    return track.lane(contender.label, algorithm)
+
+
+class _Track:
+    """Measures phi_0, phi_1, .. as they come."""
+
+    def __init__(self, learner: Learner, challenge: Challenge, support: Examples) -> None:
+        self.learner, self.challenge, self.support = learner, challenge, support
+        self.probe_x = _probe_x(challenge.family)
+        self.columns: dict[str, list[torch.Tensor]] = {}
+
+    def look(self, phi: Params, gradient: Params | None) -> None:
+        learner, challenge, x = self.learner, self.challenge, self.support.x
+        self._note("support_loss", learner.support_loss(phi, self.support))
+        if gradient is not None:
+            self._note("gradient_norm", norm(weights(gradient).values(), task_axis=True))
+        if self.probe_x is not None:
+            self._note("functions", learner.predict(phi, self.probe_x[None].to(x), x)[..., 0])
+        if challenge.query_x is None:
+            return
+        prediction = learner.predict(phi, challenge.query_x.to(x), x)
+        if challenge.family.kind == "classification":
+            self._note("probabilities", prediction.softmax(-1))
+        if challenge.query_y is not None:
+            target = challenge.query_y if challenge.family.kind == "classification" else challenge.query_y.to(x)
+            for name, value in challenge.family.metrics(prediction, target).items():
+                self._note(f"query_{name}", value)
+
+    def _note(self, name: str, value: torch.Tensor) -> None:
+        self.columns.setdefault(name, []).append(value[0])
+
+    def lane(self, label: str, algorithm: Algorithm) -> Lane:
+        found = {name: torch.stack(values).float().numpy() for name, values in self.columns.items()}
+        return Lane(
+            label=label,
+            colour_key=(algorithm.name, getattr(algorithm, "order", 2)),
+            inner_lr=float(getattr(algorithm, "inner_lr", 0.0)),
+            support_loss=found["support_loss"],
+            gradient_norm=found.get("gradient_norm", np.zeros(0, np.float32)),
+            query_loss=found.get("query_loss"),
+            query_accuracy=found.get("query_accuracy"),
+            functions=found.get("functions"),
+            probabilities=found.get("probabilities"),
+        )
+
+
+def _probe_x(family: TaskFamily) -> torch.Tensor | None:
+    """The inputs (m, 1) of a picture of the whole function, for functions of one variable."""
+    return family.probe_x if family.input_shape == (1,) and family.output_size == 1 else None
+
+
+def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by_one: bool) -> Race:
+    family = challenge.family
+    probe_x = _probe_x(family)
+    classes = family.kind == "classification"
+
+    def targets(y: torch.Tensor) -> NDArray:
+        return y[0].numpy() if classes else y[0].float().numpy()[:, 0]
+
+    return Race(
+        kind=family.kind,
+        title=challenge.title,
+        steps=steps,
+        lanes=lanes,
+        support_x=challenge.support.x[0].float().numpy(),
+        support_y=targets(challenge.support.y),
+        query_x=None if challenge.query_x is None else challenge.query_x[0].float().numpy(),
+        query_y=None if challenge.query_y is None else targets(challenge.query_y),
+        probe_x=None if probe_x is None else probe_x[:, 0].numpy(),
+        truth=challenge.truth,
+        ways=family.output_size,
+        one_by_one=one_by_one,
+    )

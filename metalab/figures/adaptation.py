@@ -1,0 +1,319 @@
+"""A race as pictures: the functions, and losses, accuracies and gradients against inner step.
+
+Each has one frame for each inner step 0 .. K; the base figure shows the end, step K.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metalab.analysis.adaptation import Lane, Race
+from metalab.figures.style import (
+    FONT,
+    INK,
+    Figure,
+    Picture,
+    Say,
+    axis,
+    colour_of,
+    layout,
+    line,
+    number,
+    plain,
+    spread,
+    static,
+    steps_axis,
+)
+
+STEP = "inner_step"
+"""Heading of a table's column."""
+LABEL_LETTERS = 16
+LABEL_GAP = 0.085
+"""Between two labels at the lines' ends, as a share of the plot's height."""
+
+
+def functions(race: Race, say: Say) -> Picture:
+    """The truth, the support points, f_theta and f_phi_k of every contender. Needs functions of one variable."""
+    x = race.probe_x
+    assert x is not None
+    data: list[dict[str, Any]] = []
+    if race.truth is not None:
+        data.append(_curve(x, race.truth, say("true function"), line(INK, 2.2, "dash")))
+    for lane in race.lanes:
+        name = f"{plain(lane.label)}, f<sub>θ</sub>"
+        data.append(_curve(x, _functions(lane)[0], name, line(_colour(lane), 1.8, "dot"), opacity=0.65))
+    moving = [len(data) + i for i in range(len(race.lanes))]
+    for lane in race.lanes:
+        name = f"{plain(lane.label)}, f<sub>φ</sub>"
+        data.append(_curve(x, _functions(lane)[-1], name, line(_colour(lane), 3.8)))
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": race.support_x[:, 0],
+            "y": race.support_y,
+            "marker": {"size": 12, "color": INK, "line": {"color": "#FFFFFF", "width": 1.5}},
+            "name": say("support set"),
+            "hovertemplate": "(%{x:.3g}, %{y:.3g})<extra>%{fullData.name}</extra>",
+        }
+    )
+    frames = [
+        {"name": str(k), "traces": moving, "data": [{"y": _functions(lane)[k]} for lane in race.lanes]}
+        for k in range(race.steps + 1)
+    ]
+    look = layout(
+        xaxis=axis("x", range=[float(x[0]), float(x[-1])]),
+        yaxis=axis("y", range=function_range(race)),
+        hovermode="closest",
+    )
+    return Picture(
+        "functions",
+        say("What does it predict?"),
+        _distances(race, say),
+        {"data": data, "layout": look, "frames": frames},
+        columns=("x", "y"),
+        key=(
+            *([("dash", say("true function"))] if race.truth is not None else []),
+            ("dot", say("before adaptation, f with θ")),
+            ("line", say("after adaptation, f with φ")),
+            ("point", say("support set")),
+        ),
+    )
+
+
+def function_range(race: Race) -> list[float]:
+    """The y axis for all inner steps: what is true and given, and of the predictions what is not far off."""
+    known = [race.support_y] if race.truth is None else [race.support_y, race.truth]
+    low, high = float(min(v.min() for v in known)), float(max(v.max() for v in known))
+    room = max(high - low, 1.0)
+    fits = np.concatenate([_functions(lane)[[0, -1]].ravel() for lane in race.lanes])
+    fits = np.clip(np.nan_to_num(fits, nan=low, posinf=high, neginf=low), low - 0.6 * room, high + 0.6 * room)
+    low, high = min(low, float(fits.min())), max(high, float(fits.max()))
+    return [low - 0.08 * (high - low + 0.5), high + 0.08 * (high - low + 0.5)]
+
+
+def support_loss(race: Race, say: Say, *, log: bool = False) -> Picture:
+    """What the inner loop descends, against inner step."""
+    unit = _unit(race, say)
+    figure = _curves(race, lambda lane: lane.support_loss, say("support loss ({unit})").format(unit=unit), say, log=log)
+    return Picture(
+        "support_loss",
+        say("Does it fit the examples?"),
+        _from_to(race, say, lambda lane: lane.support_loss, "support"),
+        figure,
+        columns=(STEP, "support_loss"),
+    )
+
+
+def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> Picture:
+    """The adaptation curve: query loss or accuracy against inner step. Needs a query set with known targets."""
+    if metric == "accuracy":
+        title, log = say("query accuracy"), False
+        question = say("How many does it get right?")
+    else:
+        title = say("query loss ({unit})").format(unit=_unit(race, say))
+        question = say("Does it generalise?")
+
+    def values(lane: Lane) -> NDArray:
+        found = lane.query_accuracy if metric == "accuracy" else lane.query_loss
+        assert found is not None
+        return found
+
+    figure = _curves(race, values, title, say, log=log, percent=metric == "accuracy")
+    return Picture(
+        f"query_{metric}",
+        question,
+        _from_to(race, say, values, metric),
+        figure,
+        columns=(STEP, f"query_{metric}"),
+    )
+
+
+def gradient_norm(race: Race, say: Say, *, log: bool = False) -> Picture:
+    """How long the gradient was that each inner step followed. Needs one inner step or more."""
+    figure = _curves(race, lambda lane: lane.gradient_norm, say("gradient norm"), say, log=log)
+    return Picture(
+        "gradient_norm",
+        say("How steep is it?"),
+        _from_to(race, say, lambda lane: lane.gradient_norm, "gradient"),
+        figure,
+        columns=(STEP, "gradient_norm"),
+    )
+
+
+def _curves(
+    race: Race,
+    values: Callable[[Lane], NDArray],
+    title: str,
+    say: Say,
+    *,
+    log: bool = False,
+    percent: bool = False,
+) -> Figure:
+    """One line a contender against inner step, and a dot on each where the step of the frame is."""
+    form = ".1%" if percent else ".3g"
+    data: list[dict[str, Any]] = []
+    for lane in race.lanes:
+        y = values(lane)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(y) <= 21 else "lines",
+                "x": np.arange(len(y), dtype=np.int16),
+                "y": y,
+                "line": line(_colour(lane), 3),
+                "marker": {"size": 5, "color": _colour(lane)},
+                "name": plain(lane.label),
+                "hovertemplate": f"%{{y:{form}}}<extra>%{{fullData.name}}</extra>",
+            }
+        )
+    moving = [len(data) + i for i in range(len(race.lanes))]
+    for lane in race.lanes:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "marker": {"size": 14, "color": _colour(lane), "line": {"color": "#FFFFFF", "width": 2}},
+                "hoverinfo": "skip",
+                "cliponaxis": False,
+                "name": plain(lane.label),
+                **static(),
+                **_dot(values(lane), race.steps),
+            }
+        )
+    frames = [
+        {"name": str(k), "traces": moving, "data": [_dot(values(lane), k) for lane in race.lanes]}
+        for k in range(race.steps + 1)
+    ]
+    bounds = [0.0, 1.04] if percent else value_range([values(lane) for lane in race.lanes], log=log)
+    ends = [_height(values(lane), bounds, log) for lane in race.lanes]
+    look = layout(
+        xaxis=steps_axis(say("inner step"), race.steps),
+        yaxis=axis(title, type="log" if log else "linear", range=bounds, tickformat=".0%" if percent else ""),
+        hovermode="x unified",
+        annotations=_end_labels(race.lanes, ends),
+    )
+    if len(race.lanes) > 1:
+        letters = max(len(_shortened(lane.label)) for lane in race.lanes)
+        look["margin"] = look["margin"] | {"r": 16 + round(letters * FONT * 0.56)}
+    return {"data": data, "layout": look, "frames": frames}
+
+
+def value_range(series: Sequence[NDArray], *, log: bool) -> list[float]:
+    """A y axis that holds all series, from zero where linear; a series that ran away does not flatten the others."""
+    firsts = [abs(float(y[0])) for y in series if len(y) and math.isfinite(y[0])]
+    limit = 3 * max(firsts, default=1.0) + 1e-6
+    every = np.concatenate([np.asarray(y, np.float64) for y in series])
+    kept = every[np.isfinite(every) & (every <= limit)]
+    high = float(kept.max()) if kept.size else limit
+    if not log:
+        return [0.0, high * 1.06 or 1.0]
+    positive = kept[kept > 0]
+    low = max(float(positive.min()) if positive.size else high / 10, high * 1e-6)
+    return [math.log10(low) - 0.1, math.log10(max(high, low * 2)) + 0.1]
+
+
+def _dot(values: NDArray, k: int) -> dict[str, Any]:
+    """Where a contender stands at step k; beyond the values' end there is no dot."""
+    return {"x": [k], "y": [float(values[k])]} if k < len(values) and np.isfinite(values[k]) else {"x": [], "y": []}
+
+
+def _height(values: NDArray, bounds: Sequence[float], log: bool) -> float:
+    last = float(values[-1]) if len(values) else 0.0
+    if log:
+        last = math.log10(last) if math.isfinite(last) and last > 0 else bounds[0]
+    if not math.isfinite(last):
+        return 1.0
+    return (last - bounds[0]) / (bounds[1] - bounds[0])
+
+
+def _end_labels(lanes: Sequence[Lane], heights: Sequence[float]) -> list[dict[str, Any]]:
+    """Names at the lines' right ends, moved apart; nothing for a single contender."""
+    if len(lanes) < 2:
+        return []
+    return [
+        {
+            "name": "end",
+            "text": plain(_shortened(lane.label)),
+            "x": 1.0,
+            "xshift": 10,
+            "y": y,
+            "xref": "paper",
+            "yref": "paper",
+            "xanchor": "left",
+            "yanchor": "middle",
+            "showarrow": False,
+            "font": {"size": FONT, "color": _colour(lane)},
+        }
+        for lane, y in zip(lanes, spread(heights, LABEL_GAP), strict=True)
+    ]
+
+
+def _curve(x: NDArray, y: NDArray, name: str, look: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "line": look,
+        "name": name,
+        "hovertemplate": "%{y:.3g}<extra>%{fullData.name}</extra>",
+    } | more
+
+
+def _functions(lane: Lane) -> NDArray:
+    assert lane.functions is not None
+    return lane.functions
+
+
+def _colour(lane: Lane) -> str:
+    return colour_of(*lane.colour_key)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LABEL_LETTERS else label[: LABEL_LETTERS - 1] + "…"
+
+
+def _unit(race: Race, say: Say) -> str:
+    return say("cross-entropy, nats") if race.kind == "classification" else say("mean squared error")
+
+
+def _distances(race: Race, say: Say) -> str:
+    """One sentence: how far each contender's function is from the truth, or else from the support points."""
+    if race.truth is None:
+        return _from_to(race, say, lambda lane: lane.support_loss, "support")
+    parts = "; ".join(
+        say("{contender} {distance}").format(
+            contender=lane.label, distance=number(float(np.sqrt(np.mean((_functions(lane)[-1] - race.truth) ** 2))))
+        )
+        for lane in race.lanes
+    )
+    return say(
+        "After {steps} inner steps the functions lie this far from the true one (root mean square): {parts}."
+    ).format(steps=race.steps, parts=parts)
+
+
+def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str) -> str:
+    """One sentence: where each contender starts and where it ends."""
+    name = {
+        "support": say("the support loss"),
+        "loss": say("the query loss"),
+        "accuracy": say("the query accuracy"),
+        "gradient": say("the gradient norm"),
+    }.get(what, what)
+    form = (lambda v: f"{v:.0%}") if what == "accuracy" else number
+    parts = [
+        say("{contender} from {start} to {end}").format(
+            contender=lane.label, start=form(float(values(lane)[0])), end=form(float(values(lane)[-1]))
+        )
+        for lane in race.lanes
+        if len(values(lane))
+    ]
+    return say("In {steps} inner steps {what} goes: {parts}.").format(
+        steps=race.steps, what=name, parts="; ".join(parts)
+    )

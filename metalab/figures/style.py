@@ -1,0 +1,151 @@
+"""How every figure looks: colours, letters, axes. Figures are plain dictionaries that plotly draws.
+
+A figure is built for a light page. `DARK` says which colour takes the place of each on a dark page, so that
+a page can change sides without a new figure; backgrounds are transparent. Colours are the Okabe-Ito set,
+which colour-blind people can tell apart (M. Okabe and K. Ito, "Color Universal Design", 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Figure = dict[str, Any]
+Say = Callable[[str], str]
+"""Translates a literal text into the reader's language."""
+
+ALGORITHM_COLOURS = {
+    "maml": "#0072B2",
+    "fomaml": "#56B4E9",
+    "reptile": "#D55E00",
+    "pretrained": "#009E73",
+    "scratch": "#999999",
+}
+FALLBACK_COLOURS = ("#CC79A7", "#E69F00", "#F0E442")  # the rest of the set, for algorithms to come
+_DARKER_ON_WHITE = {"#56B4E9": "#2A93D0", "#999999": "#6E6E6E", "#E69F00": "#B87F00", "#F0E442": "#9C9000"}
+_LIGHTER_ON_BLACK = {"#0072B2": "#3D9BDC", "#D55E00": "#F0803C", "#009E73": "#26BF94"}
+
+INK = "#16202B"
+"""Text, and what belongs to the task rather than to an algorithm."""
+SOFT = "#51606E"
+"""Text that stands back."""
+GRID = "rgba(127,139,151,0.22)"
+CLEAR = "rgba(0,0,0,0)"
+FONT = 15
+FONT_SMALL = 14
+
+
+def colour_of(name: str, order: int = 2, *, dark: bool = False) -> str:
+    """The hex colour of an algorithm, adjusted where the page's background would swallow it.
+
+    `name` is the algorithm's name in a config; MAML with `order` 1 is FOMAML. An algorithm that is not in the
+    table gets one of the remaining colours, always the same one.
+    """
+    key = "fomaml" if name == "maml" and order == 1 else name
+    colour = ALGORITHM_COLOURS.get(key) or FALLBACK_COLOURS[sum(key.encode()) % len(FALLBACK_COLOURS)]
+    return (_LIGHTER_ON_BLACK if dark else _DARKER_ON_WHITE).get(colour, colour)
+
+
+def _dark_of() -> dict[str, str]:
+    every = [*ALGORITHM_COLOURS.values(), *FALLBACK_COLOURS]
+    pairs = {_DARKER_ON_WHITE.get(c, c): _LIGHTER_ON_BLACK.get(c, c) for c in every}
+    return {light: dark for light, dark in pairs.items() if light != dark} | {INK: "#EEF3F7", SOFT: "#B3BFCA"}
+
+
+DARK: Mapping[str, str] = _dark_of()
+"""A light page's colour to a dark page's."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with what surrounds it."""
+
+    name: str
+    title: str
+    """The question that it answers."""
+    alt: str
+    """What it shows, as one sentence of data."""
+    figure: Figure
+    """data, layout, and frames, one for each inner step. A trace with `meta` {"csv": False} is only decoration."""
+    columns: tuple[str, ...]
+    """What a table of it has beside the series and the inner step, e.g. x and y."""
+    key: tuple[tuple[str, str], ...] = ()
+    """(line, dash, dot or point; what it stands for): what is not named in the figure itself."""
+    aspect: float | None = None
+    """Height over width, where the content needs a fixed one."""
+
+
+def layout(**more: Any) -> dict[str, Any]:
+    """A layout without a background; `more` goes on top."""
+    return {
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {"size": FONT, "color": INK},
+        "margin": {"l": 62, "r": 14, "t": 10, "b": 50},
+        "showlegend": False,
+        "hoverlabel": {"font": {"size": FONT}},
+    } | more
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with a title, unit included."""
+    return {
+        "title": {"text": title, "standoff": 8, "font": {"size": FONT_SMALL}},
+        "gridcolor": GRID,
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+        "tickfont": {"size": FONT_SMALL},
+    } | more
+
+
+def steps_axis(title: str, steps: int) -> dict[str, Any]:
+    """An axis of inner steps 0 .. steps."""
+    room = max(0.15, 0.02 * steps)
+    ticks: dict[str, Any] = {"dtick": 1} if steps <= 12 else {"nticks": 8}
+    return axis(title, range=[-room, max(steps, 1) + room], tickformat="d", **ticks)
+
+
+def line(colour: str, width: float = 3.0, dash: str = "solid") -> dict[str, Any]:
+    """A line's look."""
+    return {"color": colour, "width": width, "dash": dash}
+
+
+def spread(heights: Sequence[float], gap: float, low: float = 0.0, high: float = 1.0) -> list[float]:
+    """Heights of labels moved apart until `gap` lies between any two, as little as possible, within low .. high.
+
+    Where they cannot all fit they are laid out evenly.
+    """
+    n = len(heights)
+    if n == 0:
+        return []
+    gap = min(gap, (high - low) / max(n - 1, 1))
+    order = sorted(range(n), key=heights.__getitem__)
+    placed = [min(max(heights[i], low), high) for i in order]
+    for j in range(1, n):
+        placed[j] = max(placed[j], placed[j - 1] + gap)
+    placed[-1] = min(placed[-1], high)
+    for j in range(n - 2, -1, -1):
+        placed[j] = min(placed[j], placed[j + 1] - gap)
+    out = [0.0] * n
+    for j, i in enumerate(order):
+        out[i] = placed[j]
+    return out
+
+
+def static() -> dict[str, Any]:
+    """Marks a trace as decoration: a table of the figure leaves it out."""
+    return {"meta": {"csv": False}}
+
+
+def plain(text: str) -> str:
+    """Text from outside as plotly shows it: the few tags that plotly reads are taken literally."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def number(value: float) -> str:
+    """A figure in a sentence: three significant digits."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return "∞"
+    return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.1e}"

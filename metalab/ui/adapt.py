@@ -1,0 +1,235 @@
+"""What the Adapt page remembers, what its link carries, and its dials."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from metalab.analysis.adaptation import Contender
+from metalab.figures.style import colour_of
+from metalab.settings import Declaration, Settings, declarations
+from metalab.tasks import FAMILIES
+from metalab.ui import links
+from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
+from metalab.ui.canvas.strokes import MAX_SHOTS
+from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
+from metalab.ui.i18n import _
+from metalab.ui.links import RUN_ID, Parameter
+
+MOST_STEPS = 50
+MOST_POINTS = 30
+"""As many as a link can carry."""
+OWN_WAYS = (3, 4, 5)
+_REMEMBERED = "adapt.state"
+_LINKED = "adapt.link"
+
+
+def schema() -> list[Parameter]:
+    """What a link to this page carries."""
+    return [
+        Parameter("family", next(iter(FAMILIES)), choices=tuple(FAMILIES)),
+        Parameter("ways", 5, int, low=2, high=20),
+        # Which runs, each perhaps at a checkpoint: "abcd2345@1200". Empty: the newest of each algorithm.
+        Parameter("who", (), tuple, item=str, pattern=rf"{SCRATCH}|{RUN_ID}(@\d{{1,7}})?", most=MOST_CONTENDERS),
+        Parameter("mode", "sample", choices=("sample", "own")),
+        Parameter("seed", 1, int, low=0, high=2**31 - 1),
+        # 0 takes what the first contender was trained with.
+        Parameter("shots", 0, int, low=0, high=100),
+        Parameter("steps", 0, int, low=0, high=MOST_STEPS),
+        Parameter("rates", (), tuple, item=float, low=0, high=2, most=MOST_CONTENDERS),
+        Parameter("together", False, bool),
+        Parameter("log", False, bool),
+        Parameter("step", -1, int, low=-1, high=MOST_STEPS),
+        Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
+        Parameter("y", (), tuple, item=float, low=-6, high=6, most=MOST_POINTS),
+    ]
+
+
+def begin() -> tuple[dict[str, Any], list[str]]:
+    """The page's state, and a sentence for each wrong value of a link that was just opened.
+
+    A link that this page did not write itself wins over what the session remembers.
+    """
+    here = {name: text for name, text in st.query_params.items() if name not in links.NOT_OURS}
+    if _REMEMBERED in st.session_state and (not here or here == st.session_state.get(_LINKED)):
+        return st.session_state[_REMEMBERED], []
+    state, warnings = links.read_state(schema())
+    state["revision"] = st.session_state.get(_REMEMBERED, {}).get("revision", 0) + 1
+    _unfold(state)
+    for key in [key for key in st.session_state if str(key).startswith("adapt.menu.")]:
+        del st.session_state[key]
+    st.session_state[_REMEMBERED] = state
+    return state, warnings
+
+
+def _unfold(state: dict[str, Any]) -> None:
+    """What the link says in one word, as the page uses it: checkpoints and rates by contender, points as pairs."""
+    named = [name.partition("@") for name in state["who"]]
+    state["who"] = [name for name, _at, _step in named]
+    state["at"] = {name: int(step) for name, _at, step in named if step}
+    state["alpha"] = {name: rate for name, rate in zip(state["who"], state["rates"], strict=False) if rate > 0}
+    state["points"] = list(zip(state["x"], state["y"], strict=False))
+    state["signature"], state["turn"] = None, 0
+
+
+def linked(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state as the link's parameters."""
+    rates = [state["alpha"].get(name, 0.0) for name in state["who"]]
+    return {**state} | {
+        "who": tuple(at_checkpoints(state)),
+        "rates": tuple(rates) if any(rates) else (),
+        "x": tuple(x for x, _y in state["points"]),
+        "y": tuple(y for _x, y in state["points"]),
+    }
+
+
+def at_checkpoints(state: Mapping[str, Any]) -> list[str]:
+    """Who races, as runs with the checkpoints that were chosen."""
+    return [f"{name}@{state['at'][name]}" if name in state["at"] else name for name in state["who"]]
+
+
+def write_link(state: Mapping[str, Any]) -> dict[str, str]:
+    """Make the address say the state; the parameters of the link."""
+    written = links.write_state(schema(), linked(state))
+    st.session_state[_LINKED] = {name: text for name, text in written.items() if name not in links.NOT_OURS}
+    return written
+
+
+def settled(state: dict[str, Any], reading: Reading) -> bool:
+    """Whether no slider or point is being moved: a link for each place on the way would fill the browser's history."""
+    signature = (tuple(sorted(reading.values.items())), tuple(state["points"]))
+    changed, points = signature != state["signature"], state["signature"] and signature[1] != state["signature"][1]
+    state["signature"] = signature
+    return not (changed and (reading.moving or points))
+
+
+def menu(name: str, value: Any) -> str:
+    """The key of one of the page's menus, which stands at `value` at first."""
+    key = f"adapt.menu.{name}"
+    st.session_state.setdefault(key, value)
+    return key
+
+
+# --- dials
+
+
+def setting_of(cls: type[Settings], name: str) -> Declaration:
+    """How a setting was declared: its label, help and range."""
+    return next(declaration for declaration in declarations(cls) if declaration.name == name)
+
+
+def checkpoint_dials(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[Dial], int]:
+    """One for each run with more than one checkpoint, and their revision."""
+    dials = [
+        Dial(
+            entrant.id,
+            entrant.contender.label,
+            tuple(float(step) for step in entrant.checkpoints),
+            float(entrant.step or 0),
+            help=_("Outer step of the checkpoint that θ is taken from."),
+            colour=colour_here(entrant.contender),
+        )
+        for entrant in found
+        if len(entrant.checkpoints) > 1
+    ]
+    return dials, _revision(state, dials)
+
+
+def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[Dial], int]:
+    """Inner steps, shots and α, where they stand now, and their revision."""
+    first = found[0].config
+    classes = first.family.kind == "classification"
+    dials = [
+        Dial(
+            "steps",
+            _("Inner steps"),
+            whole_stops(1, MOST_STEPS),
+            float(state["steps"] or first.algorithm.inner_steps_eval),
+            help=_("How many gradient steps each contender takes on the support set."),
+        )
+    ]
+    if classes or state["mode"] == "sample":
+        declared = setting_of(type(first.family), "shots")
+        most = MAX_SHOTS if state["mode"] == "own" else int(declared.high or MOST_STEPS)
+        dials.append(
+            Dial(
+                "shots",
+                _(declared.label),
+                whole_stops(1, most),
+                float(min(state["shots"] or getattr(first.family, "shots", 1), most)),
+                help=_(declared.help),
+            )
+        )
+    rated = [entrant for entrant in found if hasattr(entrant.contender.algorithm, "inner_lr")]
+    if state["together"] and rated:
+        rate = state["alpha"].get(rated[0].id, _own_rate(rated[0]))
+        dials.append(_alpha_dial("alpha:", _("Inner learning rate α"), rated[0], rate, colour=False))
+    else:
+        dials += [
+            _alpha_dial(
+                f"alpha:{entrant.id}",
+                _("α of {contender}").format(contender=entrant.contender.label),
+                entrant,
+                state["alpha"].get(entrant.id, _own_rate(entrant)),
+            )
+            for entrant in rated
+        ]
+    return dials, _revision(state, dials)
+
+
+def _alpha_dial(name: str, label: str, entrant: Entrant, rate: float, *, colour: bool = True) -> Dial:
+    algorithm, own = entrant.contender.algorithm, _own_rate(entrant)
+    declared = setting_of(type(algorithm), "inner_lr")
+    note = ""
+    if colour and abs(rate - own) > 1e-12:
+        note = _("was {rate:g}").format(rate=own)
+    return Dial(
+        name,
+        label,
+        log_stops(declared.low or 1e-4, declared.high or 2.0, own, rate),
+        rate,
+        help=_(declared.help),
+        colour=colour_here(entrant.contender) if colour else None,
+        note=note,
+    )
+
+
+def _own_rate(entrant: Entrant) -> float:
+    return float(getattr(entrant.contender.algorithm, "inner_lr", 0.0))
+
+
+def _revision(state: Mapping[str, Any], dials: Sequence[Dial]) -> int:
+    """Another number whenever the dials are others, so that the browser takes up their places afresh."""
+    parts = (state["revision"], state["turn"], state["family"], state["mode"], [dial.name for dial in dials])
+    return zlib.crc32(repr(parts).encode())
+
+
+def take(state: dict[str, Any], reading: Reading, found: Sequence[Entrant]) -> None:
+    """Keep where the dials were moved to."""
+    if not reading.moved:
+        return
+    for name, value in reading.values.items():
+        kind, _colon, whose = name.partition(":")
+        if kind != "alpha":
+            state[name] = int(value)
+        else:
+            names = [whose] if whose else [entrant.id for entrant in found]
+            state["alpha"] |= dict.fromkeys(names, value)
+
+
+def turn(state: dict[str, Any]) -> None:
+    """Begin a new revision of the dials."""
+    state["turn"] += 1
+
+
+def colour_here(contender: Contender) -> str:
+    """The contender's colour on this visitor's page, light or dark."""
+    return colour_of(contender.algorithm.name, getattr(contender.algorithm, "order", 2), dark=is_dark())
+
+
+def is_dark() -> bool:
+    """Whether this visitor's page is dark."""
+    return st.context.theme.type == "dark"

@@ -1,0 +1,113 @@
+"""Who may race on the Adapt page: runs of one family at one of their checkpoints, and the random network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from metalab.analysis.adaptation import Contender, from_checkpoint, scratch
+from metalab.analysis.memory import Memory
+from metalab.store import CheckpointError, Run, Store
+from metalab.tasks import FAMILIES
+from metalab.training.config import RunConfig, parse_config
+from metalab.training.service import service
+from metalab.ui import runs
+from metalab.ui.i18n import _
+
+SCRATCH = "scratch"
+MOST_CONTENDERS = 5
+FIRST = ("maml", "reptile", "pretrained")
+"""The order of the contenders that are chosen at first; others follow."""
+_contenders: Memory[Contender] = Memory(48)
+
+
+def candidates(family: str) -> list[Run]:
+    """Runs of this family that have begun, the newest first."""
+    found = (run for run in runs.recent(100) if run.family == family and run.algorithm != SCRATCH)
+    return [run for run in found if run.state != "queued"]
+
+
+def ways_of(run: Run) -> int | None:
+    """How many classes a run's network tells apart; None for regression."""
+    return run.settings["family"].get("ways")
+
+
+def newest_of_each(found: Sequence[Run]) -> list[str]:
+    """For each algorithm one run: finished before unfinished, one's own before others', newer before older."""
+    best: dict[tuple[str, int], Run] = {}
+    for run in sorted(found, key=lambda run: (run.state == "finished", runs.mine(run), run.number)):
+        best[run.algorithm, run.settings["algorithm"].get("order", 2)] = run
+    places = {name: place for place, name in enumerate(FIRST)}
+    order = sorted(best.values(), key=lambda run: places.get(run.algorithm, len(places)))
+    return [run.id for run in order][: MOST_CONTENDERS - 1]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A contender as it was chosen, with what its controls need."""
+
+    id: str
+    """A run's id, or 'scratch'."""
+    contender: Contender
+    config: RunConfig
+    step: int | None
+    """The outer step of its checkpoint; None for scratch."""
+    checkpoints: tuple[int, ...]
+
+
+def entrants(who: Sequence[str], family: str, ways: int) -> list[Entrant]:
+    """The chosen contenders, loaded. Raises Problem where a run or a checkpoint is gone."""
+    try:
+        with runs.friendly():
+            return _entrants(who, family, ways)
+    except CheckpointError as problem:
+        raise runs.Problem(str(problem)) from None
+
+
+def _entrants(who: Sequence[str], family: str, ways: int) -> list[Entrant]:
+    store, found = service().store, []
+    for name in who:
+        if name != SCRATCH:
+            run_id, _at, step = name.partition("@")
+            found.append(_from_run(store, run_id, int(step) if step else None))
+    like = found[0].config if found else _untrained(family, ways)
+    if SCRATCH in who:
+        found.insert(list(who).index(SCRATCH), _from_scratch(like))
+    return _named(found)
+
+
+def _from_run(store: Store, run_id: str, step: int | None) -> Entrant:
+    run, kept = store.get(run_id), store.checkpoints(run_id)
+    if not kept:
+        raise CheckpointError(f"Run {run.name!r} has no checkpoint yet. Wait a moment, or choose another.")
+    at = kept[-1] if step is None else min(kept, key=lambda known: abs(known - step))
+    key = (str(store.home), run_id, at, run.epoch, run.current_json)
+
+    def load() -> Contender:
+        return from_checkpoint("", run.current, store.load_theta(run_id, at), key)
+
+    return Entrant(run_id, _contenders.get(key, load), run.current, at, tuple(kept))
+
+
+def _untrained(family: str, ways: int) -> RunConfig:
+    chosen = {"name": family} | ({"ways": ways} if FAMILIES[family].kind == "classification" else {})
+    return parse_config({"family": chosen, "algorithm": SCRATCH})
+
+
+def _from_scratch(like: RunConfig) -> Entrant:
+    advised = _untrained(like.family.name, like.family.output_size)
+    rate = getattr(advised.algorithm, "inner_lr", 0.01)
+    config = like.model_copy(update={"algorithm": advised.algorithm})
+    key = (SCRATCH, like.model.model_dump_json(), like.family.name, like.family.output_size, like.seed)
+    contender = _contenders.get(key, lambda: scratch("", like.model, like.family, like.seed, rate))
+    return Entrant(SCRATCH, contender, config, None, ())
+
+
+def _named(found: Sequence[Entrant]) -> list[Entrant]:
+    """Contenders called by their algorithms, and where two have the same by their runs too."""
+    names = [_(entrant.contender.algorithm.label) for entrant in found]
+    out = []
+    for entrant, name in zip(found, names, strict=True):
+        label = name if names.count(name) == 1 else f"{name} {entrant.id}"
+        out.append(replace(entrant, contender=replace(entrant.contender, label=label)))
+    return out

@@ -1,0 +1,82 @@
+"""How contenders race on the Adapt page, and what its stage shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from metalab.analysis.adaptation import Race, race
+from metalab.analysis.challenge import Challenge
+from metalab.figures import adaptation as curves
+from metalab.figures import images
+from metalab.training.service import service
+from metalab.ui import runs
+from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.i18n import _
+from metalab.ui.stage import Metric, Placed, Score
+
+STAGE = "adapt.stage"
+"""The key of the stage, whose player says which inner step is shown."""
+
+
+def run_race(
+    found: Sequence[Entrant], challenge: Challenge, steps: int, rates: Mapping[str, float], *, one_by_one: bool = False
+) -> Race:
+    """Let them adapt, ahead of any trainer. Raises Problem in one sentence."""
+    torch.set_num_threads(1)  # of this thread: beside a trainer two are slower than one
+    try:
+        with service().foreground():
+            return race(
+                [entrant.contender for entrant in found], challenge, steps=steps, inner_lr=rates, one_by_one=one_by_one
+            )
+    except ValueError as problem:
+        raise runs.Problem(str(problem)) from None
+
+
+def diverged(result: Race) -> str:
+    """A sentence that names who left the range of numbers, or nothing."""
+    lost = [lane.label for lane in result.lanes if not lane.finite]
+    if not lost:
+        return ""
+    return _("Diverged: {names}. The inner learning rate α is too large for this task; make it smaller.").format(
+        names=", ".join(lost)
+    )
+
+
+def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
+    """What to draw of a race."""
+    shown: list[Placed] = []
+    classes = result.kind == "classification"
+    if not own and classes:
+        shown.append(Placed(images.answers(result, _), place="tall"))
+        shown.append(Placed(curves.query(result, _, "accuracy")))
+        shown.append(Placed(images.certainty(result, _)))
+    elif not own:
+        if result.probe_x is not None:
+            shown.append(Placed(curves.functions(result, _), 430, "whole"))
+        shown.append(Placed(curves.query(result, _, log=log), place="third"))
+    elif result.query_x is not None:
+        shown.append(Placed(images.answer(result, _), 320, "whole"))
+    small = "third" if not own and not classes else "half"
+    shown.append(Placed(curves.support_loss(result, _, log=log), place=small))
+    shown.append(Placed(curves.gradient_norm(result, _, log=log), place=small))
+    return shown
+
+
+def scores(result: Race) -> tuple[list[Score], Metric]:
+    """What the score counts: accuracy or loss on the query set, or the support loss where nobody knows the answers."""
+    if result.query_y is None:
+        metric = Metric(_("support loss"))
+        values = [lane.support_loss for lane in result.lanes]
+    elif result.kind == "classification":
+        metric = Metric(_("query accuracy"), high_is_good=True, percent=True)
+        values = [lane.query_accuracy for lane in result.lanes if lane.query_accuracy is not None]
+    else:
+        metric = Metric(_("query loss"))
+        values = [lane.query_loss for lane in result.lanes if lane.query_loss is not None]
+    found = [
+        Score(lane.label, lane.colour_key, [float(v) for v in series])
+        for lane, series in zip(result.lanes, values, strict=True)
+    ]
+    return found, metric

@@ -1,0 +1,162 @@
+"""The stage of a race: the score, one player for all figures, and the figures (assets/stage.js).
+
+st.plotly_chart mounts a figure anew whenever its data changes, which flickers under a moving slider; this
+component keeps its figures and lets plotly update them. Stepping through the inner loop needs no rerun.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from metalab.figures.style import DARK, Picture, colour_of
+from metalab.ui.canvas.bridge import asset, stored
+from metalab.ui.i18n import _
+from metalab.ui.live import plotly_address
+
+_DTYPES = {"float32": "f4", "float64": "f4", "uint8": "u1", "int16": "i2", "int32": "i4", "int64": "i4"}
+
+_mount = st.components.v2.component(
+    "metalab_stage",
+    html='<div class="ml-stage"></div>',
+    css=asset("stage.css"),
+    js=asset("stage.js"),
+    isolate_styles=False,  # plotly puts its own rules into the page's head
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A contender's figure in the score: one value for each inner step 0 .. K."""
+
+    label: str
+    colour_key: tuple[str, int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the score counts."""
+
+    label: str
+    high_is_good: bool = False
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A picture, how tall it is in pixels, and where it goes: whole, half or third of a row, or tall."""
+
+    picture: Picture
+    height: int = 300
+    place: str = "half"
+
+
+def player_step(key: str, revision: int, steps: int) -> int:
+    """The inner step, 0 .. steps, on which the player rests; the last one before anybody touched it."""
+    value = stored(key, "player", revision)
+    step = value.get("step") if value else None
+    return min(step, steps) if type(step) is int and step >= 0 else steps
+
+
+def draw_stage(
+    pictures: Sequence[Placed],
+    scores: Sequence[Score],
+    metric: Metric,
+    steps: int,
+    *,
+    key: str,
+    revision: int,
+    begin: int | None = None,
+    follow: bool = False,
+    trouble: str = "",
+    settle: bool = False,
+) -> None:
+    """Draw the stage.
+
+    A new `revision` puts the player to inner step `begin`, None for the last. With `follow` Python hears of
+    each step while the player runs, for what is drawn outside the stage; otherwise only where it rests.
+    `trouble` is shown between the player and the pictures. With `settle` the browser causes one more rerun when
+    nothing has moved for a while.
+    """
+    _mount(
+        key=key,
+        data={
+            "revision": revision,
+            "step": begin,
+            "steps": steps,
+            "follow": follow,
+            "trouble": trouble,
+            "settle": settle,
+            "lanes": [
+                {
+                    "label": score.label,
+                    "colour": colour_of(*score.colour_key),
+                    "values": [float(v) if math.isfinite(v) else None for v in score.values],
+                }
+                for score in scores
+            ],
+            "metric": {
+                "label": metric.label,
+                "best": "high" if metric.high_is_good else "low",
+                "percent": metric.percent,
+            },
+            "pictures": [_packed(placed) for placed in pictures],
+            "dark": dict(DARK),
+            "plotly": plotly_address(),
+            "text": _texts(),
+        },
+        on_player_change=lambda: None,
+    )
+
+
+def _packed(placed: Placed) -> dict[str, Any]:
+    picture = placed.picture
+    return {
+        "name": picture.name,
+        "title": picture.title,
+        "alt": picture.alt,
+        "figure": pack(picture.figure),
+        "columns": [_("series"), _("frame"), *picture.columns],
+        "key": [{"look": look, "text": text} for look, text in picture.key],
+        "aspect": picture.aspect,
+        "height": placed.height,
+        "place": placed.place,
+    }
+
+
+def pack(value: Any) -> Any:
+    """A figure as JSON can carry it: arrays become {dtype, bdata (base64), shape}, a third of their length as text."""
+    if isinstance(value, np.ndarray):
+        code = _DTYPES[value.dtype.name]
+        array = np.ascontiguousarray(value, dtype=f"<{code}")
+        return {"dtype": code, "bdata": base64.b64encode(array.tobytes()).decode("ascii"), "shape": list(array.shape)}
+    if isinstance(value, Mapping):
+        return {name: pack(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [pack(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _texts() -> dict[str, str]:
+    return {
+        "player": _("Player of the inner loop"),
+        "inner_step": _("Inner step to show"),
+        "where": _("inner step {step} of {steps}"),
+        "play": _("Play the inner steps in order"),
+        "pause": _("Pause"),
+        "back": _("One inner step back"),
+        "forward": _("One inner step on"),
+        "best": _("best"),
+        "png": _("Download as a picture"),
+        "csv": _("Download the numbers"),
+        "no_plotly": _("The chart library could not be loaded from this server. Reload the page."),
+    }

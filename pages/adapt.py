@@ -1,0 +1,205 @@
+"""Adapt: can it learn my task? Contenders race on one support set, sampled, clicked or drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from metalab.tasks import FAMILIES
+from metalab.ui import adapt, adapt_entrants, links, runs
+from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
+from metalab.ui.adapt_race import STAGE, diverged, pictures, scores
+from metalab.ui.adapt_task import Task, own_characters, own_points, sampled
+from metalab.ui.dials import Reading, draw_dials, read_dials
+from metalab.ui.i18n import _
+from metalab.ui.stage import draw_stage, player_step
+
+HOME = Path(__file__).with_name("home.py")
+
+
+def question(state: dict[str, Any]) -> None:
+    """What the page is about."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title(_("Can it learn your task?"), width="content")
+        with st.container(width=170):
+            links.share("adapt", links.link_of(adapt.schema(), adapt.linked(state)), key="adapt.share")
+    st.markdown(
+        _(
+            "Every contender gets the same few examples and takes the same inner steps, each from its own θ. "
+            "Step through the inner loop, change α, or make a task of your own."
+        )
+    )
+
+
+def menus(state: dict[str, Any]) -> None:
+    """Which family, whose task, who races."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        state["family"] = st.segmented_control(
+            _("Task family"),
+            list(FAMILIES),
+            format_func=lambda name: _(FAMILIES[name].title),
+            required=True,
+            key=adapt.menu("family", state["family"]),
+        )
+        found = adapt_entrants.candidates(state["family"])
+        if FAMILIES[state["family"]].kind == "classification":
+            found = ways_menu(state, found)
+        state["mode"] = st.segmented_control(
+            _("Task"),
+            ["sample", "own"],
+            format_func=lambda name: _("Sample a task") if name == "sample" else _("Make your own"),
+            required=True,
+            key=adapt.menu("mode", state["mode"]),
+        )
+    contenders_menu(state, found)
+
+
+def ways_menu(state: dict[str, Any], found: list[runs.Run]) -> list[runs.Run]:
+    """How many classes: a network has as many outputs as it was trained for, so this chooses among runs."""
+    trained = {ways for run in found if (ways := adapt_entrants.ways_of(run))}
+    options = sorted(trained | set(adapt.OWN_WAYS))
+    if state["ways"] not in options:
+        state["ways"] = next(iter(trained), 5)
+    state["ways"] = st.segmented_control(
+        _("Ways"),
+        options,
+        required=True,
+        key=adapt.menu(f"ways.{state['family']}", state["ways"]),
+        help=_("A network has one output for each class that it was meta-trained for: these race among themselves."),
+    )
+    return [run for run in found if adapt_entrants.ways_of(run) == state["ways"]]
+
+
+def contenders_menu(state: dict[str, Any], found: list[runs.Run]) -> None:
+    """Who races: runs of this family, and scratch."""
+    options = {run.id: run for run in found}
+    named = runs.labels(found)
+    begin = [name for name in state["who"] if name in options or name == SCRATCH]
+    if not begin:
+        begin = [*adapt_entrants.newest_of_each(found), SCRATCH]
+    if not found:
+        nobody(state["family"])
+
+    def label(name: str) -> str:
+        if name == SCRATCH:
+            return _("From scratch (no meta-training)")
+        run = options[name]
+        return _("{run}, {steps} outer steps").format(run=named[name], steps=f"{run.step:,}")
+
+    state["who"] = st.multiselect(
+        _("Contenders"),
+        [*options, SCRATCH],
+        format_func=label,
+        max_selections=MOST_CONTENDERS,
+        key=adapt.menu(f"who.{state['family']}.{state['ways']}", begin),
+        placeholder=_("Choose who races"),
+    )
+
+
+def nobody(family: str) -> None:
+    """There is no run to choose yet."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            _(
+                "Nobody has learned to learn **{family}** yet. Press Start on a card of the first page, and come back "
+                "after a few seconds; until then you see the random network."
+            ).format(family=_(FAMILIES[family].title))
+        )
+        st.page_link(HOME, label=_("To the presets"), icon=":material/play_arrow:")
+
+
+@st.fragment
+def race(state: dict[str, Any]) -> None:
+    """Everything that moves with a slider, a point or a stroke."""
+    if not state["who"]:
+        st.info(_("Choose at least one contender above."), icon=":material/arrow_upward:")
+        return
+    try:
+        found = adapt_entrants.entrants(adapt.at_checkpoints(state), state["family"], state["ways"])
+        found = checkpoints_moved(state, found)
+        left, right = st.columns([3, 9], gap="medium")
+        dials, revision = adapt.dials_of(state, found)
+        reading = read_dials(dials, key="adapt.dials", revision=revision)
+        adapt.take(state, reading, found)
+        with left:
+            controls_of(state, found, dials, revision)
+        with right:
+            task = make_task(state, found)
+            show(state, task, reading)
+    except runs.Problem as problem:
+        st.warning(links.escape(str(problem)), icon=":material/info:")
+
+
+def checkpoints_moved(state: dict[str, Any], found: list[Entrant]) -> list[Entrant]:
+    """The contenders at the checkpoints that their dials say."""
+    dials, revision = adapt.checkpoint_dials(state, found)
+    reading = read_dials(dials, key="adapt.checkpoints", revision=revision)
+    if not reading.moved:
+        return found
+    state["at"] |= {name: int(step) for name, step in reading.values.items()}
+    return adapt_entrants.entrants(adapt.at_checkpoints(state), state["family"], state["ways"])
+
+
+def controls_of(state: dict[str, Any], found: Sequence[Entrant], dials: Sequence[Any], revision: int) -> None:
+    """New task, its number, the dials, the switches."""
+    if state["mode"] == "sample":
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            key = adapt.menu("seed", state["seed"])
+            if st.button(_("New task"), icon=":material/casino:", type="primary", key="adapt.new"):
+                st.session_state[key] += 1
+            state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch")
+    draw_dials(dials, key="adapt.dials", revision=revision)
+    if len(found) > 1:
+        state["together"] = st.toggle(
+            _("One α for all"), key=adapt.menu("together", state["together"]), on_change=adapt.turn, args=(state,)
+        )
+    state["log"] = st.toggle(_("Logarithmic losses"), key=adapt.menu("log", state["log"]))
+    moving, steps = adapt.checkpoint_dials(state, found)
+    if moving:
+        with st.expander(_("Checkpoints"), icon=":material/history:"):
+            st.caption(_("θ after fewer outer steps: watch what meta-training changed."))
+            draw_dials(moving, key="adapt.checkpoints", revision=steps)
+
+
+def make_task(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
+    """Sampled, clicked or drawn. Raises Problem."""
+    if state["mode"] == "sample":
+        return sampled(state, found)
+    if FAMILIES[state["family"]].kind == "classification":
+        return own_characters(state, found)
+    return own_points(state, found)
+
+
+def show(state: dict[str, Any], task: Task, reading: Reading) -> None:
+    """The race's stage, and the link that leads here."""
+    settled = adapt.settled(state, reading)
+    if task.race is None:
+        if settled:
+            adapt.write_link(state)
+        return
+    lanes, metric = scores(task.race)
+    revision = state["revision"]
+    draw_stage(
+        pictures(task.race, own=state["mode"] == "own", log=state["log"]),
+        lanes,
+        metric,
+        task.race.steps,
+        key=STAGE,
+        revision=revision,
+        begin=None if state["step"] < 0 else state["step"],
+        follow=state["mode"] == "own",
+        trouble=diverged(task.race),
+        settle=not settled,
+    )
+    step = player_step(STAGE, revision, task.race.steps)
+    state["step"] = -1 if step == task.race.steps else step
+    if settled:
+        adapt.write_link(state)
+
+
+remembered, wrong = adapt.begin()
+question(remembered)
+links.show_warnings(wrong)
+menus(remembered)
+race(remembered)
