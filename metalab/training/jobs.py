@@ -99,5 +99,3 @@ class Courtesy:
         self._foreground.wait()
         self._since = time.monotonic()
         self._waited = self._since - start
-
-

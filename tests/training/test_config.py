@@ -1,0 +1,99 @@
+"""Run configs: what is filled in, what is refused and how that is said, what may change on the way."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from metalab.algorithms import ALGORITHMS
+from metalab.tasks import FAMILIES
+from metalab.training.config import LIVE, ConfigError, RunConfig, parse_config, set_dotted
+from metalab.training.recommended import recommended
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_family_and_algorithm_has_a_start_that_survives_json(family, algorithm):
+    config = parse_config({"family": family, "algorithm": algorithm})
+    assert (config.family.name, config.algorithm.name) == (family, algorithm)
+    assert parse_config(json.loads(config.model_dump_json())) == config
+
+
+def test_nothing_given_is_maml_on_sine_waves():
+    config = parse_config({})
+    assert (config.family.name, config.model.name, config.algorithm.name) == ("sinusoid", "mlp", "maml")
+    assert (config.algorithm.inner_lr, config.outer_lr, config.meta_batch_size) == (0.01, 1e-3, 25)
+
+
+def test_what_is_given_beats_what_is_recommended():
+    start = recommended("sinusoid", "reptile")
+    assert start["outer_lr"] == 0.3
+    given = {"algorithm": {"name": "reptile", "inner_steps": 3}, "outer_lr": 0.1}
+    config = parse_config(given)
+    assert (config.outer_lr, config.algorithm.inner_steps) == (0.1, 3)
+    assert config.algorithm.inner_lr == start["algorithm"]["inner_lr"]
+    assert config.schedule == start["schedule"]
+
+
+def test_a_config_cannot_be_changed_in_place():
+    with pytest.raises(ValueError, match="frozen"):
+        parse_config({}).seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({"outer_lr": 2}, ("outer_lr = 2", "less than or equal to 1")),
+        ({"outer_lr": "fast"}, ("outer_lr = 'fast'", "number")),
+        ({"outer_lr": float("nan")}, ("outer_lr = nan", "finite")),
+        ({"meta_batch_size": 2.5}, ("meta_batch_size = 2.5",)),
+        ({"algorithm": {"name": "maml", "inner_lr": 9}}, ("algorithm.inner_lr = 9",)),
+        ({"algorithm": {"name": "maml", "order": 3}}, ("algorithm.order = 3",)),
+        ({"algorithm": "reptille"}, ("algorithm.name = 'reptille'", "'reptile'")),
+        ({"family": {"name": "sinusoid", "ways": 5}}, ("family.ways = 5", "no setting of that name")),
+        ({"learning_rate": 1}, ("learning_rate = 1", "no setting of that name")),
+        ({"model": "conv4"}, ("conv4 reads images",)),
+    ],
+)
+def test_an_error_names_the_value_what_was_expected_and_its_source(given, parts):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(given, "lesson.json")
+    for part in (*parts, "(from lesson.json)"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [[], "maml", 3, None])
+def test_what_is_no_table_is_refused(data):
+    with pytest.raises(ConfigError):
+        parse_config(data)
+
+
+def test_changing_makes_a_new_checked_config():
+    config = parse_config({})
+    after = config.changed({"outer_lr": 0.01, "algorithm.inner_lr": 0.5})
+    assert (after.outer_lr, after.algorithm.inner_lr) == (0.01, 0.5)
+    assert config.outer_lr == 1e-3
+    assert after.changed({"outer_lr": 1e-3, "algorithm.inner_lr": 0.01}) == config
+    with pytest.raises(ConfigError, match=r"algorithm\.inner_lr = 99"):
+        config.changed({"algorithm.inner_lr": 99})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_may_change_while_running_exists(algorithm):
+    data = parse_config({"algorithm": algorithm}).model_dump()
+    for name in LIVE:
+        part = data
+        for key in name.split("."):
+            part = part[key]
+        assert isinstance(part, float)
+
+
+def test_a_dotted_name_through_a_value_is_refused():
+    with pytest.raises(ConfigError, match=r"seed\.x: 'seed' holds a value"):
+        set_dotted({"seed": 3}, "seed.x", 1)
+
+
+def test_the_data_of_a_config_holds_every_setting():
+    assert set(parse_config({}).model_dump(mode="json")) == set(RunConfig.model_fields)
