@@ -1,0 +1,19 @@
+"""Every test session has a home of its own: nothing is read from or written to the user's runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = os.environ.get("METALAB_HOME")
+    os.environ["METALAB_HOME"] = str(tmp_path_factory.mktemp("home"))
+    yield
+    if before is None:
+        del os.environ["METALAB_HOME"]
+    else:
+        os.environ["METALAB_HOME"] = before
