@@ -9,6 +9,7 @@ from metalab.training.presets import PRESETS, Preset
 from metalab.ui import links, runs
 from metalab.ui.i18n import _
 from metalab.ui.idea import moving_picture
+from metalab.ui.preload import preload_charts
 
 TRAIN = Path(__file__).with_name("train.py")
 RECENT = 8
@@ -19,7 +20,7 @@ def introduction() -> None:
     """Three sentences and the picture."""
     words, picture = st.columns([5, 6], gap="large", vertical_alignment="center")
     with words:
-        st.title(_("Watch machines learn to learn"))
+        st.title(_("Watch machines learn to learn"), anchor=False)
         st.markdown(
             _(
                 "Ordinary learning fits one task from many examples. Meta-learning practises on thousands of small "
@@ -33,7 +34,7 @@ def introduction() -> None:
 
 def presets() -> None:
     """One card a preset; a press starts its runs and follows them on Train."""
-    st.subheader(_("Start with one press"))
+    st.subheader(_("Start with one press"), anchor=False)
     for (name, preset), column in zip(PRESETS.items(), st.columns(len(PRESETS)), strict=True):
         with column, st.container(border=True, height="stretch", key=f"preset-{name}"):
             st.markdown(f"#### {_(preset.title)}")
@@ -63,7 +64,7 @@ def recent() -> None:
 
 def recent_list() -> None:
     """The list itself."""
-    st.subheader(_("Recent runs"))
+    st.subheader(_("Recent runs"), anchor=False)
     found = runs.recent(RECENT)
     if not found:
         st.info(_("No runs yet. Press Start on one of the three cards above."), icon=":material/arrow_upward:")
@@ -89,3 +90,4 @@ def recent_run(run: Run) -> None:
 introduction()
 presets()
 recent()
+preload_charts(key="preload")

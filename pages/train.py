@@ -1,5 +1,7 @@
 """Train: what does meta-training change? Choose a run, start it, watch it learn, change its rates."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from metalab.store import Run
@@ -10,10 +12,12 @@ from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.draft import Draft
 from metalab.ui.i18n import _
 from metalab.ui.live import live_panel
+from metalab.ui.preload import preload_charts
 from metalab.ui.run_controls import all_settings, part_menus
 from metalab.ui.run_tools import live_rates, manage
 from metalab.ui.stream import RUNS_PER_STREAM
 
+STYLE = Path(__file__).resolve().parents[1] / "assets" / "train.css"
 FOLLOW = "train.follow"  # session key of the menu of runs to follow
 NEXT = "train.next"  # session key of the runs to follow from the next script run on
 RUNS = links.Parameter("runs", (), kind=tuple, item=str, pattern=links.RUN_ID, most=RUNS_PER_STREAM)
@@ -43,7 +47,8 @@ def opened() -> tuple[Draft, str]:
 
 def controls(begin: Draft, key: str) -> tuple[Draft, str]:
     """The left side: the three menus, Start, and every setting; the draft, and what data it lacks."""
-    st.title(_("Train"))
+    with st.container(key="train-title"):
+        st.title(_("Train"), anchor=False)
     chosen = part_menus(begin, key)
     start_box = st.container()
     chosen = all_settings(chosen, key)
@@ -120,6 +125,7 @@ def watch(chosen: list[Run]) -> None:
             _("Nothing to see yet. Press Start: the curves begin to move within a second or two."),
             icon=":material/arrow_back:",
         )
+        preload_charts(key="preload")
         return
     live_rates(chosen)
     first = chosen[0].config.family
@@ -127,6 +133,7 @@ def watch(chosen: list[Run]) -> None:
         runs.live_runs(chosen),
         key="train-live",
         metric="accuracy" if first.kind == "classification" else "loss",
+        height=340,
         loss_label=_("cross-entropy") if first.kind == "classification" else _("mean squared error"),
     )
     if command is not None:
@@ -140,18 +147,18 @@ def watch(chosen: list[Run]) -> None:
                 st.rerun()
 
 
+st.html(STYLE)
 begin, key = opened()
 links.show_warnings(st.session_state.get("train.warnings", ()))
 left, right = st.columns([1, 3], gap="medium")
 with left:
     chosen, lacking = controls(begin, key)
 with right:
-    menu, tools, link = st.columns([6, 1.3, 1.3], vertical_alignment="bottom")
+    menu, tools = st.columns([6, 3], vertical_alignment="bottom")
     with menu:
         shown = followed()
-    with tools:
+    with tools, st.container(horizontal=True):
         manage(shown)
-    with link:
         share_box = st.container()
     if lacking:
         offer(chosen, lacking)

@@ -13,6 +13,7 @@ import streamlit as st
 
 from metalab.settings import Declaration, Settings, declarations
 from metalab.ui.i18n import _
+from metalab.ui.links import readable
 
 MANTISSAS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 """Where a logarithmic slider stops within each power of ten."""
@@ -144,13 +145,6 @@ def log_stops(low: float, high: float, whole: bool, *extra: float) -> list[Any]:
         stops |= {kind(value) for value in values if low <= value <= high and (not whole or value == int(value))}
         exponent += 1
     return sorted(stops)
-
-
-def readable(value: float) -> str:
-    """A setting's number for the eye: 0.00001, 0.03, 25, 5,000."""
-    if isinstance(value, int) or value == int(value):
-        return f"{int(value):,}"
-    return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def choice_name(choice: Any) -> str:

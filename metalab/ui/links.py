@@ -84,7 +84,7 @@ class Parameter:
         kind = self.item if self.kind is tuple else self.kind
         one = {int: _("a whole number"), float: _("a number")}.get(kind, _("a short text"))
         if self.low is not None and self.high is not None:
-            one = _("{number} from {low} to {high}").format(number=one, low=_text(self.low), high=_text(self.high))
+            one = _("{number} from {low} to {high}").format(number=one, low=readable(self.low), high=readable(self.high))
         if self.kind is tuple:
             return _("at most {most} entries, each {one}, joined by commas").format(most=self.most, one=one)
         return one
@@ -170,6 +170,13 @@ def show_warnings(warnings: Sequence[str]) -> None:
         shown.append(_("{n} more values of the link were left out.").format(n=len(warnings) - MOST_WARNINGS))
     for sentence in shown:
         st.warning(escape(sentence), icon=":material/link_off:")
+
+
+def readable(value: float) -> str:
+    """A setting's number for the eye: 0.00001, 0.03, 25, 5,000."""
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

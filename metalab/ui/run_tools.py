@@ -12,10 +12,10 @@ from metalab.settings import declarations
 from metalab.store import Run
 from metalab.training.config import LIVE, ConfigError
 from metalab.ui import runs
-from metalab.ui.controls import readable, setting_control
+from metalab.ui.controls import setting_control
 from metalab.ui.draft import classes
 from metalab.ui.i18n import _
-from metalab.ui.links import escape
+from metalab.ui.links import escape, readable
 from metalab.ui.routes import base_path
 
 _LOOK_AGAIN_SECONDS = 3

@@ -1,0 +1,18 @@
+// Fetches and compiles plotly.js while nobody waits, so that the first live chart need not; live.js shares the promise.
+
+export default function (component) {
+  const idle = window.requestIdleCallback || ((work) => setTimeout(work, 300));
+  idle(() => {
+    window.metalabPlotly ||= new Promise((loaded, failed) => {
+      const script = document.createElement("script");
+      script.src = component.data.plotly;
+      script.onload = () => loaded(window.Plotly);
+      script.onerror = () => {
+        window.metalabPlotly = undefined;
+        failed(new Error(`could not load ${component.data.plotly}`));
+      };
+      document.head.append(script);
+    });
+    window.metalabPlotly.catch(() => {}); // the live panel says so when it needs it
+  });
+}
