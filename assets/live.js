@@ -275,7 +275,7 @@ class Panel {
   size(view, height) {
     const width = Math.floor(view.plot.clientWidth);
     const axis = view.plot._fullLayout && view.plot._fullLayout.yaxis;
-    return { width, height, narrow: width < 520, touch: matchMedia("(pointer: coarse)").matches, pixelY: axis && axis._length ? (y) => axis.d2p(y) : null, plotHeight: axis && axis._length };
+    return { width, height, narrow: width < NARROW, stacked: width < STACKED, touch: matchMedia("(pointer: coarse)").matches, pixelY: axis && axis._length ? (y) => axis.d2p(y) : null, plotHeight: axis && axis._length };
   }
 
   drawLearning() {
@@ -327,9 +327,9 @@ class Panel {
     view.card.hidden = !ready;
     if (!this.stage(view, ready)) return;
     drawKey(view.key, functionsKey(this.look, this.speak, run));
-    const narrow = view.plot.clientWidth < 520;
+    const stacked = view.plot.clientWidth < STACKED;
     const tasks = Math.min(3, run.probe.tasks.length);
-    this.react(view, (size) => functionsFigure(run, this.figureState(), this.look, { ...size, revision: "functions" }, this.speak), narrow ? 250 * tasks : Math.round(this.data.height * 0.9));
+    this.react(view, (size) => functionsFigure(run, this.figureState(), this.look, { ...size, revision: "functions" }, this.speak), stacked ? 250 * tasks : Math.round(this.data.height * 0.9));
   }
 
   // Shows either the plot or the words that stand in for it; true if the plot can be drawn now.

@@ -5,6 +5,8 @@ const GHOSTS = 6;
 const MOST_TASK_LINES = 40;
 const MOST_MARKERS = 30;
 const LABEL_PIXELS = 19;
+const NARROW = 430; // no room for labels beside the lines
+const STACKED = 560; // tasks below each other
 
 function mix(from, to, share) {
   const parts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -247,7 +249,7 @@ function functionsFigure(run, state, look, view, speak) {
   const colour = run.colours[look.dark ? "dark" : "light"];
   const data = [];
   const layout = baseLayout(look, view);
-  const stacked = view.narrow;
+  const stacked = view.stacked;
   layout.hovermode = "closest";
   layout.margin = { l: 60, r: 14, t: 34, b: 50 };
   layout.annotations = [];

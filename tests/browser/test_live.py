@@ -4,7 +4,6 @@ import contextlib
 import csv
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,21 +14,8 @@ from pathlib import Path
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine"),
-]
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LEARNING = ".ml-learning .ml-plot"
 ADAPTATION = ".ml-adaptation .ml-plot"
 
@@ -85,14 +71,6 @@ def port(tmp_path_factory):
     number = free_port()
     with live_app(number, tmp_path_factory.mktemp("live")):
         yield number
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
