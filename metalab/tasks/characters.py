@@ -56,21 +56,24 @@ class Library:
 
     def characters(self, split: Split) -> Characters:
         """The classes of `split`; in "train" each rotation by 90 degrees is a class of its own."""
-        if not self._splits:
+        splits = self._splits
+        if not splits:
             with self._lock:
                 if not self._splits:
                     found = self._load()
                     self._splits = {name: found[name].turned() if name == "train" else found[name] for name in found}
-        return self._splits[split]
+                splits = self._splits
+        return splits[split]
 
     def images(self, split: Split, device: torch.device | str = "cpu") -> Tensor:
         """(C, DRAWERS, SIDE, SIDE) uint8 on `device`, shared: not to be written to."""
         key = (split, torch.device(device))
-        if key not in self._images:
+        found = self._images.get(key)
+        if found is None:
             images = torch.from_numpy(np.ascontiguousarray(self.characters(split).images)).to(device)
             with self._lock:
-                self._images.setdefault(key, images)
-        return self._images[key]
+                found = self._images.setdefault(key, images)
+        return found
 
     def forget(self) -> None:
         """Drop what was loaded; the next use loads it again."""

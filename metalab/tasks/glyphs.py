@@ -21,7 +21,7 @@ from metalab.tasks.base import Split
 from metalab.tasks.characters import DRAWERS, SIDE, CharacterFamily, Characters, Library
 
 SEED = 20170309
-VERSION = 1
+VERSION = 2
 """Counts up when the same seed would give other pictures, so that no stale cache is read."""
 ALPHABETS: dict[Split, int] = {"train": 36, "validation": 4, "test": 10}
 PER_ALPHABET = 20
@@ -214,7 +214,7 @@ def alphabet(index: int) -> NDArray[np.uint8]:
     tilt = rng.normal(0, 0.06, (1, DRAWERS)) + rng.normal(0, 0.06, shape)
     wide = np.exp(rng.normal(0, 0.08, (1, DRAWERS)) + rng.normal(0, 0.07, shape))
     tall = np.exp(rng.normal(0, 0.08, (1, DRAWERS)) + rng.normal(0, 0.07, shape))
-    # Columns: where x and y go. Slant pushes the upper part (negative y) to the right.
+    # Rows: where x and y go. Slant pushes the upper part (negative y) to the right.
     affine = np.stack(
         [
             np.stack([wide * np.cos(tilt), wide * np.sin(tilt)], -1),

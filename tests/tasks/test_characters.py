@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from metalab.settings import explain
 from metalab.tasks.characters import DRAWERS, Characters, Library
+from metalab.tasks.glyphs import Glyphs
 
 
 def rng(seed=0):
@@ -75,6 +76,14 @@ def test_the_generator_alone_decides(characters):
     assert torch.equal(first.support.x, again.support.x)
     assert torch.equal(first.query.x, again.query.x)
     assert not torch.equal(first.support.x, other.support.x)
+
+
+def test_examples_are_made_on_the_device_and_told_of_on_the_cpu():
+    """The meta device stands for a GPU: it has shapes and places, and no numbers."""
+    batch = Glyphs(ways=2, shots=1, queries=2).sample(3, "test", rng(), "meta")
+    assert {part.device.type for part in (*batch.support, *batch.query)} == {"meta"}
+    assert batch.query.x.shape == (3, 4, 1, 28, 28)
+    assert batch.info["classes"].device.type == batch.info["drawers"].device.type == "cpu"
 
 
 def test_every_class_gets_every_label_equally_often(characters):
