@@ -77,12 +77,11 @@ def recent_run(run: Run) -> None:
     with st.container(border=True, key=f"run-{run.id}"):
         about, state, ways = st.columns([5, 4, 3], vertical_alignment="center")
         with about:
-            st.markdown(f"**{links.escape(run.name)}**")
-            st.caption(runs.subtitle(run))
+            st.markdown(f"**{links.escape(run.name)}**  \n:small[:gray[{runs.subtitle(run)}]]")
         with state:
             runs.show_state(run)
         with ways, st.container(horizontal=True):
-            if st.button(_("Open"), icon=":material/open_in_full:", key=f"open-{run.id}"):
+            if st.button(_("Open"), icon=":material/open_in_full:", width="stretch", key=f"open-{run.id}"):
                 st.switch_page(TRAIN, query_params={"runs": run.id})
             links.share("train", {"runs": run.id}, key=f"share-{run.id}", label=_("Share"))
 

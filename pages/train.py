@@ -61,6 +61,8 @@ def controls(begin: Draft, key: str) -> tuple[Draft, str]:
 def start(chosen: Draft, lacking: str) -> None:
     """The Start button; what is wrong with the settings stands above it."""
     config: RunConfig | None = None
+    if lacking:
+        st.warning(_("Its data is not here yet: see the card."), icon=":material/folder_off:")
     try:
         config = chosen.config()
     except ConfigError as problem:
@@ -162,7 +164,8 @@ with right:
         share_box = st.container()
     if lacking:
         offer(chosen, lacking)
-    watch(shown)
+    if shown or not lacking:
+        watch(shown)
 values = {**chosen.values, **chosen.names, RUNS.name: tuple(run.id for run in shown)}
 parameters = links.write_state([*drafts.schema(chosen.names), RUNS], values)
 st.session_state["train.link"] = parameters

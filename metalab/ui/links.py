@@ -84,7 +84,8 @@ class Parameter:
         kind = self.item if self.kind is tuple else self.kind
         one = {int: _("a whole number"), float: _("a number")}.get(kind, _("a short text"))
         if self.low is not None and self.high is not None:
-            one = _("{number} from {low} to {high}").format(number=one, low=readable(self.low), high=readable(self.high))
+            low, high = readable(self.low), readable(self.high)
+            one = _("{number} from {low} to {high}").format(number=one, low=low, high=high)
         if self.kind is tuple:
             return _("at most {most} entries, each {one}, joined by commas").format(most=self.most, one=one)
         return one

@@ -1,0 +1,30 @@
+"""Pages run by AppTest, with a home of their own and a service that stops with the test."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+PAGES = Path(__file__).parents[2] / "pages"
+
+
+@pytest.fixture
+def open_page(tmp_path, monkeypatch):
+    """Opens a page by name with a link's parameters."""
+    monkeypatch.setenv("METALAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("METALAB_DATA", str(tmp_path / "data"))
+
+    def opened(name, **link):
+        app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=20)
+        for key, value in link.items():
+            app.query_params[key.replace("__", ".")] = value
+        app.run()
+        assert not app.exception, app.exception[0].message
+        return app
+
+    yield opened
+    from metalab.training.service import close_all
+    from metalab.ui.runs import close_stores
+
+    close_all()
+    close_stores()

@@ -1,0 +1,134 @@
+"""What a link may say, and what a hostile one gets."""
+
+import pytest
+
+from metalab.ui import draft
+from metalab.ui.links import Parameter, address, escape, flat, link_of, read_state, readable
+
+SHOTS = Parameter("shots", 10, kind=int, low=1, high=100)
+RATE = Parameter("rate", 0.01, kind=float, low=1e-4, high=2.0)
+ORDER = Parameter("order", 2, kind=int, choices=(2, 1))
+BENT = Parameter("bent", False, kind=bool)
+WIDTHS = Parameter("widths", (40, 40), kind=tuple, most=3, low=1, high=1024)
+RUNS = Parameter("runs", (), kind=tuple, item=str, pattern=r"[a-z0-9]{1,8}", most=2)
+SCHEMA = [SHOTS, RATE, ORDER, BENT, WIDTHS, RUNS]
+DEFAULTS = {parameter.name: parameter.default for parameter in SCHEMA}
+
+
+def test_a_link_holds_what_differs_and_reads_back_the_same():
+    values = {"shots": 5, "rate": 0.1 + 0.2, "order": 1, "bent": True, "widths": (8, 64), "runs": ("a1", "b2")}
+    link = link_of(SCHEMA, values)
+    assert link["shots"] == "5"
+    assert link["widths"] == "8,64"
+    assert read_state(SCHEMA, link) == (values, [])
+    assert link_of(SCHEMA, DEFAULTS) == {}
+    assert read_state(SCHEMA, {}) == (DEFAULTS, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shots", "0"),
+        ("shots", "101"),
+        ("shots", "1e1"),
+        ("shots", "1_0"),
+        ("shots", "٣"),
+        ("shots", "9" * 5000),
+        ("rate", "nan"),
+        ("rate", "inf"),
+        ("rate", "1e999"),
+        ("rate", ""),
+        ("order", "3"),
+        ("bent", "yes"),
+        ("widths", "1,2,3,4"),
+        ("widths", "0,5"),
+        ("widths", "5,,5"),
+        ("runs", "a1,b2,c3"),
+        ("runs", "<script>"),
+        ("runs", "../x"),
+    ],
+)
+def test_a_wrong_value_is_named_and_the_default_used(name, text):
+    values, warnings = read_state(SCHEMA, {name: text})
+    assert values == DEFAULTS
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"{name} = ")
+    assert "expected" in warnings[0]
+    assert len(warnings[0]) < 250
+
+
+def test_the_warning_says_value_expectation_and_what_is_used():
+    assert read_state([RATE], {"rate": "7"})[1] == [
+        "rate = '7' in the link: expected a number from 0.0001 to 2; 0.01 is used."
+    ]
+
+
+def test_names_that_are_no_setting_are_reported_and_those_of_every_page_are_not():
+    link = {"shotz": "3", "lang": "de", "embed": "true", "other": "1"}
+    values, warnings = read_state([SHOTS], link, ignore=["other"])
+    assert values == {"shots": 10}
+    assert warnings == ["'shotz' in the link: no setting of that name exists here; it is left out."]
+
+
+def test_a_run_reads_back_from_its_link_with_every_setting():
+    start = draft.start("glyphs", "reptile")
+    values = {**start.values, "seed": 7, "family.ways": 3, "algorithm.inner_lr": 0.0123, "outer_optimiser": "adam"}
+    written = draft.Draft(start.names, values)
+    link = written.link()
+    assert link == {
+        "family": "glyphs",
+        "algorithm": "reptile",
+        "seed": "7",
+        "family.ways": "3",
+        "algorithm.inner_lr": "0.0123",
+        "outer_optimiser": "adam",
+    }
+    assert draft.from_link(link) == (written, [])
+    assert written.config().algorithm.inner_lr == 0.0123
+
+
+def test_a_link_may_choose_another_network_than_the_recommended_one():
+    found, warnings = draft.from_link({"family": "glyphs", "model": "mlp", "model.widths": "64,64"})
+    assert warnings == []
+    assert found.config().model.widths == (64, 64)
+    assert found.link() == {"family": "glyphs", "model": "mlp", "model.widths": "64,64"}
+
+
+def test_the_start_of_every_combination_is_what_an_empty_config_would_take():
+    for family in ("sinusoid", "glyphs", "omniglot"):
+        for algorithm in ("maml", "reptile", "pretrained", "scratch"):
+            start = draft.start(family, algorithm)
+            assert start.config() == draft.parse_config({"family": family, "algorithm": algorithm})
+            assert draft.from_config(start.config().model_dump(mode="json")) == start
+
+
+def test_unknown_parts_in_a_link_fall_back_with_one_warning_each():
+    found, warnings = draft.from_link({"family": "cats", "algorithm": "maml", "algorithm.tempo": "3"})
+    assert found.names == {"family": "sinusoid", "algorithm": "maml", "model": "mlp"}
+    assert [warning.split(" ")[0] for warning in warnings] == ["family", "'algorithm.tempo'"]
+
+
+def test_text_from_outside_is_shown_as_it_is():
+    assert escape("a*b_[x](y) <b> $1$ :red[c]\n# d") == (
+        r"a\*b\_\[x\]\(y\) \<b\> \$1\$ \:red\[c\] \# d"
+    )
+
+
+def test_addresses_are_encoded():
+    assert address("train", {"runs": "a,b", "seed": "1&2"}).endswith("/train?runs=a,b&seed=1%262")
+    assert address("", {}).endswith("/")
+
+
+def test_numbers_for_the_eye():
+    assert [readable(value) for value in (1e-5, 0.03, 2.0, 25, 5000, 1_000_000)] == [
+        "0.00001",
+        "0.03",
+        "2",
+        "25",
+        "5,000",
+        "1,000,000",
+    ]
+
+
+def test_nested_settings_have_dotted_names():
+    assert dict(flat({"a": {"b": {"c": 1}, "d": [2, 3]}, "e": "f"})) == {"a.b.c": 1, "a.d": (2, 3), "e": "f"}
