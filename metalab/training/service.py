@@ -91,7 +91,7 @@ class Service:
     """
 
     def __init__(self, store: Store, workers: int | None = None, threads: int | None = None) -> None:
-        """`workers`: runs in training at once, by default `worker_count()`. `threads`: of each, by default its share."""
+        """`workers`: runs that train at once, by default `worker_count()`. `threads`: for each, by default its share."""
         self.store = store
         self.workers = workers or worker_count()
         self.threads = threads
@@ -341,7 +341,8 @@ class Service:
         step = checkpoint.step if checkpoint else 0
         self.store.take_back(run.id, step if checkpoint else -1)
         recorder = Recorder(self.store, run, step, lambda: self._tell(run.id))
-        recorder.flush(News(status={"state": "running"}))
+        # A program that was killed may have written the files of a checkpoint, and not that they are there.
+        recorder.flush(News(status={"state": "running"}, checkpoints=[step] if checkpoint else []))
         threads = self.threads or max(1, cores() // max(1, self._busy))
         log.info("Run %s trains from outer step %d on up to %d threads.", run.id, step, threads)
         # Settings may have been changed since the checkpoint was taken.
