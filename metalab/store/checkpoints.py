@@ -43,6 +43,12 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     _replace(folder / RESUME, safetensors.torch.save(tensors, metadata), sync=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left; only for whoever writes here."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def theta_path(folder: Path, step: int) -> Path:
     """Where theta after `step` outer steps lies."""
     return folder / f"{step}.safetensors"

@@ -242,6 +242,7 @@ class Store:
                 "UPDATE runs SET step = ?, epoch = epoch + ?, version = version + 1 WHERE number = ?",
                 (max(step, 0), bool(gone), number),
             )
+        files.sweep(self.home / "checkpoints" / run_id)
 
     def metrics(self, run_id: str) -> pd.DataFrame:
         """Columns step, name, value in the order of recording. Raises RunNotFound."""

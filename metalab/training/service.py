@@ -91,7 +91,7 @@ class Service:
     """
 
     def __init__(self, store: Store, workers: int | None = None, threads: int | None = None) -> None:
-        """`workers`: runs that train at once, by default `worker_count()`. `threads`: for each, by default its share."""
+        """`workers`: runs training at once, by default `worker_count()`. `threads`: for each, by default its share."""
         self.store = store
         self.workers = workers or worker_count()
         self.threads = threads
