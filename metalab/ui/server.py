@@ -57,7 +57,7 @@ def on_script_error(_error: Exception) -> bool:
 
 def _warm_up() -> None:
     """Connect the training service, and pay for first times (torch, a gradient, plotly.js) before the first click."""
-    for work in (_connect, http.pack_plotly_js, _train_a_little):
+    for work in (_connect, http.pack_plotly_js, _train_a_little, _draw_characters):
         try:
             work()
         except Exception:
@@ -85,6 +85,13 @@ def _train_a_little() -> None:
     torch.set_num_threads(1)  # of this thread's work
     for _event in train(parse_config({"outer_steps": 2, "evaluation_tasks": 2}), threads=1):
         pass
+
+
+def _draw_characters() -> None:
+    """Read the invented characters, which the first server of a home draws: seconds that nobody need wait for."""
+    from metalab.tasks.glyphs import Glyphs
+
+    Glyphs().images("train")
 
 
 class StreamsEndOnSignal:
