@@ -39,7 +39,7 @@ class Dials {
   }
 
   say(dial, input, shown) {
-    shown.textContent = dial.words[Number(input.value)];
+    shown.textContent = String(dial.stops[Number(input.value)]);
     input.setAttribute("aria-valuetext", shown.textContent);
     input.style.setProperty("--fill", `${(100 * input.value) / Math.max(input.max, 1)}%`);
   }

@@ -52,6 +52,7 @@ class Stage {
     this.step = null;
     this.told = null;
     this.observer = new ResizeObserver(() => this.draw());
+    this.watcher = new IntersectionObserver((entries) => this.seen(entries), { rootMargin: "150px" });
     this.build();
   }
 
@@ -99,6 +100,8 @@ class Stage {
     clearTimeout(this.telling);
     clearTimeout(this.settling);
     this.observer.disconnect();
+    this.watcher.disconnect();
+    clearTimeout(this.drawing);
     for (const { plot } of this.cards.values()) this.plotly?.purge(plot);
   }
 
@@ -168,6 +171,7 @@ class Stage {
     for (const [name, card] of this.cards) {
       if (wanted.includes(name)) continue;
       this.plotly?.purge(card.plot);
+      this.watcher.unobserve(card.section);
       card.section.remove();
       this.cards.delete(name);
     }
@@ -197,7 +201,17 @@ class Stage {
     const png = node("button", { type: "button", text: "PNG", onclick: () => this.savePng(name) });
     const csv = node("button", { type: "button", text: "CSV", onclick: () => this.saveCsv(name) });
     const head = node("div", { class: "head" }, title, node("div", { class: "saves" }, png, csv));
-    return { section: node("section", {}, head, key, plot, alt), title, plot, key, alt, png, csv };
+    const section = node("section", { "data-name": name }, head, key, plot, alt);
+    this.watcher.observe(section);
+    return { section, title, plot, key, alt, png, csv, near: true };
+  }
+
+  seen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const card = this.cards.get(target.dataset.name);
+      if (card) card.near = isIntersecting;
+    }
+    this.drawCards();
   }
 
   draw() {
@@ -218,9 +232,21 @@ class Stage {
     this.buttons.forward.disabled = k === steps;
     const look = readStageLook(this.root, this.data.dark);
     this.drawScore(k, look);
-    if (!this.plotly) return;
-    for (const card of this.cards.values()) this.drawCard(card, k, look);
-    this.root.dataset.drawn = `${this.data.seq}:${k}`;
+    this.drawCards();
+  }
+
+  // One figure at a time, so that the first is on the screen before the next is begun; none that nobody can see.
+  drawCards() {
+    clearTimeout(this.drawing);
+    if (!this.plotly || !this.data) return;
+    const look = readStageLook(this.root, this.data.dark);
+    const waiting = [...this.cards.values()].filter((card) => card.near);
+    const next = () => {
+      while (waiting.length) if (this.drawCard(waiting.shift(), this.now(), look)) break;
+      if (waiting.length) this.drawing = setTimeout(next);
+      else this.root.dataset.drawn = `${this.drawings = (this.drawings ?? 0) + 1}`;
+    };
+    next();
   }
 
   drawScore(k, look) {
@@ -239,18 +265,20 @@ class Stage {
     }));
   }
 
+  /** Whether there was anything to draw. */
   drawCard(card, k, look) {
     const width = Math.floor(card.plot.clientWidth);
-    if (!width) return;
+    if (!width) return false;
     const { figure, aspect, height, name } = card.picture;
     const state = `${k} ${width} ${look.dark}`;
-    if (card.drawn === state) return;
+    if (card.drawn === state) return false;
     card.drawn = state;
     const tall = aspect ? Math.min(width * aspect + 32, 900) : width < 480 ? Math.min(height, 300) : height;
     const { data, layout } = figureAt(figure, k, look, { width, height: tall, revision: name });
     this.drawKey(card, width, look);
     const touch = matchMedia("(pointer: coarse)").matches;
     this.plotly.react(card.plot, data, layout, { displaylogo: false, displayModeBar: touch || aspect ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] });
+    return true;
   }
 
   // Where the figure is too narrow for names at the lines' ends, they stand above it.

@@ -6,11 +6,12 @@ contenders + challenge -> race(...) -> Race, numpy arrays for figures
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metalab.algorithms.base import Algorithm, Learner
 from metalab.algorithms.scratch import Scratch
@@ -22,6 +23,8 @@ from metalab.tasks.base import Examples, TaskFamily
 from metalab.training.config import RunConfig
 
 MOST_STEPS = 200
+PHIS_AT_ONCE = 8
+"""Inner steps that are measured in one call: few enough that a convolution's patches fit the cache."""
 Floats = NDArray[np.float32]
 
 
@@ -58,6 +61,28 @@ class Lane:
     """(K + 1, m): f_phi_0 .. f_phi_K at the family's probe inputs."""
     probabilities: Floats | None
     """(K + 1, q, ways) of each query image, classification only."""
+
+    @property
+    def steps(self) -> int:
+        """K."""
+        return len(self.support_loss) - 1
+
+    def upto(self, steps: int, label: str) -> Lane:
+        """The lane's first inner steps, under another label."""
+
+        def cut(values: Floats | None) -> Floats | None:
+            return None if values is None else values[: steps + 1]
+
+        return replace(
+            self,
+            label=label,
+            support_loss=self.support_loss[: steps + 1],
+            gradient_norm=self.gradient_norm[:steps],
+            query_loss=cut(self.query_loss),
+            query_accuracy=cut(self.query_accuracy),
+            functions=cut(self.functions),
+            probabilities=cut(self.probabilities),
+        )
 
     @property
     def finite(self) -> bool:
@@ -152,8 +177,11 @@ def _lane(contender: Contender, challenge: Challenge, steps: int, inner_lr: floa
         raise ValueError(
             f"{contender.label}: its network has {outputs} outputs, but the task needs {challenge.family.output_size}"
         )
-    key = (contender.key, contender.label, algorithm.model_dump_json(), model.model_dump_json(), challenge.key, steps)
-    return _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
+    key = (contender.key, algorithm.model_dump_json(), model.model_dump_json(), challenge.key)
+    known = _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
+    if known.steps < steps:
+        known = _lanes.put(key, _run(contender, algorithm, learner, challenge, steps))
+    return known.upto(steps, contender.label)
 
 
 def _mixes_queries(model: Model) -> bool:
@@ -165,57 +193,56 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
     support = Examples(challenge.support.x.to(dtype), challenge.support.y)
     if challenge.family.kind == "regression":
         support = Examples(support.x, support.y.to(dtype))
-    track = _Track(learner, challenge, support)
+    phis: list[Params] = []
+    lengths: list[Tensor] = []
+    for inner in algorithm.adapt(learner, contender.theta, support, steps):
+        phis.append(inner.phi)
+        if inner.gradient is not None:
+            lengths.append(norm(weights(inner.gradient).values(), task_axis=True))
+    found: dict[str, list[Tensor]] = {}
     with torch.no_grad():
-        for inner in algorithm.adapt(learner, contender.theta, support, steps):
-            track.look(inner.phi, inner.gradient)
-    return track.lane(contender.label, algorithm)
+        for first in range(0, len(phis), PHIS_AT_ONCE):
+            for name, values in _measured(learner, challenge, support, phis[first : first + PHIS_AT_ONCE]).items():
+                found.setdefault(name, []).append(values)
+    columns = {name: torch.cat(values).float().numpy() for name, values in found.items()}
+    return Lane(
+        label=contender.label,
+        colour_key=(algorithm.name, getattr(algorithm, "order", 2)),
+        inner_lr=float(getattr(algorithm, "inner_lr", 0.0)),
+        support_loss=columns["support_loss"],
+        gradient_norm=torch.cat(lengths).float().numpy() if lengths else np.zeros(0, np.float32),
+        query_loss=columns.get("query_loss"),
+        query_accuracy=columns.get("query_accuracy"),
+        functions=columns.get("functions"),
+        probabilities=columns.get("probabilities"),
+    )
 
 
-class _Track:
-    """Measures phi_0, phi_1, .. as they come."""
+def _measured(learner: Learner, challenge: Challenge, support: Examples, phis: Sequence[Params]) -> dict[str, Tensor]:
+    """What a lane shows of each phi, in one batched call: the inner steps stand on the axis of tasks."""
+    n, family = len(phis), challenge.family
+    phi = {name: torch.cat([each[name] for each in phis]) for name in phis[0]}
 
-    def __init__(self, learner: Learner, challenge: Challenge, support: Examples) -> None:
-        self.learner, self.challenge, self.support = learner, challenge, support
-        self.probe_x = _probe_x(challenge.family)
-        self.columns: dict[str, list[torch.Tensor]] = {}
+    def again(x: Tensor) -> Tensor:
+        return x.expand(n, *x.shape[1:])
 
-    def look(self, phi: Params, gradient: Params | None) -> None:
-        learner, challenge, x = self.learner, self.challenge, self.support.x
-        self._note("support_loss", learner.support_loss(phi, self.support))
-        if gradient is not None:
-            self._note("gradient_norm", norm(weights(gradient).values(), task_axis=True))
-        if self.probe_x is not None:
-            self._note("functions", learner.predict(phi, self.probe_x[None].to(x), x)[..., 0])
-        if challenge.query_x is None:
-            return
-        prediction = learner.predict(phi, challenge.query_x.to(x), x)
-        if challenge.family.kind == "classification":
-            self._note("probabilities", prediction.softmax(-1))
-        if challenge.query_y is not None:
-            target = challenge.query_y if challenge.family.kind == "classification" else challenge.query_y.to(x)
-            for name, value in challenge.family.metrics(prediction, target).items():
-                self._note(f"query_{name}", value)
-
-    def _note(self, name: str, value: torch.Tensor) -> None:
-        self.columns.setdefault(name, []).append(value[0])
-
-    def lane(self, label: str, algorithm: Algorithm) -> Lane:
-        found = {name: torch.stack(values).float().numpy() for name, values in self.columns.items()}
-        return Lane(
-            label=label,
-            colour_key=(algorithm.name, getattr(algorithm, "order", 2)),
-            inner_lr=float(getattr(algorithm, "inner_lr", 0.0)),
-            support_loss=found["support_loss"],
-            gradient_norm=found.get("gradient_norm", np.zeros(0, np.float32)),
-            query_loss=found.get("query_loss"),
-            query_accuracy=found.get("query_accuracy"),
-            functions=found.get("functions"),
-            probabilities=found.get("probabilities"),
-        )
+    x = again(support.x)
+    found = {"support_loss": learner.support_loss(phi, Examples(x, again(support.y)))}
+    probe_x = _probe_x(family)
+    if probe_x is not None:
+        found["functions"] = learner.predict(phi, again(probe_x[None].to(x)), x)[..., 0]
+    if challenge.query_x is None:
+        return found
+    prediction = learner.predict(phi, again(challenge.query_x.to(x)), x)
+    if family.kind == "classification":
+        found["probabilities"] = prediction.softmax(-1)
+    if challenge.query_y is not None:
+        target = challenge.query_y if family.kind == "classification" else challenge.query_y.to(x)
+        found |= {f"query_{name}": value for name, value in family.metrics(prediction, again(target)).items()}
+    return found
 
 
-def _probe_x(family: TaskFamily) -> torch.Tensor | None:
+def _probe_x(family: TaskFamily) -> Tensor | None:
     """The inputs (m, 1) of a picture of the whole function, for functions of one variable."""
     return family.probe_x if family.input_shape == (1,) and family.output_size == 1 else None
 
@@ -225,7 +252,7 @@ def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by
     probe_x = _probe_x(family)
     classes = family.kind == "classification"
 
-    def targets(y: torch.Tensor) -> NDArray:
+    def targets(y: Tensor) -> NDArray:
         return y[0].numpy() if classes else y[0].float().numpy()[:, 0]
 
     return Race(

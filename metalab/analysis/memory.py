@@ -29,7 +29,10 @@ class Memory(Generic[V]):
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-        value = make()
+        return self.put(key, make())
+
+    def put(self, key: Hashable, value: V) -> V:
+        """Keep `value` under `key`, and return it."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)

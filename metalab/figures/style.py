@@ -148,4 +148,6 @@ def number(value: float) -> str:
     """A figure in a sentence: three significant digits."""
     if value != value or value in (float("inf"), float("-inf")):
         return "∞"
-    return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.1e}"
+    if abs(value) >= 1e4:
+        return f"{value:.1e}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -81,7 +81,6 @@ def draw_dials(dials: Sequence[Dial], *, key: str, revision: int) -> None:
                     "label": dial.label,
                     "help": dial.help,
                     "stops": list(dial.stops),
-                    "words": [f"{stop:g}" for stop in dial.stops],
                     "value": dial.value,
                     "colour": checked_colour(dial.colour) if dial.colour else None,
                     "note": dial.note,

@@ -1,0 +1,204 @@
+"""The figures of a race: a frame for each inner step, the data they were given, a sentence for who cannot see them."""
+
+import itertools
+import math
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from metalab.analysis.adaptation import Lane, Race
+from metalab.figures import adaptation, images
+from metalab.figures.style import DARK, INK, colour_of, number, plain, spread
+
+K, WAYS = 4, 3
+RNG = np.random.default_rng(0)
+
+
+def same(text):
+    return text
+
+
+def lane(label, name="maml", *, functions=False, q=0):
+    """Made-up numbers."""
+    k = np.arange(K + 1, dtype=np.float32)
+    raw = RNG.random((K + 1, q, WAYS), dtype=np.float32)
+    return Lane(
+        label=label,
+        colour_key=(name, 2),
+        inner_lr=0.1,
+        support_loss=2.0 / (1 + k),
+        gradient_norm=3.0 / (1 + k[:-1]),
+        query_loss=2.5 / (1 + k),
+        query_accuracy=k / 10 if q else None,
+        functions=np.outer(k, np.ones(11)).astype(np.float32) if functions else None,
+        probabilities=raw / raw.sum(-1, keepdims=True) if q else None,
+    )
+
+
+def waves(*lanes, truth=True):
+    x = np.linspace(-5, 5, 11, dtype=np.float32)
+    return Race(
+        kind="regression", title="", steps=K, lanes=lanes, support_x=x[:3, None], support_y=np.sin(x[:3]),
+        query_x=None, query_y=None, probe_x=x, truth=np.sin(x) if truth else None, ways=1, one_by_one=False,
+    )  # fmt: skip
+
+
+def characters(*lanes, q):
+    return Race(
+        kind="classification", title="", steps=K, lanes=lanes,
+        support_x=np.ones((WAYS, 1, 28, 28), np.float32), support_y=np.arange(WAYS),
+        query_x=np.full((q, 1, 28, 28), 0.5, np.float32), query_y=np.arange(q) % WAYS,
+        probe_x=None, truth=None, ways=WAYS, one_by_one=False,
+    )  # fmt: skip
+
+
+TWO = waves(lane("MAML", functions=True), lane("Reptile", "reptile", functions=True))
+THREE = characters(lane("MAML", q=6), lane("Reptile", "reptile", q=6), lane("a <b>", "scratch", q=6), q=6)
+PICTURES = {
+    "functions": lambda: adaptation.functions(TWO, same),
+    "support loss": lambda: adaptation.support_loss(TWO, same, log=True),
+    "query loss": lambda: adaptation.query(TWO, same),
+    "query accuracy": lambda: adaptation.query(THREE, same, "accuracy"),
+    "gradient norm": lambda: adaptation.gradient_norm(TWO, same),
+    "answers": lambda: images.answers(THREE, same),
+    "certainty": lambda: images.certainty(THREE, same),
+    "answer": lambda: images.answer(characters(lane("MAML", q=1), q=1), same),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_has_a_frame_for_each_inner_step_and_plotly_takes_it(name):
+    picture = PICTURES[name]()
+    assert [frame["name"] for frame in picture.figure["frames"]] == [str(k) for k in range(K + 1)]
+    for frame in picture.figure["frames"]:
+        assert len(frame["traces"]) == len(frame["data"])
+        assert all(0 <= trace < len(picture.figure["data"]) for trace in frame["traces"])
+    go.Figure(data=picture.figure["data"], layout=picture.figure["layout"])
+    # The figure as it stands is its last frame.
+    last = picture.figure["frames"][-1]
+    for trace, part in zip(last["traces"], last["data"], strict=True):
+        for key, value in part.items():
+            np.testing.assert_array_equal(np.asarray(picture.figure["data"][trace][key]), np.asarray(value))
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_asks_a_question_and_says_what_it_shows(name):
+    picture = PICTURES[name]()
+    assert picture.title.endswith("?")
+    assert "MAML" in picture.alt
+    assert str(K) in picture.alt
+    assert picture.alt.endswith(".")
+    layout = picture.figure["layout"]
+    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert smallest_letters(picture.figure) >= 14
+
+
+def smallest_letters(value):
+    if isinstance(value, dict):
+        own = [value["size"]] if "size" in value and "symbol" not in value and "line" not in value else []
+        found = own if "color" in value or len(value) == 1 else []
+        return min([*found, *(smallest_letters(v) for k, v in value.items() if k != "marker")], default=99)
+    if isinstance(value, list | tuple):
+        return min((smallest_letters(v) for v in value), default=99)
+    return 99
+
+
+def test_the_functions_are_those_of_the_race():
+    figure = adaptation.functions(TWO, same).figure
+    truth, *before = figure["data"][:3]
+    np.testing.assert_array_equal(truth["y"], TWO.truth)
+    assert truth["line"]["dash"] == "dash"
+    for trace, contender in zip(before, TWO.lanes, strict=True):
+        np.testing.assert_array_equal(trace["y"], contender.functions[0])
+    for k, frame in enumerate(figure["frames"]):
+        for part, contender in zip(frame["data"], TWO.lanes, strict=True):
+            np.testing.assert_array_equal(part["y"], contender.functions[k])
+
+
+def test_without_a_truth_the_sentence_speaks_of_the_support_set():
+    picture = adaptation.functions(waves(lane("MAML", functions=True), truth=False), same)
+    assert len(picture.figure["data"]) == 3
+    assert "the support loss goes: MAML from 2 to 0.4." in picture.alt
+
+
+def test_the_sentence_of_a_curve_gives_its_ends():
+    assert adaptation.query(TWO, same).alt == (
+        "In 4 inner steps the query loss goes: MAML from 2.5 to 0.5; Reptile from 2.5 to 0.5."
+    )
+    assert "MAML from 0% to 40%" in adaptation.query(THREE, same, "accuracy").alt
+
+
+def test_contenders_keep_their_colours_in_every_picture():
+    for build in PICTURES.values():
+        assert colour_of("maml") in str(build().figure)
+
+
+def test_the_gradient_has_no_dot_where_the_inner_loop_ends():
+    frames = adaptation.gradient_norm(TWO, same).figure["frames"]
+    assert frames[0]["data"][0] == {"x": [0], "y": [3.0]}
+    assert frames[K]["data"][0] == {"x": [], "y": []}
+
+
+def test_a_contender_that_ran_away_does_not_flatten_the_others():
+    wild = np.array([1.0, 1e3, 1e12, np.inf, np.nan], np.float32)
+    calm = np.array([1.0, 0.5, 0.4, 0.3, 0.2], np.float32)
+    low, high = adaptation.value_range([wild, calm], log=False)
+    assert low == 0
+    assert 1 <= high < 4
+    low, high = adaptation.value_range([wild, calm], log=True)
+    assert low == pytest.approx(math.log10(0.2) - 0.1, rel=1e-5)
+    assert high < 1
+
+
+def test_right_and_wrong_are_marks_and_not_colours_alone():
+    figure = images.answers(THREE, same).figure
+    for contender, (k, frame) in [(c, f) for c in range(3) for f in enumerate(figure["frames"])]:
+        said = THREE.lanes[contender].probabilities[k].argmax(1)
+        # Columns are classes: queries 0 and 3 are of class A, 1 and 4 of B, 2 and 5 of C.
+        expected = [f"{'✓' if said[i] == i % 3 else '✗'} {'ABC'[said[i]]}" for i in (0, 3, 1, 4, 2, 5)]
+        assert frame["data"][contender]["text"] == expected
+
+
+def test_every_image_stands_in_its_class_column():
+    race = THREE
+    figure = images.answers(race, same).figure
+    pixels = figure["data"][0]["z"]
+    assert pixels.dtype == np.uint8
+    assert (pixels == 255).sum() == WAYS * 28 * 28
+    assert (pixels == 127).sum() == 6 * 28 * 28
+
+
+def test_mean_probabilities_have_rows_that_sum_to_one():
+    matrix = images.mean_probabilities(THREE, THREE.lanes[0], 2)
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-3)
+    np.testing.assert_allclose(matrix[1], THREE.lanes[0].probabilities[2][[1, 4]].mean(0), atol=1e-4)
+
+
+def test_names_from_outside_stay_text():
+    assert "<b>" not in str(images.certainty(THREE, same).figure)
+    assert plain("a <b> & c") == "a &lt;b&gt; &amp; c"
+
+
+def test_labels_are_moved_apart_and_stay_inside():
+    placed = spread([0.5, 0.5, 0.52, 1.4, -2], 0.1)
+    ordered = sorted(placed)
+    assert all(b - a >= 0.1 - 1e-9 for a, b in itertools.pairwise(ordered))
+    assert ordered[0] >= 0
+    assert ordered[-1] <= 1
+    assert spread([0.2, 0.8], 0.1) == [0.2, 0.8]
+    assert spread([], 0.1) == []
+    assert spread([0.5] * 21, 0.2) == pytest.approx([i / 20 for i in range(21)])
+
+
+def test_numbers_in_sentences():
+    assert [number(v) for v in (0.12345, 1234.5, 123456.0, float("inf"), float("nan"))] == [
+        "0.123", "1234", "1.2e+05", "∞", "∞",
+    ]  # fmt: skip
+
+
+def test_the_dark_page_has_a_colour_for_each_that_it_changes():
+    assert DARK[INK] == "#EEF3F7"
+    for name in ("maml", "reptile", "pretrained", "scratch", "fomaml"):
+        light, dark = colour_of(name), colour_of(name, dark=True)
+        assert DARK.get(light, light) == dark
