@@ -49,16 +49,19 @@ class Reptile(GradientBased):
         examples = Examples(
             torch.cat([batch.support.x, batch.query.x], 1), torch.cat([batch.support.y, batch.query.y], 1)
         )
-        phi = theta
+        losses, phi = [], theta
         for inner in self.adapt(learner, theta, examples, self.inner_steps):
             phi = inner.phi
+            if inner.support_loss is not None:
+                losses.append(inner.support_loss.mean())
         collected: Params = {}
         with torch.no_grad():
-            prediction = learner.model.forward(phi, examples.x, collect=collected)
-            figures = learner.family.metrics(prediction, examples.y)
+            if statistics(theta):
+                learner.model.features(phi, examples.x, collect=collected)
             direction = {name: theta[name] - phi[name].mean(0) for name in weights(theta)}
         return MetaGradient(
             direction,
-            {name: value.mean() for name, value in figures.items()},
+            # The loss that Reptile descends, averaged over its inner steps: known without another pass.
+            {"loss": torch.stack(losses).mean()},
             {name: collected[name] for name in statistics(theta)},
         )

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from metalab.models import Conv4
-from metalab.models.conv4 import Patches, Scatter, _convolve, _statistics
+from metalab.models.conv4 import Patches, Scatter, _convolve
 from metalab.params import Params, expand
 
 SHAPES = [(2, 6, 6, 3), (1, 5, 7, 2), (3, 4, 3, 1), (2, 1, 2, 2)]
@@ -70,14 +70,6 @@ def test_each_task_is_convolved_with_its_own_filters(stride):
     found = _convolve(images.flatten(0, 1).permute(0, 2, 3, 1), weight, stride)
     expected = torch.cat([F.conv2d(x, w, stride=stride, padding=1) for x, w in zip(images, filters, strict=True)])
     torch.testing.assert_close(found.permute(0, 3, 1, 2), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_statistics_are_over_the_images_and_pixels_of_a_group_per_filter():
-    h = random(2 * 3 * 4, 5, 6, 7)
-    variance, mean = _statistics(h, n_tasks=2, groups=3)
-    grouped = h.view(2, 3, 4, 5, 6, 7)
-    torch.testing.assert_close(mean, grouped.mean((2, 3, 4)))
-    torch.testing.assert_close(variance, grouped.var((2, 3, 4), correction=0))
 
 
 def setup(mode: str, downsampling: str = "strided") -> tuple[Conv4, Params, torch.Tensor, torch.Tensor]:
