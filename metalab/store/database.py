@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,7 @@ class Database:
         self.path = path
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        weakref.finalize(self, _close, self._idle)
         try:
             # Two processes that make the file at the same time would get in each other's way.
             with FileLock(path.with_suffix(".lock")), self._connection() as db:
@@ -151,6 +153,9 @@ class Database:
     def close(self) -> None:
         """Close the idle connections; the next transaction opens a new one."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for db in idle:
-            db.close()
+            _close(self._idle)
+
+
+def _close(connections: list[sqlite3.Connection]) -> None:
+    while connections:
+        connections.pop().close()
