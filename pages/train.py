@@ -107,7 +107,7 @@ def followed() -> list[Run]:
         st.session_state[FOLLOW] = [run_id for run_id in wanted if run_id in known]
         missing = _("There is no run {run}. It may have been deleted.").format(run=gone[0])
         st.warning(missing, icon=":material/link_off:")
-    named = runs.labels(list(known.values()))
+    named = runs.numbered(list(known.values()))
     chosen = st.multiselect(
         _("Runs to follow"),
         list(known),

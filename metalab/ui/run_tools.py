@@ -25,39 +25,35 @@ def live_rates(chosen: Sequence[Run]) -> None:
     """Sliders for the learning rates of this user's runs that are going on; a move counts from the next outer step."""
     ids = [run.id for run in chosen if runs.mine(run) and run.active]
     if ids:
-        st.fragment(_live_rates, run_every=_LOOK_AGAIN_SECONDS)(ids)
+        st.fragment(_live_rates, run_every=_LOOK_AGAIN_SECONDS)(ids, len(chosen) > 1)
 
 
-def _live_rates(ids: Sequence[str]) -> None:
+def _live_rates(ids: Sequence[str], several: bool) -> None:
     found = [run for run in runs.find(ids) if run.active]
     if not found:
         return
     named = runs.labels(found)
+    by_id = {run.id: run for run in found}
+    chosen = found[0].id
     with st.container(border=True, key="live-rates"):
-        run = found[0]
-        if len(found) > 1:
-            by_id = {each.id: each for each in found}
-            run = by_id[
-                st.segmented_control(
-                    _("Change while it runs"),
-                    list(by_id),
-                    default=run.id,
-                    required=True,
-                    format_func=lambda run_id: escape(named[run_id]),
-                    key=f"rates.{'.'.join(by_id)}",
-                )
-            ]
+        columns = st.columns([2, 3, 3] if several else [1, 1], vertical_alignment="center")
+        if several:
+            named = runs.labels(found)
+            with columns[0]:
+                key = f"rates.of.{'.'.join(by_id)}"
+                label = _("Change while it runs")
+                chosen = st.selectbox(label, list(by_id), format_func=named.__getitem__, key=key)
         try:
-            _rates_of(run)
+            _rates_of(by_id[chosen], columns[-2:])
         except (runs.Problem, ConfigError) as problem:
             st.error(escape(str(problem)), icon=":material/error:")
 
 
-def _rates_of(run: Run) -> None:
-    """Two sliders; what was last applied is remembered, so that a slider tells when it was moved."""
+def _rates_of(run: Run, columns: Sequence[Any]) -> None:
+    """A slider in each column; what was last applied is remembered, so that a slider tells when it was moved."""
     applied = st.session_state.setdefault(f"rates.applied.{run.id}", _rates(run))
     found = classes({"family": run.family, "model": run.model, "algorithm": run.algorithm})
-    for (name, value), column in zip(applied.items(), st.columns(len(applied)), strict=True):
+    for (name, value), column in zip(applied.items(), columns, strict=False):
         part, _dot, setting = name.rpartition(".")
         declaration = next(each for each in declarations(found[part]) if each.name == setting)
         with column:

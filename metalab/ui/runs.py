@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,20 +81,22 @@ def mine(run: Run) -> bool:
     return run.owner == current_user()
 
 
+def numbered(listed: Sequence[Run]) -> dict[str, str]:
+    """A name for each run of a long list: those of one name get their number."""
+    names = Counter(run.name for run in listed)
+    return {run.id: run.name if names[run.name] == 1 else f"{run.name} #{run.number}" for run in listed}
+
+
 def labels(chosen: Sequence[Run]) -> dict[str, str]:
-    """A name for each run by which it can be told from the others: runs of one name add what differs in them."""
-    by_name: dict[str, list[Run]] = {}
-    for run in chosen:
-        by_name.setdefault(run.name, []).append(run)
-    named = {}
-    for name, namesakes in by_name.items():
-        flats = {run.id: dict(flat(run.settings)) for run in namesakes}
-        differing = [key for key in flats[namesakes[0].id] if len({str(f.get(key)) for f in flats.values()}) > 1]
-        told = {r.id: " ".join(_spelled(key, flats[r.id].get(key)) for key in differing[:2]) for r in namesakes}
-        unique = len(set(told.values())) == len(namesakes)
-        for run in namesakes:
-            extra = told[run.id] if unique else f"{told[run.id]} {run.id}".strip()
-            named[run.id] = name if len(namesakes) == 1 else f"{name} ({extra})"
+    """A name for each of a few runs: those of one name add the settings in which they differ, or their number."""
+    named = numbered(chosen)
+    for name in {run.name for run in chosen}:
+        namesakes = [run for run in chosen if run.name == name]
+        settings = {run.id: dict(flat(run.settings)) for run in namesakes}
+        differing = [key for key in settings[namesakes[0].id] if len({str(s.get(key)) for s in settings.values()}) > 1]
+        told = {run.id: ", ".join(_spelled(key, settings[run.id].get(key)) for key in differing) for run in namesakes}
+        if 1 <= len(differing) <= 2 and len(set(told.values())) == len(namesakes):
+            named |= {run.id: f"{name} ({told[run.id]})" for run in namesakes}
     return named
 
 
