@@ -405,7 +405,10 @@ function csvText({ figure, columns }) {
     const text = /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
     return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };
-  return [columns, ...rowsOf(figure)].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+  const rows = rowsOf(figure);
+  const framed = rows.some(([, k]) => k !== "");
+  const table = framed ? [["series", "inner_step", ...columns], ...rows] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
+  return table.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
 const stages = new WeakMap();

@@ -12,10 +12,12 @@ from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
 from metalab.ui.adapt_race import STAGE, diverged, pictures, scores
 from metalab.ui.adapt_task import Task, own_characters, own_points, sampled
 from metalab.ui.dials import Reading, draw_dials, read_dials
+from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.i18n import _
 from metalab.ui.stage import draw_stage, player_step
 
 HOME = Path(__file__).with_name("home.py")
+INSTEAD = "glyphs"
 
 
 def question(state: dict[str, Any]) -> None:
@@ -35,13 +37,14 @@ def question(state: dict[str, Any]) -> None:
 def menus(state: dict[str, Any]) -> None:
     """Which family, whose task, who races."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        state["family"] = st.segmented_control(
+        family = st.segmented_control(
             _("Task family"),
             list(FAMILIES),
             format_func=lambda name: _(FAMILIES[name].title),
             required=True,
             key=adapt.menu("family", state["family"]),
         )
+        adapt.choose_family(state, family or state["family"])
         found = adapt_entrants.candidates(state["family"])
         if FAMILIES[state["family"]].kind == "classification":
             found = ways_menu(state, found)
@@ -75,9 +78,14 @@ def contenders_menu(state: dict[str, Any], found: list[runs.Run]) -> None:
     """Who races: runs of this family, and scratch."""
     options = {run.id: run for run in found}
     named = runs.labels(found)
-    begin = [name for name in state["who"] if name in options or name == SCRATCH]
-    if not begin:
-        begin = [*adapt_entrants.newest_of_each(found), SCRATCH]
+    begin, gone = adapt_entrants.begin_with(state["who"], found, asked=state["fresh"])
+    for name in gone:
+        st.warning(
+            _("Run {run} of the link is not here, or learned another family or other ways: it is left out.").format(
+                run=links.escape(name)
+            ),
+            icon=":material/link_off:",
+        )
     if not found:
         nobody(state["family"])
 
@@ -95,6 +103,7 @@ def contenders_menu(state: dict[str, Any], found: list[runs.Run]) -> None:
         key=adapt.menu(f"who.{state['family']}.{state['ways']}", begin),
         placeholder=_("Choose who races"),
     )
+    state["fresh"] = False
 
 
 def nobody(family: str) -> None:
@@ -106,7 +115,8 @@ def nobody(family: str) -> None:
                 "after a few seconds; until then you see the random network."
             ).format(family=_(FAMILIES[family].title))
         )
-        st.page_link(HOME, label=_("To the presets"), icon=":material/play_arrow:")
+        if st.button(_("To the presets"), icon=":material/play_arrow:", key="adapt.presets"):
+            st.switch_page(HOME)
 
 
 @st.fragment
@@ -198,8 +208,19 @@ def show(state: dict[str, Any], task: Task, reading: Reading) -> None:
         adapt.write_link(state)
 
 
+def data_here(state: dict[str, Any]) -> bool:
+    """Whether tasks can be sampled; if not, a card says what is missing. Drawing needs no data."""
+    lacking = missing(state["family"]) if state["mode"] == "sample" else ""
+    if lacking and missing_data_card(state["family"], lacking, instead=INSTEAD):
+        adapt.choose_family(state, INSTEAD)
+        adapt.restart_menus()
+        st.rerun()
+    return not lacking
+
+
 remembered, wrong = adapt.begin()
 question(remembered)
 links.show_warnings(wrong)
 menus(remembered)
-race(remembered)
+if data_here(remembered):
+    race(remembered)

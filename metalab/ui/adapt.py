@@ -25,6 +25,7 @@ MOST_POINTS = 30
 OWN_WAYS = (3, 4, 5)
 _REMEMBERED = "adapt.state"
 _LINKED = "adapt.link"
+_MENUS = "adapt.menus"
 
 
 def schema() -> list[Parameter]:
@@ -56,11 +57,11 @@ def begin() -> tuple[dict[str, Any], list[str]]:
     here = {name: text for name, text in st.query_params.items() if name not in links.NOT_OURS}
     if _REMEMBERED in st.session_state and (not here or here == st.session_state.get(_LINKED)):
         return st.session_state[_REMEMBERED], []
+    st.session_state[_LINKED] = here
     state, warnings = links.read_state(schema())
     state["revision"] = st.session_state.get(_REMEMBERED, {}).get("revision", 0) + 1
     _unfold(state)
-    for key in [key for key in st.session_state if str(key).startswith("adapt.menu.")]:
-        del st.session_state[key]
+    restart_menus()
     st.session_state[_REMEMBERED] = state
     return state, warnings
 
@@ -72,7 +73,7 @@ def _unfold(state: dict[str, Any]) -> None:
     state["at"] = {name: int(step) for name, _at, step in named if step}
     state["alpha"] = {name: rate for name, rate in zip(state["who"], state["rates"], strict=False) if rate > 0}
     state["points"] = list(zip(state["x"], state["y"], strict=False))
-    state["signature"], state["turn"] = None, 0
+    state["signature"], state["turn"], state["fresh"] = None, 0, True
 
 
 def linked(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,9 +109,20 @@ def settled(state: dict[str, Any], reading: Reading) -> bool:
 
 def menu(name: str, value: Any) -> str:
     """The key of one of the page's menus, which stands at `value` at first."""
-    key = f"adapt.menu.{name}"
+    key = f"adapt.menu.{st.session_state.get(_MENUS, 0)}.{name}"
     st.session_state.setdefault(key, value)
     return key
+
+
+def restart_menus() -> None:
+    """Let every menu stand where the state says at the next run."""
+    st.session_state[_MENUS] = st.session_state.get(_MENUS, 0) + 1
+
+
+def choose_family(state: dict[str, Any], family: str) -> None:
+    """Take another family: what was set for the former one's contenders says nothing of this one's."""
+    if family != state["family"]:
+        state |= {"family": family, "steps": 0, "shots": 0, "alpha": {}, "at": {}, "fresh": False}
 
 
 # --- dials

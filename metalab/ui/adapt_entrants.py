@@ -42,6 +42,16 @@ def newest_of_each(found: Sequence[Run]) -> list[str]:
     return [run.id for run in order][: MOST_CONTENDERS - 1]
 
 
+def begin_with(who: Sequence[str], found: Sequence[Run], *, asked: bool) -> tuple[list[str], list[str]]:
+    """Who races at first, and whom a link asked for in vain: `who` where it fits, else the newest and scratch."""
+    here = {run.id for run in found}
+    fitting = [name for name in who if name in here or name == SCRATCH]
+    gone = [name for name in who if name not in fitting] if asked else []
+    if any(name in here for name in fitting) or (asked and fitting):
+        return fitting, gone
+    return [*newest_of_each(found), SCRATCH], gone
+
+
 @dataclass(frozen=True)
 class Entrant:
     """A contender as it was chosen, with what its controls need."""

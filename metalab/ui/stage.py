@@ -123,7 +123,7 @@ def _packed(placed: Placed) -> dict[str, Any]:
         "title": picture.title,
         "alt": picture.alt,
         "figure": pack(picture.figure),
-        "columns": [_("series"), _("frame"), *picture.columns],
+        "columns": list(picture.columns),
         "key": [{"look": look, "text": text} for look, text in picture.key],
         "aspect": picture.aspect,
         "height": placed.height,
