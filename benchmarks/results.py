@@ -85,9 +85,7 @@ def main(names: list[str]) -> None:
     for row in [row for name in names or ROWS for row in ROWS[name]]:
         run = metalab("train", row.train)
         found = metalab("evaluate", f"{run['run']} {row.evaluate} --seed 1")
-        figures = " / ".join(
-            f"{found['by_inner_step'][k]:.4f} ± {found['ci95'][k]:.4f}" for k in row.steps
-        )
+        figures = " / ".join(f"{found['by_inner_step'][k]:.4f} ± {found['ci95'][k]:.4f}" for k in row.steps)
         steps = " / ".join(str(k) for k in row.steps)
         print(
             f"| {row.title} | {steps} | {figures} | {row.published} | {run['steps']:,} | {run['seconds'] / 60:.1f} |",

@@ -55,8 +55,5 @@ def gradients(loss: Tensor, params: Params, *, create_graph: bool = False, retai
 
 def norm(tensors: Iterable[Tensor], *, task_axis: bool) -> Tensor:
     """Euclidean norm over all tensors: () or, with `task_axis`, (T,)."""
-    if task_axis:
-        parts = [t.flatten(1).square().sum(1) for t in tensors]
-    else:
-        parts = [t.square().sum() for t in tensors]
-    return torch.stack(parts).sum(0).sqrt()
+    squares = (t.square().flatten(1).sum(1) if task_axis else t.square().sum() for t in tensors)
+    return torch.stack(list(squares)).sum(0).sqrt()

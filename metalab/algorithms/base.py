@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,7 +69,8 @@ class Algorithm(Settings):
     trains: ClassVar[bool] = True
     """False where theta stays as initialised, so that there is no outer loop."""
     name: str
-    inner_steps_eval: int
+    if TYPE_CHECKING:  # declared by the subclasses, whose order is the order of the sliders
+        inner_steps_eval: int
 
     @property
     def label(self) -> str:

@@ -7,13 +7,12 @@ import json
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from metalab.cli.parsing import BadInput, assignment, closest, value
-from metalab.settings import Declaration, Settings, declarations
+from metalab.settings import Declaration, declarations
 from metalab.training.config import PARTS, RunConfig, parse_config, set_dotted
 
-KNOWN = cast("Mapping[str, Mapping[str, type[Settings]]]", PARTS)
 SOURCE = "the command line"
 WIDTH = 110
 """Columns of the listing for --help."""
@@ -22,7 +21,7 @@ WIDTH = 110
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for each part and each outer setting of a run; what the parts declare is listed for `--set`."""
     what = parser.add_argument_group("what learns what, and how")
-    for part, known in KNOWN.items():
+    for part, known in PARTS.items():
         described = "; ".join(f"{name}: {cls.title}" for name, cls in known.items())
         what.add_argument(_flag(part), metavar="NAME", help=_escaped(described))
     outer = parser.add_argument_group("the outer loop (left out: what is recommended for the family and algorithm)")
@@ -68,7 +67,7 @@ def expected(declared: Declaration) -> str:
 
 def _listed() -> list[str]:
     lines = []
-    for part, known in KNOWN.items():
+    for part, known in PARTS.items():
         for name, cls in known.items():
             lines.append(f"  {part} {name}")
             for d in declarations(cls):
@@ -81,7 +80,7 @@ def _listed() -> list[str]:
 def _check_name(name: str) -> None:
     """Refuse a dotted name that no family, network or algorithm knows; which belongs together is checked later."""
     outer = [declared.name for declared in declarations(RunConfig)]
-    inner = [f"{part}.{d.name}" for part, known in KNOWN.items() for cls in known.values() for d in declarations(cls)]
+    inner = [f"{part}.{d.name}" for part, known in PARTS.items() for cls in known.values() for d in declarations(cls)]
     known = [*outer, *inner, *PARTS, *(f"{part}.name" for part in PARTS)]
     if name not in known:
         hint = closest(name, known) or "; train --help lists them"

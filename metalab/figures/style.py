@@ -47,6 +47,12 @@ def colour_of(name: str, order: int = 2, *, dark: bool = False) -> str:
     return (_LIGHTER_ON_BLACK if dark else _DARKER_ON_WHITE).get(colour, colour)
 
 
+def spare_colour(n: int, *, dark: bool = False) -> str:
+    """The colour of an algorithm's second run on one picture (n = 0), of its third (1), and so on."""
+    colour = FALLBACK_COLOURS[n % len(FALLBACK_COLOURS)]
+    return (_LIGHTER_ON_BLACK if dark else _DARKER_ON_WHITE).get(colour, colour)
+
+
 def _dark_of() -> dict[str, str]:
     every = [*ALGORITHM_COLOURS.values(), *FALLBACK_COLOURS]
     pairs = {_DARKER_ON_WHITE.get(c, c): _LIGHTER_ON_BLACK.get(c, c) for c in every}

@@ -17,13 +17,15 @@ from metalab.tasks import FAMILIES
 from metalab.training.recommended import recommended
 
 if TYPE_CHECKING:
-    Family, Network, Method = TaskFamily, Model, Algorithm
+    from metalab.algorithms import Algorithm as Method
+    from metalab.models import Model as Network
+    from metalab.tasks import TaskFamily as Family
 else:
     Family = Annotated[reduce(operator.or_, FAMILIES.values()), Field(discriminator="name")]
     Network = Annotated[reduce(operator.or_, MODELS.values()), Field(discriminator="name")]
     Method = Annotated[reduce(operator.or_, ALGORITHMS.values()), Field(discriminator="name")]
 
-PARTS = {"family": FAMILIES, "model": MODELS, "algorithm": ALGORITHMS}
+PARTS: Mapping[str, Mapping[str, type[Settings]]] = {"family": FAMILIES, "model": MODELS, "algorithm": ALGORITHMS}
 LIVE = ("outer_lr", "algorithm.inner_lr")
 """The settings that can change while a run goes on."""
 

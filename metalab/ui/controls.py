@@ -61,9 +61,7 @@ def setting_control(declaration: Declaration, begin: Any, *, key: str, disabled:
     return _number(declaration, begin, label, help_text, key, disabled)
 
 
-def _choice(
-    declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool
-) -> Any:
+def _choice(declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:
     choices = declaration.choices
     words = [choice_name(choice) for choice in choices]
     if len(choices) <= SEGMENTS and sum(map(len, words)) <= SEGMENT_LETTERS:
@@ -102,9 +100,7 @@ def _numbers(begin: Any, label: str, help_text: str | None, key: str, disabled: 
     return tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
 
 
-def _number(
-    declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool
-) -> Any:
+def _number(declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:
     whole, low, high = declaration.type is int, declaration.low, declaration.high
     if low is None or high is None or (whole and declaration.scale == "linear" and high - low > WIDEST_SLIDER):
         kind = int if whole else float

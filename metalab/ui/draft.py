@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from metalab.settings import Declaration, Settings, declarations
 from metalab.training.config import PARTS, RunConfig, parse_config, set_dotted
 from metalab.training.recommended import recommended
 from metalab.ui.links import Parameter, flat, link_of, read_state
 
-_PARTS = cast("Mapping[str, Mapping[str, type[Settings]]]", PARTS)
 FIRST = {"family": "sinusoid", "algorithm": "maml"}
 
 
@@ -54,10 +53,10 @@ def start(family: str, algorithm: str, model: str | None = None) -> Draft:
 
 def from_link(link: Mapping[str, str] | None = None, ignore: tuple[str, ...] = ()) -> tuple[Draft, list[str]]:
     """The draft that a link describes (by default the current page's), and a sentence for each wrong value."""
-    heads = [Parameter(part, name, choices=tuple(_PARTS[part])) for part, name in FIRST.items()]
+    heads = [Parameter(part, name, choices=tuple(PARTS[part])) for part, name in FIRST.items()]
     names, _ignored = read_state(heads, link)
     advised = start(names["family"], names["algorithm"]).names["model"]
-    names, _ignored = read_state([*heads, Parameter("model", advised, choices=tuple(_PARTS["model"]))], link)
+    names, _ignored = read_state([*heads, Parameter("model", advised, choices=tuple(PARTS["model"]))], link)
     values, warnings = read_state(schema(names), link, ignore)
     return Draft(names, {name: value for name, value in values.items() if name not in names}), warnings
 
@@ -75,7 +74,7 @@ def schema(names: Mapping[str, str]) -> list[Parameter]:
     begin = start(names["family"], names["algorithm"], names["model"]).values
     advised = start(names["family"], names["algorithm"]).names["model"]
     heads = {**FIRST, "model": advised}
-    parameters = [Parameter(part, name, choices=tuple(_PARTS[part])) for part, name in heads.items()]
+    parameters = [Parameter(part, name, choices=tuple(PARTS[part])) for part, name in heads.items()]
     for name, declaration in declared(names):
         parameters.append(
             Parameter(
@@ -99,6 +98,5 @@ def declared(names: Mapping[str, str]) -> Iterator[tuple[str, Declaration]]:
 
 def classes(names: Mapping[str, str]) -> dict[str, type[Settings]]:
     """The settings classes of a run with these parts; "" is the run itself, its outer loop."""
-    found: dict[str, type[Settings]] = {part: _PARTS[part][names[part]] for part in _PARTS}
+    found: dict[str, type[Settings]] = {part: PARTS[part][names[part]] for part in PARTS}
     return found | {"": RunConfig}
-

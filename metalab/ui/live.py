@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args
 
 import streamlit as st
 
+from metalab.figures.style import colour_of, spare_colour
 from metalab.ui.i18n import _, language
 from metalab.ui.routes import base_path
 from metalab.ui.stream import RUNS_PER_STREAM
-from metalab.ui.theme import colour_of
 
 CommandName = Literal["resume", "pause", "step", "stop", "reset"]
 
@@ -71,7 +71,10 @@ def live_panel(
     result = _component()(
         key=key,
         data={
-            "runs": [{"id": run.id, "name": run.name, "colours": _colours(run)} for run in followed],
+            "runs": [
+                {"id": run.id, "name": run.name, "colours": colours}
+                for run, colours in zip(followed, _colours(followed), strict=True)
+            ],
             "left_out": [run.name for run in left_out],
             "most": RUNS_PER_STREAM,
             "commands": COMMANDS,
@@ -108,11 +111,18 @@ def _checked(value: Any, runs: Sequence[LiveRun]) -> Command | None:
     return None
 
 
-def _colours(run: LiveRun) -> dict[str, str]:
-    return {
-        "light": colour_of(run.algorithm, run.order),
-        "dark": colour_of(run.algorithm, run.order, dark=True),
-    }
+def _colours(runs: Sequence[LiveRun]) -> list[dict[str, str]]:
+    """Each run's algorithm's colour; further runs of an algorithm that has been seen take the spare ones."""
+    seen: set[str] = set()
+    repeated, found = 0, []
+    for run in runs:
+        pair = {side: colour_of(run.algorithm, run.order, dark=side == "dark") for side in ("light", "dark")}
+        if pair["light"] in seen:
+            pair = {side: spare_colour(repeated, dark=side == "dark") for side in ("light", "dark")}
+            repeated += 1
+        seen.add(pair["light"])
+        found.append(pair)
+    return found
 
 
 @cache

@@ -109,9 +109,7 @@ def test_unknown_parts_in_a_link_fall_back_with_one_warning_each():
 
 
 def test_text_from_outside_is_shown_as_it_is():
-    assert escape("a*b_[x](y) <b> $1$ :red[c]\n# d") == (
-        r"a\*b\_\[x\]\(y\) \<b\> \$1\$ \:red\[c\] \# d"
-    )
+    assert escape("a*b_[x](y) <b> $1$ :red[c]\n# d") == (r"a\*b\_\[x\]\(y\) \<b\> \$1\$ \:red\[c\] \# d")
 
 
 def test_addresses_are_encoded():

@@ -5,6 +5,7 @@ import string
 
 import pytest
 
+from metalab.figures.style import colour_of
 from metalab.ui import live
 from metalab.ui.live import COMMANDS, Command, LiveRun
 
@@ -64,3 +65,16 @@ def test_every_place_in_a_text_is_filled_by_the_browser():
 
 def test_plotly_is_asked_for_by_version():
     assert re.fullmatch(r"/metalab/plotly\.js\?v=[\w.]+", live.plotly_address())
+
+
+@pytest.mark.parametrize("side", ["light", "dark"])
+def test_two_runs_of_one_algorithm_are_told_apart_and_the_first_keeps_its_colour(side):
+    runs = [
+        LiveRun("a", "A", "maml"),
+        LiveRun("b", "B", "reptile"),
+        LiveRun("c", "C", "maml"),
+        LiveRun("d", "D", "maml"),
+    ]
+    colours = [pair[side] for pair in live._colours(runs)]
+    assert len(set(colours)) == 4
+    assert colours[0] == colour_of("maml", dark=side == "dark")

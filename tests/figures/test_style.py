@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metalab.ui.theme import ALGORITHM_COLOURS, colour_of
+from metalab.figures.style import ALGORITHM_COLOURS, colour_of
 
 NAMES = [("maml", 2), ("maml", 1), ("reptile", 2), ("pretrained", 2), ("scratch", 2), ("anil", 2), ("imaml", 2)]
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
