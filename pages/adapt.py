@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from metalab.tasks import FAMILIES
+from metalab.training.presets import PRESETS
 from metalab.ui import adapt, adapt_entrants, links, runs
 from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
 from metalab.ui.adapt_race import STAGE, diverged, pictures, scores
@@ -17,6 +18,7 @@ from metalab.ui.i18n import _
 from metalab.ui.stage import draw_stage, player_step
 
 HOME = Path(__file__).with_name("home.py")
+TRAIN = Path(__file__).with_name("train.py")
 INSTEAD = "glyphs"
 
 
@@ -107,16 +109,20 @@ def contenders_menu(state: dict[str, Any], found: list[runs.Run]) -> None:
 
 
 def nobody(family: str) -> None:
-    """There is no run to choose yet."""
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            _(
-                "Nobody has learned to learn **{family}** yet. Press Start on a card of the first page, and come back "
-                "after a few seconds; until then you see the random network."
-            ).format(family=_(FAMILIES[family].title))
-        )
-        if st.button(_("To the presets"), icon=":material/play_arrow:", key="adapt.presets"):
-            st.switch_page(HOME)
+    """There is no run to choose yet: the way to one."""
+    on_home = any(config["family"] == family for preset in PRESETS.values() for config in preset.configs)
+    sentence = _("Nobody has learned to learn **{family}** yet. {press} Until then you see the random network.")
+    if on_home:
+        press = _("Press Start on its card on Home, and come back after a few seconds.")
+    else:
+        press = _("Press Start on Train, and come back after a while.")
+    with st.container(border=True):
+        st.markdown(sentence.format(family=_(FAMILIES[family].title), press=press))
+        label = _("To the presets") if on_home else _("To Train")
+        if st.button(label, icon=":material/play_arrow:", key="adapt.presets"):
+            if on_home:
+                st.switch_page(HOME)
+            st.switch_page(TRAIN, query_params={"family": family})
 
 
 @st.fragment

@@ -145,7 +145,7 @@ def certainty(race: Race, say: Say) -> Picture:
         ),
         {"data": data, "layout": look, "frames": frames},
         columns=("true_class", "class", "mean_probability"),
-        aspect=rows / columns * 0.95 + 0.1 if columns > 1 else 0.8,
+        aspect=rows / columns * 0.95 + 0.1 if columns > 1 else 0.6,
     )
 
 
