@@ -1,0 +1,97 @@
+// How the stage's figures get from Python to plotly, into the page's colours, and into a table. No state.
+
+const NARROW = 360;
+
+function scored(value) {
+  if (value >= 1e4) return value.toExponential(1);
+  return value < 0.001 && value > 0 ? "< 0.001" : value.toPrecision(3);
+}
+
+// ---- figures ----
+
+/** Arrays come as {dtype, bdata, shape}: rows of a matrix become arrays of their own, which plotly wants. */
+function unpacked(value) {
+  if (Array.isArray(value)) return value.map(unpacked);
+  if (value === null || typeof value !== "object") return value;
+  if (typeof value.bdata !== "string") return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, unpacked(inner)]));
+  const bytes = Uint8Array.from(atob(value.bdata), (letter) => letter.charCodeAt(0));
+  const kind = { f4: Float32Array, u1: Uint8Array, i2: Int16Array, i4: Int32Array }[value.dtype];
+  const flat = new kind(bytes.buffer);
+  if (value.shape.length === 1) return flat;
+  const [rows, columns] = value.shape;
+  return Array.from({ length: rows }, (_, row) => flat.subarray(row * columns, (row + 1) * columns));
+}
+
+/** The figure at frame k in the page's colours and size. */
+function figureAt({ data, layout, frames }, k, look, { width, height, revision }) {
+  const frame = frames?.[k];
+  const merged = data.map((trace) => ({ ...trace }));
+  frame?.data.forEach((part, i) => Object.assign(merged[frame.traces[i]], part));
+  const painted = look.paint({ data: merged, layout });
+  const unlabelled = width < NARROW && hasEndLabels(layout);
+  const annotations = (painted.layout.annotations ?? []).filter(({ name }) => !(unlabelled && name === "end"));
+  const margin = unlabelled ? { ...painted.layout.margin, r: 14 } : painted.layout.margin;
+  return {
+    data: painted.data,
+    layout: { ...painted.layout, annotations, margin, width, height, uirevision: revision, font: { ...painted.layout.font, family: look.font }, hoverlabel: { ...painted.layout.hoverlabel, bgcolor: look.surface, bordercolor: look.border, font: { size: 15, color: look.text, family: look.font } } },
+  };
+}
+
+const hasEndLabels = ({ annotations }) => Boolean(annotations?.some(({ name }) => name === "end"));
+
+function readStageLook(root, darkOf) {
+  const style = getComputedStyle(root);
+  const background = style.getPropertyValue("--st-background-color").trim() || "#ffffff";
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.fillStyle = background;
+  const [r, g, b] = pen.fillStyle.startsWith("#") ? [1, 3, 5].map((i) => parseInt(pen.fillStyle.slice(i, i + 2), 16)) : [255, 255, 255];
+  const dark = 0.2126 * r + 0.7152 * g + 0.0722 * b < 128;
+  const swap = { ...darkOf, "#FFFFFF": background };
+  const paint = (value) => {
+    if (typeof value === "string") return dark ? swap[value] ?? value : value;
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+    if (Array.isArray(value)) return typeof value.at(-1) === "number" || ArrayBuffer.isView(value[0]) ? value : value.map(paint);
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, paint(inner)]));
+  };
+  return {
+    dark, paint, background, font: style.fontFamily,
+    text: style.getPropertyValue("--st-text-color").trim() || "#16202b",
+    surface: style.getPropertyValue("--st-secondary-background-color").trim() || background,
+    border: "rgba(127,139,151,0.5)",
+  };
+}
+
+function escaped(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+/** Every point of a figure: its series, its inner step (empty where it is the same at all), its values. */
+function rowsOf({ data, frames }) {
+  return data.flatMap((trace, i) => {
+    if (trace.meta?.csv === false) return [];
+    const at = frames?.[0]?.traces.indexOf(i) ?? -1;
+    const versions = at < 0 ? [["", trace]] : frames.map((frame, k) => [k, { ...trace, ...frame.data[at] }]);
+    return versions.flatMap(([k, version]) => valuesOf(version).map((values) => [trace.name ?? "", k, ...values]));
+  });
+}
+
+function valuesOf({ type, mode, x, y, z, text, customdata }) {
+  if (type === "heatmap") return z.flatMap((row, r) => Array.from(row, (value, c) => [y[r], x[c], value]));
+  if (mode === "text") return text.map((answer, i) => [customdata[i], answer]);
+  return Array.from(x, (value, i) => [value, y[i]]);
+}
+
+// A spreadsheet runs a cell that begins like a formula: such a text is made to begin with an apostrophe.
+function csvText({ figure, columns }) {
+  const cell = (value) => {
+    if (value === null || value === undefined) return "";
+    if (typeof value === "number") return String(value);
+    const plain = value.replace(/<\/?sub>/g, "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+    const text = /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
+    return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+  };
+  const rows = rowsOf(figure);
+  const framed = rows.some(([, k]) => k !== "");
+  const table = framed ? [["series", "inner_step", ...columns], ...rows] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
+  return table.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
