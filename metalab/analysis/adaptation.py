@@ -39,6 +39,13 @@ class Contender:
     """On the CPU, without a task axis."""
     key: Hashable
     """Equal only for equal theta: (run, outer step), or what drew it."""
+    twin: int = 0
+    """0, or its number, from 1, among the contenders whose algorithm races already: they need another colour."""
+
+    @property
+    def colour_key(self) -> tuple[str, int, int]:
+        """What decides its colour: the algorithm's name and order, and `twin`."""
+        return self.algorithm.name, getattr(self.algorithm, "order", 2), self.twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +53,8 @@ class Lane:
     """How one contender went: K inner steps lead from phi_0 = theta to phi_K."""
 
     label: str
-    colour_key: tuple[str, int]
-    """The algorithm's name and its order, which decide its colour."""
+    colour_key: tuple[str, int, int]
+    """The contender's."""
     inner_lr: float
     support_loss: Floats
     """(K + 1,) on the whole support set, at phi_0 .. phi_K."""
@@ -67,15 +74,16 @@ class Lane:
         """K."""
         return len(self.support_loss) - 1
 
-    def upto(self, steps: int, label: str) -> Lane:
-        """The lane's first inner steps, under another label."""
+    def upto(self, steps: int, contender: Contender) -> Lane:
+        """The lane's first inner steps, under that contender's label and colour."""
 
         def cut(values: Floats | None) -> Floats | None:
             return None if values is None else values[: steps + 1]
 
         return replace(
             self,
-            label=label,
+            label=contender.label,
+            colour_key=contender.colour_key,
             support_loss=self.support_loss[: steps + 1],
             gradient_norm=self.gradient_norm[:steps],
             query_loss=cut(self.query_loss),
@@ -181,7 +189,7 @@ def _lane(contender: Contender, challenge: Challenge, steps: int, inner_lr: floa
     known = _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
     if known.steps < steps:
         known = _lanes.put(key, _run(contender, algorithm, learner, challenge, steps))
-    return known.upto(steps, contender.label)
+    return known.upto(steps, contender)
 
 
 def _mixes_queries(model: Model) -> bool:
@@ -207,7 +215,7 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
     columns = {name: torch.cat(values).float().numpy() for name, values in found.items()}
     return Lane(
         label=contender.label,
-        colour_key=(algorithm.name, getattr(algorithm, "order", 2)),
+        colour_key=contender.colour_key,
         inner_lr=float(getattr(algorithm, "inner_lr", 0.0)),
         support_loss=columns["support_loss"],
         gradient_norm=torch.cat(lengths).float().numpy() if lengths else np.zeros(0, np.float32),

@@ -20,7 +20,7 @@ from metalab.figures.style import (
     Picture,
     Say,
     axis,
-    colour_of,
+    contender_colour,
     layout,
     line,
     number,
@@ -272,7 +272,7 @@ def _functions(lane: Lane) -> NDArray:
 
 
 def _colour(lane: Lane) -> str:
-    return colour_of(*lane.colour_key)
+    return contender_colour(lane.colour_key)
 
 
 def _shortened(label: str) -> str:

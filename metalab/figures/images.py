@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metalab.analysis.adaptation import Lane, Race
-from metalab.figures.style import CLEAR, FONT, GRID, INK, Picture, Say, axis, colour_of, layout, plain, static
+from metalab.figures.style import CLEAR, FONT, GRID, INK, Picture, Say, axis, contender_colour, layout, plain, static
 
 RIGHT, WRONG = "✓", "✗"
 GAP = 6
@@ -176,7 +176,7 @@ def _panel(
         "yref": "paper",
         "yanchor": "bottom",
         "showarrow": False,
-        "font": {"size": FONT, "color": colour_of(*lane.colour_key)},
+        "font": {"size": FONT, "color": contender_colour(lane.colour_key)},
     }
     return {f"xaxis{suffix}": x, f"yaxis{suffix}": y}, name
 
@@ -192,7 +192,7 @@ def _matrix(race: Race, lane: Lane, suffix: str) -> dict[str, Any]:
         "zmax": 1,
         "xgap": 2,
         "ygap": 2,
-        "colorscale": [[0, GRID], [1, colour_of(*lane.colour_key)]],
+        "colorscale": [[0, GRID], [1, contender_colour(lane.colour_key)]],
         "showscale": False,
         "name": plain(lane.label),
         "xaxis": f"x{suffix}",
@@ -211,7 +211,7 @@ def answer(race: Race, say: Say) -> Picture:
             **_bars(lane, race.steps),
             "textposition": "outside",
             "cliponaxis": False,
-            "marker": {"color": colour_of(*lane.colour_key)},
+            "marker": {"color": contender_colour(lane.colour_key)},
             "name": plain(lane.label),
             "hovertemplate": "%{y:.1%}<extra>%{fullData.name}</extra>",
         }
@@ -305,7 +305,7 @@ def _marks(race: Race, lane: Lane, n: int, board: _Board) -> dict[str, Any]:
         "text": _verdicts(race, lane, board, race.steps),
         "customdata": [class_name(int(race.query_y[index])) for index, _, _ in board.shown],
         "textposition": "middle center",
-        "textfont": {"size": FONT, "color": colour_of(*lane.colour_key)},
+        "textfont": {"size": FONT, "color": contender_colour(lane.colour_key)},
         "hoverinfo": "skip",
         "cliponaxis": False,
         "name": plain(lane.label),

@@ -53,6 +53,12 @@ def spare_colour(n: int, *, dark: bool = False) -> str:
     return (_LIGHTER_ON_BLACK if dark else _DARKER_ON_WHITE).get(colour, colour)
 
 
+def contender_colour(key: tuple[str, int, int], *, dark: bool = False) -> str:
+    """The colour of a contender by its algorithm's name and order, and its number among those seen before (0: none)."""
+    name, order, twin = key
+    return spare_colour(twin - 1, dark=dark) if twin else colour_of(name, order, dark=dark)
+
+
 def _dark_of() -> dict[str, str]:
     every = [*ALGORITHM_COLOURS.values(), *FALLBACK_COLOURS]
     pairs = {_DARKER_ON_WHITE.get(c, c): _LIGHTER_ON_BLACK.get(c, c) for c in every}

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from metalab.analysis.adaptation import Contender
-from metalab.figures.style import colour_of
+from metalab.figures.style import contender_colour
 from metalab.settings import Declaration, Settings, declarations
 from metalab.tasks import FAMILIES
 from metalab.ui import links
@@ -239,7 +239,7 @@ def turn(state: dict[str, Any]) -> None:
 
 def colour_here(contender: Contender) -> str:
     """The contender's colour on this visitor's page, light or dark."""
-    return colour_of(contender.algorithm.name, getattr(contender.algorithm, "order", 2), dark=is_dark())
+    return contender_colour(contender.colour_key, dark=is_dark())
 
 
 def is_dark() -> bool:

@@ -114,10 +114,13 @@ def _from_scratch(like: RunConfig) -> Entrant:
 
 
 def _named(found: Sequence[Entrant]) -> list[Entrant]:
-    """Contenders called by their algorithms, and where two have the same by their runs too."""
+    """Contenders called by their algorithms, and where two have the same by their runs and in another colour too."""
     names = [_(entrant.contender.algorithm.label) for entrant in found]
-    out = []
-    for entrant, name in zip(found, names, strict=True):
+    out: list[Entrant] = []
+    twins = 0
+    for n, (entrant, name) in enumerate(zip(found, names, strict=True)):
         label = name if names.count(name) == 1 else f"{name} {entrant.id}"
-        out.append(replace(entrant, contender=replace(entrant.contender, label=label)))
+        again = name in names[:n]
+        twins += again
+        out.append(replace(entrant, contender=replace(entrant.contender, label=label, twin=twins if again else 0)))
     return out

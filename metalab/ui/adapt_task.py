@@ -11,7 +11,7 @@ import streamlit as st
 
 from metalab.analysis.adaptation import Race
 from metalab.analysis.challenge import drawings_challenge, points_challenge, sample_challenge
-from metalab.figures.style import colour_of
+from metalab.figures.style import contender_colour
 from metalab.ui import adapt, runs
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.adapt_race import STAGE, run_race
@@ -162,12 +162,12 @@ def _curves(result: Race, k: int) -> list[Curve]:
     curves: list[Curve] = []
     for lane in result.lanes:
         assert lane.functions is not None
-        colour = colour_of(*lane.colour_key, dark=dark)
+        colour = contender_colour(lane.colour_key, dark=dark)
         if k:
             curves.append({"y": lane.functions[0], "colour": colour, "width": 1.8, "dash": True, "opacity": 0.6})
     for lane in result.lanes:
         assert lane.functions is not None
-        colour = colour_of(*lane.colour_key, dark=dark)
+        colour = contender_colour(lane.colour_key, dark=dark)
         curves.append({"y": lane.functions[k], "label": lane.label, "colour": colour, "width": 3.5, "dash": k == 0})
     return curves
 

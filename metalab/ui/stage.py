@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from metalab.figures.style import DARK, Picture, colour_of
+from metalab.figures.style import DARK, Picture, contender_colour
 from metalab.ui.canvas.bridge import asset, stored
 from metalab.ui.i18n import _
 from metalab.ui.live import plotly_address
@@ -36,7 +36,7 @@ class Score:
     """A contender's figure in the score: one value for each inner step 0 .. K."""
 
     label: str
-    colour_key: tuple[str, int]
+    colour_key: tuple[str, int, int]
     values: Sequence[float]
 
 
@@ -97,7 +97,7 @@ def draw_stage(
             "lanes": [
                 {
                     "label": score.label,
-                    "colour": colour_of(*score.colour_key),
+                    "colour": contender_colour(score.colour_key),
                     "values": [float(v) if math.isfinite(v) else None for v in score.values],
                 }
                 for score in scores

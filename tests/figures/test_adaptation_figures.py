@@ -9,7 +9,7 @@ import pytest
 
 from metalab.analysis.adaptation import Lane, Race
 from metalab.figures import adaptation, images
-from metalab.figures.style import DARK, INK, colour_of, number, plain, spread
+from metalab.figures.style import DARK, INK, colour_of, number, plain, spare_colour, spread
 
 K, WAYS = 4, 3
 RNG = np.random.default_rng(0)
@@ -19,13 +19,13 @@ def same(text):
     return text
 
 
-def lane(label, name="maml", *, functions=False, q=0):
+def lane(label, name="maml", *, functions=False, q=0, twin=0):
     """Made-up numbers."""
     k = np.arange(K + 1, dtype=np.float32)
     raw = RNG.random((K + 1, q, WAYS), dtype=np.float32)
     return Lane(
         label=label,
-        colour_key=(name, 2),
+        colour_key=(name, 2, twin),
         inner_lr=0.1,
         support_loss=2.0 / (1 + k),
         gradient_norm=3.0 / (1 + k[:-1]),
@@ -132,6 +132,14 @@ def test_the_sentence_of_a_curve_gives_its_ends():
 def test_contenders_keep_their_colours_in_every_picture():
     for build in PICTURES.values():
         assert colour_of("maml") in str(build().figure)
+
+
+def test_two_contenders_of_one_algorithm_have_two_colours():
+    two = waves(lane("MAML a", functions=True), lane("MAML b", functions=True, twin=1))
+    first, second = adaptation.support_loss(two, same).figure["data"][:2]
+    assert first["line"]["color"] == colour_of("maml")
+    assert second["line"]["color"] == spare_colour(0)
+    assert spare_colour(0) != colour_of("maml")
 
 
 def test_the_gradient_has_no_dot_where_the_inner_loop_ends():

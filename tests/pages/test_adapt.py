@@ -133,6 +133,15 @@ def test_own_drawings_need_no_data(open_page):
     assert not page.warning
 
 
+def test_two_runs_of_one_algorithm_race_under_two_names(open_page, home):
+    first, second = keep(home), keep(home)
+    page = open_page("adapt", who=f"{first},{second},scratch")
+    assert not page.exception
+    assert contenders(page).value == [first, second, "scratch"]
+    assert "Task 1:" in whole_text(page)
+    assert not page.warning
+
+
 def test_too_many_ways_to_draw_is_explained(open_page, home):
     keep(home, family={"name": "glyphs", "ways": 10}, model=SMALL, steps=(0,))
     page = open_page("adapt", family="glyphs", mode="own", ways="10")
