@@ -7,6 +7,7 @@ parsing of most commands imports torch, so that help and mistakes are answered a
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -41,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; argparse's own exits (`--help`) are returned too."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name's letters that this terminal does not know are shown as marks: no run ends for that.
+            stream.reconfigure(errors="replace")
     handler = _log_to_stderr(debug)
     try:
         return _run([word for word in words if word != "--debug"])

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from metalab.training.bench import WORKLOADS, bench
 
     known = list(WORKLOADS)
-    given = options.only.split(",") if options.only else known
+    given = known if options.only is None else options.only.split(",")
     names = list(dict.fromkeys(one_of(known, name.strip(), "--only") for name in given))
     device = one_of(("auto", "cpu", "cuda"), options.device, "--device")
     timings = list(bench(names, options.repeats, options.threads, device))

@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def configured(options: argparse.Namespace) -> RunConfig:
     """The config that the flags and the file give together. Raises BadInput or ConfigError."""
-    data = _read(Path(options.config)) if options.config else {}
+    data = {} if options.config is None else _read(options.config)
     defaults = parse_config(data, options.config or "")
     for part in PARTS:
         data[part] = _chosen(part, data.get(part), getattr(defaults, part).name, getattr(options, part))
@@ -87,9 +87,10 @@ def _check_name(name: str) -> None:
         raise BadInput(f"--set {name}: no setting has that name{hint}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: str) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        # Some editors put a byte order mark in front.
+        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as problem:
         raise BadInput(f"--config {path}: cannot be read ({problem.strerror}), expected a JSON file") from None
     except UnicodeDecodeError:
@@ -98,6 +99,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadInput(
             f"--config {path}: is not JSON ({problem.msg}, line {problem.lineno}), expected an object of settings"
         ) from None
+    except RecursionError:
+        raise BadInput(f"--config {path}: is nested too deeply, expected an object of settings") from None
     if not isinstance(data, dict):
         raise BadInput(f"--config {path}: holds a {type(data).__name__}, expected an object of settings")
     return data

@@ -41,9 +41,9 @@ def run(options: argparse.Namespace) -> int:
     service = Service(store, workers=1, threads=options.threads)
     try:
         with _stop_on_signal() as asked:
-            before = _resumed(service, options) if options.resume else _created(service, options)
+            before = _created(service, options) if options.resume is None else _resumed(service, options)
             print(f"run {before.id} ({before.name}) in {store.home}; Ctrl-C stops it", file=sys.stderr)
-            start = max(store.checkpoints(before.id), default=0) if options.resume else 0
+            start = 0 if options.resume is None else max(store.checkpoints(before.id), default=0)
             run = _followed(service, before.id, start, asked)
         found = _described(store, run, run.step - start, run.seconds - before.seconds)
     finally:

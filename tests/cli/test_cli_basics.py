@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ from metalab.cli import COMMANDS, main, runs
 from metalab.cli.parsing import as_json, value
 from metalab.cli.progress import Progress, clock, line
 from metalab.cli.table import table
+from metalab.store import Store
+from metalab.training.config import parse_config
 
 TORCH_FREE_HELP = """
 import sys
@@ -60,8 +63,11 @@ BAD = [
     (["train", "--set", "seed.x=5"], "seed.x", "no setting"),
     (["train", "--algorithm", "reptile", "--set", "algorithm.order=1"], "algorithm.order = 1", "no setting"),
     (["train", "--config", "missing.json"], "missing.json", "expected a JSON file"),
+    (["train", "--config", ""], "--config", "expected a JSON file"),
+    (["train", "--seed", "9" * 5000], "seed = '999", "expected an integer of fewer digits"),
     (["train", "--threads", "many"], "'many'", "expected a whole number from 1"),
     (["train", "--resume", "nothing"], "'nothing'", "'train' makes one"),
+    (["train", "--resume", ""], "run = ''", "'train' makes one"),
     (["train", "--resume", "nothing", "--seed", "1"], "--seed", "expected only --threads or --json"),
     (["evaluate"], "RUN", "required"),
     (["evaluate", "nothing"], "'nothing'", "there are no runs"),
@@ -73,6 +79,7 @@ BAD = [
     (["runs", "rm", "nothing"], "'nothing'", "there are no runs"),
     (["runs", "--limit", "0"], "'0'", "expected a whole number from 1"),
     (["bench", "--only", "W1,W9"], "--only = 'W9'", "W4f"),
+    (["bench", "--only", ""], "--only = ''", "W4f"),
     (["bench", "--device", "tpu"], "--device = 'tpu'", "auto, cpu, cuda"),
     (["export", "nothing", "--to", "somewhere-new"], "'nothing'", "there are no runs"),
     (["export", "nothing"], "--to", "required"),
@@ -98,6 +105,7 @@ def test_bad_input_is_told_in_one_line(call, home, monkeypatch, tmp_path, words,
         ('{"outer_steps": "many"}', "outer_steps = 'many': expected an integer (from "),
         ('{"colour": "red"}', "colour = 'red': no setting of that name"),
         ("\xff", "is not text"),
+        ("[" * 100_000, "is nested too deeply"),
     ],
 )
 def test_a_bad_config_file_is_named(call, home, tmp_path, text, expected):
@@ -107,6 +115,17 @@ def test_a_bad_config_file_is_named(call, home, tmp_path, text, expected):
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert str(path) in said.err
     assert expected in said.err
+
+
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(home):
+    store = Store()
+    store.create(parse_config({}), "ada", "\u2603 winter", state="stopped")
+    store.close()
+    words = [sys.executable, "-m", "metalab", "runs"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "? winter" in done.stdout
 
 
 def test_missing_data_is_bad_input(call, home, monkeypatch):

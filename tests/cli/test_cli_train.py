@@ -58,7 +58,7 @@ def test_flags_go_before_the_file(tmp_path):
 
 def test_another_name_leaves_the_files_settings_of_that_part_behind(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"algorithm": {"name": "maml", "order": 1}, "outer_steps": 5}))
+    path.write_text(json.dumps({"algorithm": {"name": "maml", "order": 1}, "outer_steps": 5}), encoding="utf-8-sig")
     config = config_of("--config", str(path), "--algorithm", "reptile")
     assert config == parse_config({"algorithm": "reptile", "outer_steps": 5})
 
