@@ -120,6 +120,7 @@ EXPECTED = {
     "extra_forbidden": "no setting of that name exists here",
     "model_type": "expected a dictionary of settings",
     "model_attributes_type": "expected a dictionary of settings",
+    "int_parsing_size": "expected an integer of fewer digits",
 }
 """What to say of the problems for which pydantic's own message speaks of its classes."""
 
@@ -139,8 +140,8 @@ def _sentence(problem: ErrorDetails) -> str:
         return f"{where}.name is missing"
     if kind == "missing":
         return f"{where} is missing"
-    if kind == "value_error" and not where:
-        # A check of the settings together, e.g. a network that cannot read the family's inputs: it names them.
+    if kind == "value_error" and isinstance(problem["input"], Mapping):
+        # A check of settings together, e.g. a network that cannot read the family's inputs: it names them itself.
         return str(context["error"])
     expected = str(context["error"]) if kind == "value_error" else EXPECTED.get(kind) or _expectation(problem["msg"])
     shown = repr(problem["input"])

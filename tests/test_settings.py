@@ -100,8 +100,20 @@ class Large(Settings):
     name: Literal["large"] = "large"
 
 
+class Pair(Settings):
+    name: Literal["pair"] = "pair"
+    left: int = setting(1, "How much lies on the left.", low=1, high=3)
+    right: int = setting(1, "How much lies on the right.", low=1, high=3)
+
+    @model_validator(mode="after")
+    def _balanced(self) -> Pair:
+        if self.left + self.right > 3:
+            raise ValueError(f"left + right = {self.left + self.right}, expected at most 3")
+        return self
+
+
 class Whole(Settings):
-    model: Annotated[Small | Large, Field(discriminator="name")]
+    model: Annotated[Small | Large | Pair, Field(discriminator="name")]
     limit: int = setting(2, "How big it may be.", low=1, high=3, advanced=True, scale="log", step=1, label="Limit")
     mood: Literal["calm", "wild"] | None = setting(None, "How it feels.", only_if={"limit": 2})
 
@@ -116,9 +128,10 @@ class Whole(Settings):
     ("given", "sentence"),
     [
         ({"model": {"name": "small", "size": 9}}, "model.size = 9: expected less than or equal to 3"),
-        ({"model": {"name": "tiny"}}, "model.name = 'tiny': expected one of 'small', 'large'"),
+        ({"model": {"name": "tiny"}}, "model.name = 'tiny': expected one of 'small', 'large', 'pair'"),
         ({"model": {"name": "large", "size": 1}}, "model.size = 1: no setting of that name exists here"),
         ({"model": {"name": "small", "size": 3}}, "a size of 3 is over the limit of 2"),
+        ({"model": {"name": "pair", "left": 2, "right": 2}}, "left + right = 4, expected at most 3"),
         ({}, "model is missing"),
         ({"model": {}}, "model.name is missing"),
         ({"model": 7}, "model = 7: expected a dictionary of settings"),
