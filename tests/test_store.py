@@ -70,6 +70,21 @@ def test_a_run_comes_back_as_it_was_made(store):
     assert store.create(CONFIG, "ada").name == "MAML · Sine waves"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("日本語 \U0001f40d", "日本語 \U0001f40d"),
+        ("up\u2028down\x85left", "up down left"),
+        ("a\u202eb", "a b"),
+        ("half \udcff", "half"),
+        ("é" * 200, "é" * 80),
+        (" \u2069\x00 ", "MAML · Sine waves"),
+    ],
+)
+def test_a_name_is_one_line_of_whole_characters(store, given, kept):
+    assert store.get(store.create(CONFIG, "ada", given).id).name == kept
+
+
 def test_metrics_and_notes_come_back_in_order(store):
     run = store.create(CONFIG, "ada")
     store.append(run.id, News(metrics=[(1, "train/loss", 2.5), (1, "train/gradient_norm", float("inf"))]))
@@ -367,3 +382,36 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "metalab.db").write_text("hello " * 500)
     with pytest.raises(StoreError, match=r"metalab\.db cannot be opened as MetaLab's database"):
         Store(tmp_path)
+
+
+def test_a_disk_that_is_full_is_told_and_harms_nothing(tmp_path):
+    store = Store(tmp_path)
+    run = store.create(CONFIG, "ada")
+    with store.database.read() as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+    store.database.close()
+    # The next transaction gets this connection: no page more may be added to the file.
+    with store.database.read() as db:
+        db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match=r"metalab\.db cannot be read or written now \(.*full\): make room"):
+        store.append(run.id, News(notes=[Note(1, "x" * 100_000)]))
+    store.database.close()
+    assert store.notes(run.id) == []
+    store.append(run.id, News(notes=[Note(1, "x" * 100_000)]))
+    assert len(store.notes(run.id)) == 1
+    store.close()
+
+
+def test_a_damaged_database_is_told(tmp_path):
+    store = Store(tmp_path)
+    for _ in range(50):
+        store.create(CONFIG, "ada", state="stopped")
+    store.close()
+    path = tmp_path / "metalab.db"
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match=r"metalab\.db cannot be read or written now"):
+        store.runs()
+    store.close()

@@ -108,19 +108,31 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees one state of the database until the block ends."""
-        with self._connection() as db:
-            db.execute("BEGIN")
+        """A connection that sees one state of the database until the block ends. Raises StoreError."""
+        with self._transaction("BEGIN") as db:
             yield db
-            db.execute("COMMIT")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose changes are all made at the block's end, or none where it raises."""
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")
+        """A connection whose changes are all made at the block's end, or none where it raises. Raises StoreError."""
+        with self._transaction("BEGIN IMMEDIATE") as db:
             yield db
-            db.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._connection() as db:
+                db.execute(begin)
+                yield db
+                db.execute("COMMIT")
+        except sqlite3.DatabaseError as problem:
+            # A full disk, a lock, a damaged file. The other kinds say that what was to be written is wrong.
+            if type(problem) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+                raise
+            raise StoreError(
+                f"{self.path} cannot be read or written now ({problem}): make room on the disk, see that no other "
+                "program holds the file, then try again"
+            ) from problem
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

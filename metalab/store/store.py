@@ -33,7 +33,8 @@ ID_LENGTH = 8
 NAME_LENGTH = 80
 INTERRUPTED = "The program that trained it ended. Resume goes on from the last checkpoint."
 STATUS = frozenset({"state", "step", "message", "seconds", "rate", "current"})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""What is no part of one line of text: controls, line ends, marks that turn its direction, halves of characters."""
 
 
 @dataclass

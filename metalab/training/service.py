@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,14 +167,13 @@ class Service:
 
     def delete(self, run_id: str, owner: str) -> None:
         """Remove a run and its files for good, stopping it first where it trains."""
-        run = self.store.owned(run_id, owner)
-        if run.state in ("queued", "running"):
+        with suppress(CommandError):  # there may be nothing to stop
             self.stop(run_id, owner)
             self.wait(run_id, 30)
         try:
             self.store.delete(run_id, owner)
-        except ValueError as problem:
-            raise CommandError(str(problem)) from None
+        except ValueError:
+            raise self._refused(run_id, "Stop it before you delete it.") from None
         self._tell(run_id)
 
     # --- what others need to know
@@ -262,7 +261,11 @@ class Service:
             return job is None or not (job.over or (job.extra and steps is None))
 
         self._changed.wait_for(settled, 30)
-        return self._jobs.get(run_id)
+        job = self._jobs.get(run_id)
+        lost = job is None and self.store.get(run_id).process == self.store.process
+        if lost and self.store.settle(run_id, ("queued", "running"), "interrupted"):
+            self._tell(run_id)  # its thread ended on a disk too full to say so
+        return job
 
     def _submit(self, run: Run, steps: int | None) -> None:
         if self._closing:

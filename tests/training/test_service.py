@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_runs import CHARACTERS, REPTILE, SINE, checkpoints, outer_steps, same, small
 
-from metalab.store import CheckpointError, RunNotFound, Store
+from metalab.store import CheckpointError, RunNotFound, Store, StoreError
 from metalab.tasks.base import DataMissing
 from metalab.tasks.sinusoid import Sinusoid
 from metalab.training import service as module
@@ -399,6 +399,48 @@ def test_a_full_disk_fails_the_run_and_it_goes_on_later(serve, monkeypatch):
         assert "No space left on device" in run.message
     serving.resume(run_id, "ada")
     trained(serving, run_id, run.step + 1)
+
+
+@pytest.mark.parametrize("then", ["resume", "delete"])
+def test_a_run_whose_end_could_not_be_written_obeys_again(serve, monkeypatch, then):
+    serving = serve()
+    run_id = serving.start(ENDLESS, "ada")
+    trained(serving, run_id, 1)
+
+    def full(*_):
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(serving.store, "append", full)
+        until(lambda: not serving._jobs, "the end of the thread")
+    assert serving.store.get(run_id).state == "running"
+    if then == "delete":
+        serving.delete(run_id, "ada")
+        assert serving.store.find(run_id) is None
+        return
+    serving.resume(run_id, "ada")
+    step = serving.store.get(run_id).step
+    trained(serving, run_id, step + 1)
+
+
+def test_a_trainer_computes_on_one_torch_thread(serve, monkeypatch):
+    """Also where the rest of the program has more: the number is each thread's own."""
+    seen = []
+
+    def pretend(config, **_):
+        seen.append(torch.get_num_threads())
+        yield Finished(config.outer_steps)
+
+    monkeypatch.setattr(module, "train", pretend)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        serving = serve()
+        serving.wait(serving.start(small(), "ada"), PATIENCE)
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_damaged_checkpoint_fails_the_run_that_resumes(serve, tmp_path):
