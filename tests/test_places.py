@@ -53,7 +53,7 @@ def test_defaults(tmp_path, monkeypatch):
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     blocked(monkeypatch, tmp_path)
-    with pytest.raises(places.PlaceError, match=r"cannot make the folder .*file/home.*: set METALAB_HOME to a folder"):
+    with pytest.raises(places.PlaceError, match=r"cannot make the folder .*file.home.*: set METALAB_HOME to a folder"):
         places.home()
 
 

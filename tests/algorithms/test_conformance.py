@@ -42,7 +42,7 @@ def family_of(name: str) -> TaskFamily:
     try:
         family.require()
     except DataMissing as reason:
-        if os.environ.get("METALAB_DATA"):
+        if os.environ.get("CI") and os.environ.get("METALAB_DATA"):
             raise
         pytest.skip(str(reason))
     return family
