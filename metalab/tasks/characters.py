@@ -75,12 +75,6 @@ class Library:
                 found = self._images.setdefault(key, images)
         return found
 
-    def forget(self) -> None:
-        """Drop what was loaded; the next use loads it again."""
-        with self._lock:
-            self._splits = {}
-            self._images = {}
-
 
 class CharacterFamily(TaskFamily):
     """Tell N characters apart that were never seen before, from K drawings of each."""

@@ -6,7 +6,10 @@ import os
 
 import pytest
 
+from metalab.tasks import glyphs
+from metalab.tasks import omniglot as archives
 from metalab.tasks.base import DataMissing
+from metalab.tasks.characters import Library
 from metalab.tasks.glyphs import Glyphs
 from metalab.tasks.omniglot import Omniglot, folder
 
@@ -16,10 +19,18 @@ def shared_home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
+@pytest.fixture(scope="session")
+def libraries():
+    """Pictures that nobody has loaded yet: other folders' tests have theirs from other homes."""
+    return {Glyphs: Library(glyphs.load), Omniglot: Library(archives.load)}
+
+
 @pytest.fixture(autouse=True)
-def own_home(shared_home, monkeypatch):
+def own_home(shared_home, libraries, monkeypatch):
     """One cache for all tests of this folder, and none of the person who runs them."""
     monkeypatch.setenv("METALAB_HOME", str(shared_home))
+    for family, library in libraries.items():
+        monkeypatch.setattr(family, "library", library)
 
 
 @pytest.fixture
