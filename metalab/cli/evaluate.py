@@ -27,6 +27,9 @@ OVERRIDES = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--step", type=whole(0, 10**9), help="the checkpoint after this outer step (default: the last)")
+    parser.add_argument(
+        "--best-checkpoint", action="store_true", help="take the checkpoint that is best on the validation split"
+    )
     parser.add_argument("--split", default="test", help="test or validation (default test)")
     parser.add_argument("--tasks", type=whole(2, 100_000), default=600, help="tasks to adapt to (default 600)")
     parser.add_argument("--seed", type=whole(0, 2**31 - 1), default=0, help="which tasks (default 0)")
@@ -48,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     one_of(SPLITS, options.split, "--split")
     if options.tune_inner_lr and (options.inner_lr is not None or options.split != "test"):
         raise BadInput("--tune-inner-lr chooses the rate on the validation split: expected no --inner-lr, --split test")
+    if options.best_checkpoint and (options.step is not None or options.split != "test"):
+        raise BadInput("--best-checkpoint chooses it on the validation split: expected no --step, --split test")
     with opened() as store:
         run = find_run(store, options.run_id)
         from metalab.cli import measuring
@@ -59,8 +64,13 @@ def run(options: argparse.Namespace) -> int:
         if seen is not None:
             one_of(tuple(seen.curves), metric, "--metric")
         kept = store.checkpoints(run.id)
-        theta = store.load_theta(run.id, options.step)
-    began = time.perf_counter()
+        began, chosen, step = time.perf_counter(), None, options.step
+        if options.best_checkpoint:
+            thetas = ((each, store.load_theta(run.id, each)) for each in kept)
+            tasks, seed = measuring.CHOOSING_TASKS, options.seed
+            chosen = measuring.best_checkpoint(config, thetas, metric, tasks, seed, options.threads)
+            step = chosen.step
+        theta = store.load_theta(run.id, step)
     tuned = None
     if options.tune_inner_lr:
         tuned = measuring.tune_inner_lr(config, theta, metric, measuring.TUNING_TASKS, options.seed, options.threads)
@@ -69,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     found = asdict(measuring.measured(curves, metric)) | {
         "run": run.id,
         "name": run.name,
-        "step": kept[-1] if options.step is None else options.step,
+        "step": kept[-1] if step is None else step,
         "split": options.split,
         "seed": options.seed,
         "inner_steps": config.algorithm.inner_steps_eval,
@@ -77,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         "shots": getattr(config.family, "shots", None),
         "queries": getattr(config.family, "queries", None),
         "tuned_inner_lr": asdict(tuned) if tuned else None,
+        "best_checkpoint": asdict(chosen) if chosen else None,
         "seconds": time.perf_counter() - began,
     }
     print(as_json(found) if options.json else _shown(found))
@@ -107,6 +118,10 @@ def _shown(found: dict[str, Any]) -> str:
         grid = ", ".join(f"{lr:g}" for lr in tuned["grid"])
         lines.append(f"the inner lr is the best of {grid} on {tuned['tasks']} tasks of the {tuned['split']} split")
     metric = found["metric"]
+    chosen = found["best_checkpoint"]
+    if chosen:
+        few = f"{chosen['tasks']} tasks of the {chosen['split']} split"
+        lines.append(f"the checkpoint is the best of {len(chosen['candidates'])} on {few}, averaged over inner steps")
     steps = zip(found["by_inner_step"], found["ci95"], strict=True)
     rows = [(str(k), figure(mean, metric), f"± {figure(half, metric)}") for k, (mean, half) in enumerate(steps)]
     return "\n".join([*lines, table(("inner step", metric, "95% interval"), rows)])

@@ -1,9 +1,9 @@
-"""Adapting theta to many held-out tasks, and a fair inner learning rate for it."""
+"""Adapting theta to many held-out tasks; a fair inner learning rate and a fair checkpoint for it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,7 @@ from metalab.training.trainer import place, stream
 TASKS_AT_ONCE = 1_000
 """Tasks sampled at once: bounds the memory of an evaluation of many."""
 TUNING_TASKS = 200
+CHOOSING_TASKS = 600
 INNER_LRS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 HIGHER_IS_BETTER = frozenset({"accuracy"})
 
@@ -42,6 +43,17 @@ class Tuned:
     split: Split
     tasks: int
     grid: tuple[float, ...]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which checkpoint did best, averaged over the inner steps, on tasks of the validation split."""
+
+    step: int
+    split: Split
+    tasks: int
+    candidates: tuple[int, ...]
     scores: list[float]
 
 
@@ -91,8 +103,37 @@ def tune_inner_lr(
     for inner_lr in INNER_LRS:
         tried = config.changed({"algorithm.inner_lr": inner_lr})
         scores.append(measured(curves_of(tried, theta, "validation", tasks, seed, threads), metric).by_inner_step[-1])
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
-    ranked = [sign * score if math.isfinite(score) else math.inf for score in scores]
-    if min(ranked) == math.inf:
+    best = _best(scores, metric)
+    if best is None:
         raise BadInput(f"--tune-inner-lr: none of {INNER_LRS} gives finite numbers; try fewer --inner-steps")
-    return Tuned(INNER_LRS[ranked.index(min(ranked))], "validation", tasks, INNER_LRS, scores)
+    return Tuned(INNER_LRS[best], "validation", tasks, INNER_LRS, scores)
+
+
+def best_checkpoint(
+    config: RunConfig,
+    thetas: Iterable[tuple[int, Params]],
+    metric: str,
+    tasks: int,
+    seed: int,
+    threads: int | None = None,
+) -> Chosen:
+    """Try every checkpoint (step, theta) on the same validation tasks; what is not finite cannot win.
+
+    A checkpoint's score is its mean over inner steps 1 .. K. Raises BadInput where none is finite.
+    """
+    candidates, scores = [], []
+    for step, theta in thetas:
+        curve = measured(curves_of(config, theta, "validation", tasks, seed, threads), metric).by_inner_step[1:]
+        candidates.append(step)
+        scores.append(math.fsum(curve) / len(curve) if all(map(math.isfinite, curve)) else math.inf)
+    best = _best(scores, metric)
+    if best is None:
+        raise BadInput("--best-checkpoint: no checkpoint gives finite numbers; try fewer --inner-steps")
+    return Chosen(candidates[best], "validation", tasks, tuple(candidates), scores)
+
+
+def _best(scores: Sequence[float], metric: str) -> int | None:
+    """Place of the best finite score, the first of equals; None where none is finite."""
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    ranked = [(sign * score, place) for place, score in enumerate(scores) if math.isfinite(score)]
+    return min(ranked)[1] if ranked else None

@@ -73,6 +73,7 @@ BAD = [
     (["evaluate", "nothing"], "'nothing'", "there are no runs"),
     (["evaluate", "nothing", "--tasks", "1"], "'1'", "expected a whole number from 2"),
     (["evaluate", "nothing", "--split", "train"], "--split = 'train'", "test, validation"),
+    (["evaluate", "nothing", "--best-checkpoint", "--step", "1"], "--best-checkpoint", "expected no --step"),
     (["evaluate", "nothing", "--tune-inner-lr", "--inner-lr", "0.1"], "--tune-inner-lr", "expected no --inner-lr"),
     (["runs", "remove"], "action = 'remove'", "rm"),
     (["runs", "rm"], "rm", "expected a run's id"),

@@ -96,6 +96,24 @@ def test_tuning_takes_the_best_rate_of_the_validation_tasks(call, trained, store
     assert "on 30 tasks of the validation split" in said.out
 
 
+def test_the_best_checkpoint_is_that_of_the_validation_tasks(call, trained, store, monkeypatch):
+    monkeypatch.setattr(measuring, "CHOOSING_TASKS", 30)
+    words = ("--tasks", "5", "--inner-steps", "3", "--seed", "2", "--best-checkpoint")
+    found = call("evaluate", trained, *words, "--json").json
+    config = store.get(trained).config.changed({"algorithm.inner_steps_eval": 3})
+    scores = {
+        step: float(
+            measuring.curves_of(config, store.load_theta(trained, step), "validation", 30, 2)["loss"][:, 1:].mean()
+        )
+        for step in store.checkpoints(trained)
+    }
+    assert found["step"] == found["best_checkpoint"]["step"] == min(scores, key=scores.__getitem__)
+    assert found["best_checkpoint"]["scores"] == pytest.approx(list(scores.values()), rel=1e-5)
+    plain = call("evaluate", trained, *words[:-1], "--step", str(found["step"]), "--json").json
+    assert plain["by_inner_step"] == found["by_inner_step"]
+    assert f"best of {len(scores)} on 30 tasks" in call("evaluate", trained, *words).out
+
+
 def test_evaluate_prints_a_line_for_each_inner_step(call, trained):
     said = call("evaluate", trained, "--tasks", "5", "--inner-steps", "2")
     assert [line.split()[0] for line in said.out.splitlines()[-3:]] == ["0", "1", "2"]
