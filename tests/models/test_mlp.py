@@ -20,6 +20,16 @@ def test_linear_uses_each_tasks_own_weights():
         torch.testing.assert_close(found[task], x[task] @ weight[task] + bias[task])
 
 
+def test_squared_distances_to_prototypes_are_a_linear_head():
+    """Identity 11: weights 2 c_k and biases -|c_k|^2 give -|f - c_k|^2 up to a term that all classes share."""
+    rng = torch.Generator().manual_seed(0)
+    prototypes = torch.randn(2, 5, 4, generator=rng, dtype=torch.float64)
+    features = torch.randn(2, 7, 4, generator=rng, dtype=torch.float64)
+    head = {"head.weight": 2 * prototypes.mT, "head.bias": -prototypes.square().sum(-1)}
+    expected = (-torch.cdist(features, prototypes).square()).softmax(-1)
+    torch.testing.assert_close(linear(head, "head", features).softmax(-1), expected, rtol=1e-10, atol=1e-12)
+
+
 def test_linear_starts_uniform_within_one_over_the_root_of_the_inputs():
     params = init_linear("a", 400, 50, torch.Generator().manual_seed(0), torch.float64)
     assert params["a.weight"].shape == (400, 50)
