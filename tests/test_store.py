@@ -384,6 +384,15 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
         Store(tmp_path)
 
 
+def test_a_lock_that_cannot_be_taken_is_told(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "metalab.lock"))
+
+    monkeypatch.setattr("metalab.store.database.FileLock.__enter__", refuse)
+    with pytest.raises(StoreError, match=r"cannot be opened as MetaLab's database \(.*Permission denied.*METALAB_HOME"):
+        Store(tmp_path)
+
+
 def test_a_disk_that_is_full_is_told_and_harms_nothing(tmp_path):
     store = Store(tmp_path)
     run = store.create(CONFIG, "ada")

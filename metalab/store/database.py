@@ -88,7 +88,7 @@ class Database:
             # Two processes that make the file at the same time would get in each other's way.
             with FileLock(path.with_suffix(".lock")), self._connection() as db:
                 self._prepare(db)
-        except sqlite3.DatabaseError as problem:
+        except (sqlite3.DatabaseError, OSError) as problem:
             self.close()
             raise StoreError(
                 f"{path} cannot be opened as MetaLab's database ({problem}): "
@@ -130,8 +130,8 @@ class Database:
             if type(problem) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
                 raise
             raise StoreError(
-                f"{self.path} cannot be read or written now ({problem}): make room on the disk, see that no other "
-                "program holds the file, then try again"
+                f"{self.path} cannot be read or written now ({problem}): make room on the disk, see that you may write "
+                "to the file and that no other program holds it, then try again"
             ) from problem
 
     @contextmanager
