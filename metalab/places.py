@@ -58,12 +58,18 @@ def _writable(folder: Path, variable: str) -> Path:
     return folder
 
 
-def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
-    """Let `write(file)` fill a temporary binary file that then takes the name `path`, whole or not at all."""
+def write_atomically(path: Path, write: Callable[[Any], object], *, sync: bool = False) -> None:
+    """Let `write(file)` fill a temporary binary file that then takes the name `path`, whole or not at all.
+
+    With `sync` that holds even after a power failure. What a killed process leaves is named `.<name>.*.part`.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):

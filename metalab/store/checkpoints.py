@@ -7,11 +7,10 @@ and, in its metadata, the step and the config.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from metalab.places import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,12 +34,14 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     theta = _contiguous(checkpoint.theta)
-    _replace(theta_path(folder, checkpoint.step), safetensors.torch.save(theta), sync=False)
+    data = safetensors.torch.save(theta)
+    write_atomically(theta_path(folder, checkpoint.step), lambda file: file.write(data))
     tensors = {f"theta/{name}": value for name, value in theta.items()}
     tensors |= {f"optimiser/{name}": value for name, value in _contiguous(checkpoint.optimiser).items()}
     tensors["rng"] = checkpoint.rng
     metadata = {"step": str(checkpoint.step), "config": checkpoint.config.model_dump_json()}
-    _replace(folder / RESUME, safetensors.torch.save(tensors, metadata), sync=True)
+    resume = safetensors.torch.save(tensors, metadata)
+    write_atomically(folder / RESUME, lambda file: file.write(resume), sync=True)
 
 
 def sweep(folder: Path) -> None:
@@ -82,22 +83,6 @@ def read_resume(path: Path, config: RunConfig) -> Checkpoint:
         raise CheckpointError(f"{path} holds no valid random state ({problem})") from problem
     assert rng is not None
     return Checkpoint(step, current, theta, optimiser, rng)
-
-
-def _replace(path: Path, data: bytes, *, sync: bool) -> None:
-    """Let `path` hold `data`; at every moment it is whole, and with `sync` even after a power failure."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _read(path: Path) -> tuple[Params, dict[str, str]]:
