@@ -205,6 +205,8 @@ def test_a_checkpoint_that_is_not_there_is_named(store):
     run = store.create(CONFIG, "ada")
     with pytest.raises(CheckpointError, match=r"no checkpoint at outer step 5 \(it has none yet\)"):
         store.load_theta(run.id, 5)
+    with pytest.raises(CheckpointError, match=r"has no checkpoint \(it has none yet\)"):
+        store.load_theta(run.id)
     store.save_checkpoint(run.id, checkpoint_of())
     with pytest.raises(CheckpointError, match=r"at outer step 5 \(it has 1 from 2 to 2\)"):
         store.load_theta(run.id, 5)

@@ -285,7 +285,8 @@ class Store:
         run, kept = self.get(run_id), self.checkpoints(run_id)
         if not kept or (step is not None and step not in kept):
             have = f"{len(kept)} from {kept[0]} to {kept[-1]}" if kept else "none yet"
-            raise files.CheckpointError(f"Run {run_id} has no checkpoint at outer step {step} (it has {have}).")
+            where = "" if step is None else f" at outer step {step}"
+            raise files.CheckpointError(f"Run {run_id} has no checkpoint{where} (it has {have}).")
         return files.read_theta(files.theta_path(self._folder(run), kept[-1] if step is None else step), run.config)
 
     def save_checkpoint(self, run_id: str, checkpoint: Checkpoint) -> None:
