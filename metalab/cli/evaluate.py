@@ -28,7 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--step", type=whole(0, 10**9), help="the checkpoint after this outer step (default: the last)")
     parser.add_argument(
-        "--best-checkpoint", action="store_true", help="take the checkpoint that is best on the validation split"
+        "--best-checkpoint",
+        metavar="TASKS",
+        nargs="?",
+        const=600,
+        type=whole(2, 100_000),
+        help="take the checkpoint that is best on so many tasks of the validation split (600 where no number is given)",
     )
     parser.add_argument("--split", default="test", help="test or validation (default test)")
     parser.add_argument("--tasks", type=whole(2, 100_000), default=600, help="tasks to adapt to (default 600)")
@@ -67,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         began, chosen, step = time.perf_counter(), None, options.step
         if options.best_checkpoint:
             thetas = ((each, store.load_theta(run.id, each)) for each in kept)
-            tasks, seed = measuring.CHOOSING_TASKS, options.seed
+            tasks, seed = options.best_checkpoint, options.seed
             chosen = measuring.best_checkpoint(config, thetas, metric, tasks, seed, options.threads)
             step = chosen.step
         theta = store.load_theta(run.id, step)

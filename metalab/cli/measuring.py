@@ -20,7 +20,6 @@ from metalab.training.trainer import place, stream
 TASKS_AT_ONCE = 1_000
 """Tasks sampled at once: bounds the memory of an evaluation of many."""
 TUNING_TASKS = 200
-CHOOSING_TASKS = 600
 INNER_LRS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 HIGHER_IS_BETTER = frozenset({"accuracy"})
 

@@ -96,9 +96,8 @@ def test_tuning_takes_the_best_rate_of_the_validation_tasks(call, trained, store
     assert "on 30 tasks of the validation split" in said.out
 
 
-def test_the_best_checkpoint_is_that_of_the_validation_tasks(call, trained, store, monkeypatch):
-    monkeypatch.setattr(measuring, "CHOOSING_TASKS", 30)
-    words = ("--tasks", "5", "--inner-steps", "3", "--seed", "2", "--best-checkpoint")
+def test_the_best_checkpoint_is_that_of_the_validation_tasks(call, trained, store):
+    words = ("--tasks", "5", "--inner-steps", "3", "--seed", "2", "--best-checkpoint", "30")
     found = call("evaluate", trained, *words, "--json").json
     config = store.get(trained).config.changed({"algorithm.inner_steps_eval": 3})
     scores = {
@@ -109,7 +108,7 @@ def test_the_best_checkpoint_is_that_of_the_validation_tasks(call, trained, stor
     }
     assert found["step"] == found["best_checkpoint"]["step"] == min(scores, key=scores.__getitem__)
     assert found["best_checkpoint"]["scores"] == pytest.approx(list(scores.values()), rel=1e-5)
-    plain = call("evaluate", trained, *words[:-1], "--step", str(found["step"]), "--json").json
+    plain = call("evaluate", trained, *words[:-2], "--step", str(found["step"]), "--json").json
     assert plain["by_inner_step"] == found["by_inner_step"]
     assert f"best of {len(scores)} on 30 tasks" in call("evaluate", trained, *words).out
 
