@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from metalab.ui.history import one_entry_a_page
 from metalab.ui.i18n import _, choose_language
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,7 @@ st.set_page_config(
 choose_language()
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 st.html(ROOT / "assets" / "style.css")
+one_entry_a_page()
 
 st.navigation(
     [

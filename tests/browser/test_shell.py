@@ -28,3 +28,20 @@ def test_a_deep_link_as_the_very_first_request_then_navigation(unvisited_app, vi
     links.nth(0).click()
     page.wait_for_url(re.compile(rf"{unvisited_app}/(\?.*)?$"))
     assert identity(page)["value"] == cookie["value"]
+
+
+def test_back_leads_to_the_page_before_with_what_it_showed(app, visitor):
+    page = visitor()
+    page.goto(f"{app}/train?outer_steps=20&seed=5")
+    page.locator(".st-key-train-start button").click()
+    page.wait_for_url("**runs=*")
+    run = page.locator(".ml-run")
+    playwright.expect(run).to_have_count(1)
+    shown = page.url
+    page.get_by_test_id("stTopNavLink").nth(2).click()
+    page.wait_for_url("**/adapt?who=*")
+    page.go_back()
+    page.wait_for_url(shown)
+    playwright.expect(run).to_have_count(1)
+    page.go_forward()
+    page.wait_for_url("**/adapt?who=*")
