@@ -5,6 +5,8 @@ const PANELS = new WeakMap();
 const DRAW_EVERY_MS = [100, 240]; // on a slow machine drawing takes at most a third of the time, down to four times a second
 const NOTES = 3;
 const HIDDEN_CLOSES_AFTER_MS = 5000;
+const LOOK_AGAIN_MS = 5000;
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   let panel = PANELS.get(parentElement);
@@ -77,13 +79,22 @@ class Panel {
     const source = new EventSource(`${url}?cursor=${encodeURIComponent(place)}`);
     source.onopen = () => this.banner("");
     source.onmessage = (event) => this.receive(JSON.parse(event.data));
-    source.addEventListener("end", () => { this.ended = true; source.close(); });
+    source.addEventListener("end", () => {
+      this.ended = true;
+      source.close();
+      if (this.mayGoOn()) this.retry = setTimeout(() => this.connect(), LOOK_AGAIN_MS);
+    });
     source.onerror = () => {
       if (this.source !== source || this.ended) return;
       this.banner(this.speak.say("reconnecting"));
       if (source.readyState === EventSource.CLOSED) this.explain(url);
     };
     this.source = source;
+  }
+
+  // Whoever owns a run that stopped short may resume it: other viewers look again now and then.
+  mayGoOn() {
+    return this.runs.some((run) => ["stopped", "interrupted", "failed"].includes(run.status.state));
   }
 
   disconnect() {
@@ -124,7 +135,7 @@ class Panel {
       this.sleep = setTimeout(() => { this.asleep = true; this.disconnect(); }, HIDDEN_CLOSES_AFTER_MS);
     } else if (this.asleep) {
       this.asleep = false;
-      if (!this.ended) this.connect();
+      if (!this.ended || this.mayGoOn()) this.connect();
       this.redraw("runs", "learning", "adaptation", "functions");
     }
   }
@@ -173,7 +184,7 @@ class Panel {
     this.views.learning.card.append(this.notes);
     const { smoothing, logX, logY } = this.settings;
     const shown = make("output", { text: smoothing.toFixed(2) });
-    const slider = make("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: smoothing, "aria-label": this.speak.say("smoothing") });
+    const slider = make("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: smoothing, "aria-label": this.speak.say("smoothing"), title: this.speak.say("smoothing_help") });
     slider.oninput = () => { this.settings.smoothing = Number(slider.value); shown.textContent = Number(slider.value).toFixed(2); this.redraw("learning"); };
     this.views.learning.controls.append(
       make("label", { class: "ml-slider" }, make("span", { text: this.speak.say("smoothing") }), slider, shown),
@@ -183,7 +194,7 @@ class Panel {
   }
 
   toggle(text, on, change) {
-    const button = make("button", { type: "button", class: "ml-toggle", "aria-pressed": on, text: this.speak.say(text) });
+    const button = make("button", { type: "button", class: "ml-toggle", "aria-pressed": on, title: this.speak.say(`${text}_help`), text: this.speak.say(text) });
     button.onclick = () => {
       const now = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", now);
@@ -194,7 +205,7 @@ class Panel {
 
   buildScrubber() {
     const say = this.speak.say;
-    this.range = make("input", { type: "range", min: 0, max: 0, step: 1, value: 0, class: "ml-range", "aria-label": say("scrubber") });
+    this.range = make("input", { type: "range", min: 0, max: 0, step: 1, value: 0, class: "ml-range", "aria-label": say("scrubber"), title: say("scrubber_help") });
     this.range.oninput = () => this.scrubTo(Number(this.range.value));
     this.play = make("button", { type: "button", class: "ml-toggle ml-play", "aria-pressed": false, "aria-label": say("play"), title: say("play"), onclick: () => this.playOrPause() }, icon("resume"));
     this.where = make("output", { class: "ml-where" });
@@ -208,7 +219,7 @@ class Panel {
 
   buildMetricChoice() {
     const say = this.speak.say;
-    const choose = (metric) => make("button", { type: "button", class: "ml-toggle", "data-metric": metric, text: say(metric), onclick: () => { this.settings.metric = metric; this.redraw("learning", "adaptation"); } });
+    const choose = (metric) => make("button", { type: "button", class: "ml-toggle", "data-metric": metric, title: say(`${metric}_help`), text: say(metric), onclick: () => { this.settings.metric = metric; this.redraw("learning", "adaptation"); } });
     this.metricChoice = make("div", { class: "ml-metric", role: "group", "aria-label": say("metric") }, choose("loss"), choose("accuracy"));
     this.metricChoice.hidden = true;
   }

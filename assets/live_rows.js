@@ -75,7 +75,10 @@ class RunRow {
     const allowed = (status.controllable && commands[status.state]) || [];
     this.dot.style.background = colour;
     this.fill.style.background = colour;
-    for (const [name, button] of Object.entries(this.buttons)) button.disabled = !allowed.includes(name) || Boolean(pressed);
+    for (const [name, button] of Object.entries(this.buttons)) {
+      button.disabled = !allowed.includes(name) || Boolean(pressed);
+      button.title = speak.say(status.controllable === false ? "not_yours" : `${name}_help`);
+    }
     this.buttons.resume.lastChild.textContent = speak.say(status.step === 0 ? "start" : "resume");
     if (status.state === undefined) return;
     const state = speak.say(`state_${status.state}`);
