@@ -14,7 +14,7 @@ from metalab.ui.i18n import _
 from metalab.ui.live import live_panel
 from metalab.ui.preload import preload_charts
 from metalab.ui.run_controls import all_settings, part_menus
-from metalab.ui.run_tools import live_rates, manage
+from metalab.ui.run_tools import DELETED, live_rates, manage
 from metalab.ui.stream import RUNS_PER_STREAM
 
 STYLE = Path(__file__).resolve().parents[1] / "assets" / "train.css"
@@ -28,7 +28,7 @@ INSTEAD = "glyphs"
 def opened() -> tuple[Draft, str]:
     """Where the controls start, and a key that is new whenever they are to start anew: when a link was opened."""
     state, link = st.session_state, dict(st.query_params)
-    if link != state.get("train.link"):
+    if link != state.get("train.link") or FOLLOW not in state:  # the menu is forgotten while another page is open
         ours = set(link) - links.NOT_OURS
         if ours or "train.draft" not in state:
             begin, warnings = drafts.from_link(link, ignore=(RUNS.name,))
@@ -105,8 +105,10 @@ def followed() -> list[Run]:
     gone = [run_id for run_id in wanted if run_id not in known]
     if gone:
         st.session_state[FOLLOW] = [run_id for run_id in wanted if run_id in known]
-        missing = _("There is no run {run}. It may have been deleted.").format(run=gone[0])
-        st.warning(missing, icon=":material/link_off:")
+        unexpected = [run_id for run_id in gone if run_id not in st.session_state.get(DELETED, ())]
+        if unexpected:
+            said = _("There is no run {run}. It may have been deleted.").format(run=unexpected[0])
+            st.warning(said, icon=":material/link_off:")
     named = runs.numbered(list(known.values()))
     chosen = st.multiselect(
         _("Runs to follow"),

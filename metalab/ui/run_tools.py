@@ -19,6 +19,8 @@ from metalab.ui.links import escape, readable
 from metalab.ui.routes import base_path
 
 _LOOK_AGAIN_SECONDS = 3
+DELETED = "runs.deleted"
+"""Session key of the runs that this visitor deleted: nobody need tell them that these are gone."""
 
 
 def live_rates(chosen: Sequence[Run]) -> None:
@@ -145,4 +147,5 @@ def _confirm_delete(run: Run) -> None:
         except runs.Problem as problem:
             st.error(escape(str(problem)), icon=":material/error:")
         else:
+            st.session_state.setdefault(DELETED, set()).add(run.id)
             st.rerun()

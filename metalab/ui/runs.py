@@ -30,6 +30,9 @@ NAME_LENGTH = 80
 _stores: dict[Path, Store] = {}
 _lock = threading.Lock()
 
+_UNTOLD = frozenset({"evaluate_every", "evaluation_tasks", "device"})
+"""Settings that say how a run is looked at and where it computes, not what it learns: no name tells them."""
+
 _STATE_COLOURS: Mapping[str, Any] = {
     "running": "green",
     "queued": "orange",
@@ -93,7 +96,8 @@ def labels(chosen: Sequence[Run]) -> dict[str, str]:
     for name in {run.name for run in chosen}:
         namesakes = [run for run in chosen if run.name == name]
         settings = {run.id: dict(flat(run.settings)) for run in namesakes}
-        differing = [key for key in settings[namesakes[0].id] if len({str(s.get(key)) for s in settings.values()}) > 1]
+        keys = [key for key in settings[namesakes[0].id] if key not in _UNTOLD]
+        differing = [key for key in keys if len({str(s.get(key)) for s in settings.values()}) > 1]
         told = {run.id: ", ".join(_spelled(key, settings[run.id].get(key)) for key in differing) for run in namesakes}
         if 1 <= len(differing) <= 2 and len(set(told.values())) == len(namesakes):
             named |= {run.id: f"{name} ({told[run.id]})" for run in namesakes}

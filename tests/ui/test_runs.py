@@ -29,6 +29,12 @@ def test_namesakes_are_told_apart_by_the_setting_in_which_they_differ(store):
     }
 
 
+def test_how_often_a_run_is_looked_at_is_no_part_of_its_name(store):
+    often = store.create(parse_config({"evaluate_every": 10}), "a")
+    long = store.create(parse_config({"outer_steps": 70, "evaluate_every": 20}), "a")
+    assert runs.labels([often, long])[long.id] == "MAML · Sine waves (outer_steps 70)"
+
+
 def test_twins_and_long_lists_are_told_apart_by_their_numbers(store):
     twins = [store.create(parse_config({}), "a") for _ in range(2)]
     other = store.create(parse_config({}), "a", "my run")
