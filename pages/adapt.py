@@ -45,6 +45,7 @@ def menus(state: dict[str, Any]) -> None:
             format_func=lambda name: _(FAMILIES[name].title),
             required=True,
             key=adapt.menu("family", state["family"]),
+            help=_("What kind of task is to be learned: only runs that practised on its family can race."),
         )
         adapt.choose_family(state, family or state["family"])
         found = adapt_entrants.candidates(state["family"])
@@ -56,6 +57,7 @@ def menus(state: dict[str, Any]) -> None:
             format_func=lambda name: _("Sample a task") if name == "sample" else _("Make your own"),
             required=True,
             key=adapt.menu("mode", state["mode"]),
+            help=_("A held-out task drawn at random, or one that you click or draw yourself."),
         )
     contenders_menu(state, found)
 
@@ -104,6 +106,7 @@ def contenders_menu(state: dict[str, Any], found: list[runs.Run]) -> None:
         max_selections=MOST_CONTENDERS,
         key=adapt.menu(f"who.{state['family']}.{state['ways']}", begin),
         placeholder=_("Choose who races"),
+        help=_("Runs, each from its own θ, and a random network that never practised."),
     )
     state["fresh"] = False
 
@@ -164,13 +167,19 @@ def controls_of(state: dict[str, Any], found: Sequence[Entrant], dials: Sequence
             key = adapt.menu("seed", state["seed"])
             if st.button(_("New task"), icon=":material/casino:", type="primary", key="adapt.new"):
                 st.session_state[key] += 1
-            state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch")
+            number = _("The same number is always the same task.")
+            state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch", help=number)
     draw_dials(dials, key="adapt.dials", revision=revision)
     if len(found) > 1:
         state["together"] = st.toggle(
-            _("One α for all"), key=adapt.menu("together", state["together"]), on_change=adapt.turn, args=(state,)
+            _("One α for all"),
+            key=adapt.menu("together", state["together"]),
+            on_change=adapt.turn,
+            args=(state,),
+            help=_("Give every contender the same inner learning rate, with one slider."),
         )
-    state["log"] = st.toggle(_("Logarithmic losses"), key=adapt.menu("log", state["log"]))
+    log = _("Small losses in more detail: each grid line is a power of ten.")
+    state["log"] = st.toggle(_("Logarithmic losses"), key=adapt.menu("log", state["log"]), help=log)
     moving, steps = adapt.checkpoint_dials(state, found)
     if moving:
         with st.expander(_("Checkpoints"), icon=":material/history:"):

@@ -98,7 +98,7 @@ def own_characters(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
     if drawings.ready:
         challenge = drawings_challenge(family, [[image for image in row if image is not None] for row in seen], query)
         result = run_race(found, challenge, _steps(state, found), _rates(state, found), one_by_one=True)
-    spoken = _spokesman(result)
+    spoken = _spokesman([entrant.contender.label for entrant in found])
     character_canvas(
         ways,
         shots,
@@ -124,15 +124,19 @@ def _footnote(result: Race | None) -> None:
     st.caption(" ".join(notes))
 
 
-def _spokesman(result: Race | None) -> int:
-    """Whose probabilities the canvas shows."""
-    if result is None or len(result.lanes) < 2 or result.query_x is None:
+def _spokesman(labels: Sequence[str]) -> int:
+    """Whose probabilities the canvas shows; there from the start, so that no pad moves under the pen."""
+    if len(labels) < 2:
         return 0
-    labels = [lane.label for lane in result.lanes]
     chosen = st.segmented_control(
-        _("Whose answer"), range(len(labels)), format_func=labels.__getitem__, required=True, default=0,
+        _("Whose answer"),
+        range(len(labels)),
+        format_func=labels.__getitem__,
+        required=True,
+        default=0,
         key=f"adapt.spokesman.{len(labels)}",
-    )  # fmt: skip
+        help=_("The contender whose probabilities stand beside the query."),
+    )
     return int(chosen or 0)
 
 
