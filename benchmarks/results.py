@@ -30,6 +30,7 @@ class Result:
 
 
 PAPER = "--outer-steps 70000 --evaluate-every 1000 --seed 0"
+OMNIGLOT = "--family omniglot --seed 0"
 ROWS = {
     "sinusoid": [
         Result(
@@ -50,14 +51,14 @@ ROWS = {
     "omniglot": [
         Result(
             "Omniglot 5-way 1-shot accuracy: MAML, second order",
-            "--family omniglot --algorithm maml --outer-steps 12000 --evaluate-every 500 --set family.queries=5 --seed 0",
+            f"{OMNIGLOT} --algorithm maml --outer-steps 12000 --evaluate-every 500 --set family.queries=5",
             "--inner-steps 3 --tasks 600 --queries 15",
             (1, 3),
             "98.7 ± .4 (60,000 steps of 32 tasks)",
         ),
         Result(
             "Omniglot 5-way 1-shot accuracy: Reptile (transductive)",
-            "--family omniglot --algorithm reptile --outer-steps 20000 --evaluate-every 1000 --seed 0",
+            f"{OMNIGLOT} --algorithm reptile --outer-steps 20000 --evaluate-every 1000",
             "--inner-steps 20 --tasks 600 --queries 15",
             (5, 20),
             "97.68 ± .04 (100,000 steps of 5 tasks)",
