@@ -76,7 +76,7 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     if not points:
         st.info(_("Click or tap on the plot to place points of a function; drag them, and watch the fits follow."))
         return Task(None)
-    st.caption(_("Dotted: f with θ, before adaptation. Solid: f with φ, at the inner step below."))
+    st.caption(_("Dashed: f with θ, before adaptation. Solid: f with φ, at the inner step below."))
     return Task(result)
 
 
