@@ -159,7 +159,7 @@ class Trainer:
         config = self.config
         rates = f"inner learning rate {getattr(config.algorithm, 'inner_lr', '-')}, outer {config.outer_lr}"
         return (
-            f"Diverged at outer step {self.step + 1}: {', '.join(sorted(bad))} is not a finite number ({rates}). "
+            f"Diverged at outer step {self.step + 1}: {' and '.join(sorted(bad)).replace('_', ' ')} not finite ({rates}). "
             "The last checkpoint is good; try a smaller learning rate or clip the meta-gradient."
         )
 

@@ -44,7 +44,7 @@ def live_app(port, home):
             yield process
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
 
 
 def wait_until_healthy(port, process):

@@ -15,7 +15,7 @@ def open_page(tmp_path, monkeypatch):
     monkeypatch.setenv("METALAB_DATA", str(tmp_path / "data"))
 
     def opened(name, **link):
-        app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=20)
+        app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60)
         for key, value in link.items():
             app.query_params[key.replace("__", ".")] = value
         app.run()
