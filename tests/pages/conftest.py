@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from metalab.tasks.characters import Library
+from metalab.tasks.omniglot import Omniglot, load
+
 PAGES = Path(__file__).parents[2] / "pages"
 
 
@@ -13,6 +16,8 @@ def open_page(tmp_path, monkeypatch):
     """Opens a page by name with a link's parameters."""
     monkeypatch.setenv("METALAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("METALAB_DATA", str(tmp_path / "data"))
+    # What another test has loaded would answer for the data that is absent here.
+    monkeypatch.setattr(Omniglot, "library", Library(load))
 
     def opened(name, **link):
         app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60)
