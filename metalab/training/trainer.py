@@ -157,9 +157,10 @@ class Trainer:
         if not bad:
             return None
         config = self.config
+        figures = " and ".join(sorted(bad)).replace("_", " ")
         rates = f"inner learning rate {getattr(config.algorithm, 'inner_lr', '-')}, outer {config.outer_lr}"
         return (
-            f"Diverged at outer step {self.step + 1}: {' and '.join(sorted(bad)).replace('_', ' ')} not finite ({rates}). "
+            f"Diverged at outer step {self.step + 1}: {figures} not finite ({rates}). "
             "The last checkpoint is good; try a smaller learning rate or clip the meta-gradient."
         )
 
