@@ -17,3 +17,8 @@ def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["METALAB_HOME"]
     else:
         os.environ["METALAB_HOME"] = before
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: their driver keeps an event loop running in this thread until the session ends."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
