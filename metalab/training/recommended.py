@@ -7,13 +7,10 @@ listed keeps the defaults of its declarations.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-IMAGES = ("glyphs", "omniglot")
-
 Values = Mapping[str, Any]
-
-MODEL: Mapping[str, str] = {"sinusoid": "mlp", "glyphs": "conv4", "omniglot": "conv4"}
 
 # Finn et al. 2017, section 5.1; Nichol et al. 2018, section 4.1, whose 1,000 steps per task are not needed here.
 SINUSOID: Mapping[str, Values] = {
@@ -51,21 +48,41 @@ CHARACTERS: Mapping[str, Values] = {
     },
     "scratch": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}},
 }
-FOR_CHARACTERS: Values = {
-    "model": {"filters": 32},
-    "outer_steps": 2_000,
-    "evaluate_every": 50,
-    "evaluation_tasks": 20,
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the runs of a family start."""
+
+    model: str
+    """The network that suits its tasks."""
+    algorithms: Mapping[str, Values]
+    """Settings for each algorithm."""
+    run: Values = field(default_factory=dict)
+    """Settings of the outer loop, whatever the algorithm."""
+    models: Mapping[str, Values] = field(default_factory=dict)
+    """Settings for each network."""
+
+
+FUNCTION = Start("mlp", SINUSOID)
+PICTURES = Start(
+    "conv4",
+    CHARACTERS,
+    {"outer_steps": 2_000, "evaluate_every": 50, "evaluation_tasks": 20},
+    {"conv4": {"filters": 32}},
+)
+
+FAMILY: Mapping[str, Start] = {
+    "sinusoid": FUNCTION,
+    "glyphs": PICTURES,
+    "omniglot": PICTURES,
 }
+"""One line for each family."""
 
 
 def recommended(family: str | None, algorithm: str | None, model: str | None = None) -> dict[str, Any]:
     """Nested settings to start from, `model` included where the caller has not chosen one."""
-    images = family in IMAGES
-    start: dict[str, Any] = {key: value for key, value in FOR_CHARACTERS.items() if key != "model"} if images else {}
-    start |= (CHARACTERS if images else SINUSOID).get(algorithm or "", {})
-    chosen = model or MODEL.get(family or "", "mlp")
-    start["model"] = {"name": chosen}
-    if images and chosen == "conv4":
-        start["model"] |= FOR_CHARACTERS["model"]
-    return start
+    begin = FAMILY.get(family or "", FUNCTION)
+    chosen = model or begin.model
+    start = {**begin.run, **begin.algorithms.get(algorithm or "", {})}
+    return start | {"model": {"name": chosen, **begin.models.get(chosen, {})}}
