@@ -15,6 +15,8 @@ from metalab.training.recommended import recommended
 from metalab.ui.links import Parameter, flat, link_of, read_state
 
 FIRST = {"family": "sinusoid", "algorithm": "maml"}
+RANGE: Mapping[str, Any] = {"item": float, "least": 2, "most": 2, "rising": True}
+"""How a link carries a range."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,6 @@ def from_link(link: Mapping[str, str] | None = None, ignore: tuple[str, ...] = (
     return Draft(names, {name: value for name, value in values.items() if name not in names}), warnings
 
 
-def from_config(config: Mapping[str, Any]) -> Draft:
-    """The draft of a run's config, given as nested dictionaries."""
-    names = {part: str(config[part]["name"]) for part in PARTS}
-    values = {name: value for name, value in flat(config) if name not in names and not name.endswith(".name")}
-    known = {name for name, _declaration in declared(names)}
-    return Draft(names, {name: value for name, value in values.items() if name in known})
-
-
 def schema(names: Mapping[str, str]) -> list[Parameter]:
     """What a link can say about a run with these parts; the defaults are the recommended values."""
     begin = start(names["family"], names["algorithm"], names["model"]).values
@@ -84,6 +78,7 @@ def schema(names: Mapping[str, str]) -> list[Parameter]:
                 choices=declaration.choices,
                 low=declaration.low,
                 high=declaration.high,
+                **(RANGE if declaration.is_range else {}),
             )
         )
     return parameters

@@ -192,14 +192,6 @@ def delete(run_id: str) -> None:
 # --- within
 
 
-def close_stores() -> None:
-    """Let go of every database that lists were read from; the next list opens its own again."""
-    with _lock:
-        for store in _stores.values():
-            store.close()
-        _stores.clear()
-
-
 def _store() -> Store:
     home = places.home()
     with _lock:

@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from metalab.tasks.characters import Library
 from metalab.tasks.omniglot import Omniglot, load
+from metalab.ui import runs
 
 PAGES = Path(__file__).parents[2] / "pages"
 
@@ -16,6 +17,8 @@ def open_page(tmp_path, monkeypatch):
     """Opens a page by name with a link's parameters."""
     monkeypatch.setenv("METALAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("METALAB_DATA", str(tmp_path / "data"))
+    stores = {}
+    monkeypatch.setattr(runs, "_stores", stores)
     # What another test has loaded would answer for the data that is absent here.
     monkeypatch.setattr(Omniglot, "library", Library(load))
 
@@ -29,7 +32,7 @@ def open_page(tmp_path, monkeypatch):
 
     yield opened
     from metalab.training.service import close_all
-    from metalab.ui.runs import close_stores
 
     close_all()
-    close_stores()
+    for store in stores.values():
+        store.close()
