@@ -1,7 +1,8 @@
 """Parameters as plain dictionaries of tensors, with or without a leading task axis.
 
 theta has no task axis. phi has one: entry `name` of phi is (T, *theta[name].shape).
-Names under `running.` are statistics that are carried along, never differentiated.
+Names under `running.` are statistics that are carried along, never differentiated. Names under `rates.` are
+inner learning rates: the outer loop learns them, the inner loop reads them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ Params = dict[str, Tensor]
 
 STATISTICS = "running."
 """Prefix of the entries that are statistics and no parameters."""
+RATES = "rates."
+"""Prefix of the entries that are inner learning rates and not the network's."""
 
 
 def weights(params: Params) -> Params:
-    """The entries that are learned, without the running statistics."""
+    """The entries that the outer loop learns: all but the running statistics."""
     return {name: value for name, value in params.items() if not name.startswith(STATISTICS)}
+
+
+def network(params: Params) -> Params:
+    """The entries that the inner loop may adapt: the network's own, without rates and statistics."""
+    return {name: value for name, value in params.items() if not name.startswith((STATISTICS, RATES))}
 
 
 def statistics(params: Params) -> Params:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,23 +32,30 @@ class Learner:
 
     def support_loss(self, phi: Params, support: Examples) -> Tensor:
         """Loss of each task (T,) on its support set: what the inner loop descends."""
-        return self.family.loss(self.model.forward(phi, support.x), support.y)
+        return self.family.loss(self.family.attempt(lambda x: self.model.forward(phi, x), support), support.y)
+
+    def attempt(self, phi: Params, batch: TaskBatch, collect: Params | None = None) -> Tensor:
+        """What phi makes of the query set: the prediction that the family's loss and metrics judge."""
+        return self.family.attempt(lambda x: self.predict(phi, x, batch.support.x, collect), batch.query)
 
     def query_loss(self, phi: Params, batch: TaskBatch) -> Tensor:
         """Loss of each task (T,) on its query set."""
-        return self.family.loss(self.predict(phi, batch.query.x, batch.support.x), batch.query.y)
+        return self.family.loss(self.attempt(phi, batch), batch.query.y)
 
 
 class InnerStep(NamedTuple):
-    """Where the inner loop stands before step `k` (0 .. K; K is the end)."""
+    """Where adaptation stands before step `k` (0 .. K; K is the end).
+
+    For an algorithm without inner steps k counts what `Algorithm.axis` says.
+    """
 
     k: int
     phi: Params
-    """Adapted parameters phi_k: (T, ...) each."""
+    """Adapted parameters phi_k: (T, ...) each, with what else `Algorithm.predict` needs."""
     support_loss: Tensor | None
-    """Loss (T,) that the coming step descends, at phi_k; None at the end."""
+    """Loss (T,) that the coming step descends, at phi_k; None at the end, and where no step descends."""
     gradient: Params | None
-    """Its gradient: (T, ...) each; None at the end."""
+    """Its gradient with respect to the entries that adapt: (T, ...) each; None where the loss is."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Algorithm(Settings):
 
     trains: ClassVar[bool] = True
     """False where theta stays as initialised, so that there is no outer loop."""
+    axis: ClassVar[Literal["inner step", "shot"]] = "inner step"
+    """What adaptation counts: gradient steps on the whole support set, or how many shots of it are used."""
     name: str
     if TYPE_CHECKING:  # declared by the subclasses, whose order is the order of the sliders
         inner_steps_eval: int
@@ -89,6 +98,20 @@ class Algorithm(Settings):
         """phi_0 .. phi_steps for new tasks, one after another, cut off from any graph."""
         raise NotImplementedError
 
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
-        """The direction of descent for theta on one meta-batch."""
+    def predict(
+        self, learner: Learner, phi: Params, x: Tensor, support: Tensor, collect: Params | None = None
+    ) -> Tensor:
+        """Predictions (T, m, output_size) of what `adapt` gave at query inputs x (T, m, ...)."""
+        return learner.predict(phi, x, support, collect)
+
+    def support_loss(self, learner: Learner, phi: Params, support: Examples) -> Tensor:
+        """Loss of each task (T,) on the support set itself, of what `adapt` gave."""
+        return learner.support_loss(phi, support)
+
+    def attempt(self, learner: Learner, phi: Params, support: Examples, examples: Examples) -> Tensor:
+        """What the family's loss and metrics judge of phi, adapted to `support`, on other examples."""
+        return learner.family.attempt(lambda x: self.predict(learner, phi, x, support.x), examples)
+
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
+        """The direction of descent for theta on one meta-batch, after `done` outer steps."""
         raise NotImplementedError

@@ -1,23 +1,27 @@
 """The inner loop: the only one, for training, evaluation and every picture.
 
-    phi_0 = theta,   phi_{k+1} = phi_k - alpha * grad L_support(phi_k)
+    phi_0 = theta,   phi_{k+1} = phi_k - alpha * (grad L_support(phi_k) + lambda (phi_k - theta))
 
 Tasks do not touch each other, so the gradient of the summed losses holds every task's own gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from metalab.algorithms.base import InnerStep, Learner
-from metalab.params import Params, detach, gradients, statistics, weights
+from metalab.params import Params, detach, gradients, network
 from metalab.tasks.base import Examples
 
 Optimiser = Literal["sgd", "adam"]
 Order = Literal[0, 1, 2]
+Rates = Callable[[int], Mapping[str, float | Tensor]]
+"""The inner learning rate of each entry at step k; an entry that it leaves out does not adapt. A rate broadcasts
+against (T, ...)."""
 
 
 def inner_loop(
@@ -25,11 +29,12 @@ def inner_loop(
     phi: Params,
     support: Examples,
     steps: int,
-    inner_lr: float,
+    inner_lr: float | Rates,
     *,
     order: Order = 0,
     optimiser: Optimiser = "sgd",
     batch_size: int = 0,
+    proximal: float = 0.0,
 ) -> Iterator[InnerStep]:
     """Yield phi_0 .. phi_steps, starting at phi (T, ...) on support (T, n, ...).
 
@@ -37,24 +42,35 @@ def inner_loop(
                 memory), 1 with every inner gradient taken as constant, 2 exactly.
     optimiser   "adam" is Adam with beta1 = 0 (Nichol et al. 2018), starting afresh for each task.
     batch_size  examples in a step's minibatch; 0 takes the whole support set.
+    proximal    lambda: how strongly phi is held to where it started (Rajeswaran et al. 2019); 0 not at all.
 
     Legend: T tasks, n support examples.
     """
-    carried, adapted = statistics(phi), weights(phi)
-    if order == 0:
-        adapted = detach(adapted)
-    second_moment: Params = {}
+    rates = inner_lr if callable(inner_lr) else constant(phi, inner_lr)
+    phi = detach(phi) if order == 0 else phi
+    first, second_moment = phi, Params()
     for k in range(steps):
-        start = detach(adapted, requires_grad=True) if order == 0 else adapted
+        rate = rates(k)
+        start = {name: phi[name] for name in rate}
+        if order == 0:
+            start = detach(start, requires_grad=True)
         with torch.enable_grad():
-            losses = learner.support_loss(start | carried, minibatch(support, batch_size, k))
+            losses = learner.support_loss(phi | start, minibatch(support, batch_size, k))
             gradient = gradients(losses.sum(), start, create_graph=order == 2)
-        yield InnerStep(k, adapted | carried, losses.detach(), detach(gradient))
-        if optimiser == "adam":
-            gradient, second_moment = adam_direction(gradient, second_moment, k)
+        yield InnerStep(k, phi, losses.detach(), detach(gradient))
         with torch.set_grad_enabled(order != 0):
-            adapted = {name: value - inner_lr * gradient[name] for name, value in adapted.items()}
-    yield InnerStep(steps, adapted | carried, None, None)
+            if proximal:
+                gradient = {name: g + proximal * (phi[name] - first[name]) for name, g in gradient.items()}
+            if optimiser == "adam":
+                gradient, second_moment = adam_direction(gradient, second_moment, k)
+            phi = phi | {name: phi[name] - rate[name] * gradient[name] for name in rate}
+    yield InnerStep(steps, phi, None, None)
+
+
+def constant(phi: Params, inner_lr: float) -> Rates:
+    """The same rate for every entry of the network at every step."""
+    rates = dict.fromkeys(network(phi), inner_lr)
+    return lambda k: rates
 
 
 def adam_direction(

@@ -34,13 +34,13 @@ class MAML(GradientBased):
     def label(self) -> str:
         return "MAML" if self.order == 2 else "FOMAML"
 
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         theta = detach(weights(theta), requires_grad=True) | statistics(theta)
         phi = expand(theta, batch.n_tasks)
         for inner in inner_loop(learner, phi, batch.support, self.inner_steps, self.inner_lr, order=self.order):
             phi = inner.phi
         collected: Params = {}
-        prediction = learner.predict(phi, batch.query.x, batch.support.x, collect=collected)
+        prediction = learner.attempt(phi, batch, collect=collected)
         loss = learner.family.loss(prediction, batch.query.y).mean()
         figures = learner.family.metrics(prediction.detach(), batch.query.y)
         return MetaGradient(

@@ -43,7 +43,7 @@ class Pretrained(GradientBased):
         own = {name: value for name, value in theta.items() if not name.startswith(JOINT)}
         return super().adapt(learner, own, support, steps)
 
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         x = torch.cat([batch.support.x, batch.query.x], 1).flatten(0, 1)[None]
         theta = detach(weights(theta), requires_grad=True) | statistics(theta)
         shared = expand(theta, 1)

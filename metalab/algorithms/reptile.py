@@ -45,7 +45,7 @@ class Reptile(GradientBased):
             batch_size=self.inner_batch,
         )
 
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         examples = Examples(
             torch.cat([batch.support.x, batch.query.x], 1), torch.cat([batch.support.y, batch.query.y], 1)
         )

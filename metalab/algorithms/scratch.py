@@ -23,7 +23,7 @@ class Scratch(GradientBased):
 
     name: Literal["scratch"] = "scratch"
 
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch) -> MetaGradient:
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         """Zero, and the statistics as they are: there is nothing to learn from a meta-batch."""
         zero = {name: torch.zeros_like(value) for name, value in weights(theta).items()}
         loss = learner.query_loss(expand(theta, batch.n_tasks), batch).detach().mean()

@@ -198,9 +198,7 @@ def _mixes_queries(model: Model) -> bool:
 
 def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge: Challenge, steps: int) -> Lane:
     dtype = contender.theta[f"{HEAD}bias"].dtype
-    support = Examples(challenge.support.x.to(dtype), challenge.support.y)
-    if challenge.family.kind == "regression":
-        support = Examples(support.x, support.y.to(dtype))
+    support = Examples(*(part.to(dtype) if part.is_floating_point() else part for part in challenge.support))
     phis: list[Params] = []
     lengths: list[Tensor] = []
     for inner in algorithm.adapt(learner, contender.theta, support, steps):
@@ -210,7 +208,8 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
     found: dict[str, list[Tensor]] = {}
     with torch.no_grad():
         for first in range(0, len(phis), PHIS_AT_ONCE):
-            for name, values in _measured(learner, challenge, support, phis[first : first + PHIS_AT_ONCE]).items():
+            some = phis[first : first + PHIS_AT_ONCE]
+            for name, values in _measured(algorithm, learner, challenge, support, some).items():
                 found.setdefault(name, []).append(values)
     columns = {name: torch.cat(values).float().numpy() for name, values in found.items()}
     return Lane(
@@ -226,7 +225,9 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
     )
 
 
-def _measured(learner: Learner, challenge: Challenge, support: Examples, phis: Sequence[Params]) -> dict[str, Tensor]:
+def _measured(
+    algorithm: Algorithm, learner: Learner, challenge: Challenge, support: Examples, phis: Sequence[Params]
+) -> dict[str, Tensor]:
     """What a lane shows of each phi, in one batched call: the inner steps stand on the axis of tasks."""
     n, family = len(phis), challenge.family
     phi = {name: torch.cat([each[name] for each in phis]) for name in phis[0]}
@@ -235,13 +236,13 @@ def _measured(learner: Learner, challenge: Challenge, support: Examples, phis: S
         return x.expand(n, *x.shape[1:])
 
     x = again(support.x)
-    found = {"support_loss": learner.support_loss(phi, Examples(x, again(support.y)))}
+    found = {"support_loss": algorithm.support_loss(learner, phi, Examples(x, again(support.y)))}
     probe_x = _probe_x(family)
     if probe_x is not None:
-        found["functions"] = learner.predict(phi, again(probe_x[None].to(x)), x)[..., 0]
+        found["functions"] = algorithm.predict(learner, phi, again(probe_x[None].to(x)), x)[..., 0]
     if challenge.query_x is None:
         return found
-    prediction = learner.predict(phi, again(challenge.query_x.to(x)), x)
+    prediction = algorithm.predict(learner, phi, again(challenge.query_x.to(x)), x)
     if family.kind == "classification":
         found["probabilities"] = prediction.softmax(-1)
     if challenge.query_y is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ Split = Literal["train", "validation", "test"]
 
 
 class Examples(NamedTuple):
-    """x (T, n, *input_shape) float; y (T, n) class ids, int64, or (T, n, d) targets, float."""
+    """x (T, n, *input_shape) float, or int64 tokens; y (T, n) class ids, int64, or (T, n, d) targets, float."""
 
     x: Tensor
     y: Tensor
@@ -53,8 +53,9 @@ class TaskBatch:
 class TaskFamily(Settings):
     """A distribution over tasks. A subclass declares `name`, its settings, and the methods below."""
 
-    kind: ClassVar[Literal["regression", "classification"]]
+    kind: ClassVar[Literal["regression", "classification", "generation", "reinforcement"]]
     input_shape: ClassVar[tuple[int, ...]]
+    """What the network reads of one example."""
     name: str
 
     @property
@@ -86,6 +87,18 @@ class TaskFamily(Settings):
         """A short label of one task in the field's terms, e.g. 'amplitude 2.1, phase 0.7'."""
         raise NotImplementedError
 
+    @property
+    def metric(self) -> str:
+        """The one of `metrics` that says best how well a task is solved."""
+        return "accuracy" if self.kind == "classification" else "loss"
+
+    def attempt(self, predict: Callable[[Tensor], Tensor], examples: Examples) -> Tensor:
+        """What `predict`, a network's function of inputs (T, m, *input_shape), makes of the examples.
+
+        A prediction for each of them; a family whose examples are worlds to act in acts here.
+        """
+        return predict(examples.x)
+
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Loss of each task (T,): cross-entropy in nats, or mean squared error (1/n) sum ||f - y||^2.
 
@@ -96,7 +109,7 @@ class TaskFamily(Settings):
         return (prediction - target).square().sum(-1).mean(1)
 
     def metrics(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Named figures of each task (T,): always `loss`, and `accuracy` in [0, 1] for classification."""
+        """Named figures of each task (T,): always `loss` and `metric`, here accuracy in [0, 1]."""
         found = {"loss": self.loss(prediction, target)}
         if self.kind == "classification":
             found["accuracy"] = (prediction.argmax(-1) == target).double().mean(1)

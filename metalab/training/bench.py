@@ -104,7 +104,7 @@ def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[]
     def unit() -> None:
         for inner in config.algorithm.adapt(config.learner, theta, batch.support, config.algorithm.inner_steps_eval):
             with torch.no_grad():
-                config.learner.predict(inner.phi, x, batch.support.x).cpu()
+                config.algorithm.predict(config.learner, inner.phi, x, batch.support.x).cpu()
 
     return unit, lambda: None
 

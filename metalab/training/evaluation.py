@@ -34,7 +34,7 @@ def evaluate(
         figures = []
         for inner in algorithm.adapt(learner, theta, part.support, steps):
             with torch.no_grad():
-                prediction = learner.predict(inner.phi, part.query.x, part.support.x)
+                prediction = algorithm.attempt(learner, inner.phi, part.support, part.query)
                 figures.append(learner.family.metrics(prediction, part.query.y))
         return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
 
@@ -57,7 +57,7 @@ def probe(learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatc
     found = []
     for inner in algorithm.adapt(learner, theta, few.support, steps):
         with torch.no_grad():
-            found.append(learner.predict(inner.phi, x, few.support.x)[..., 0])
+            found.append(algorithm.predict(learner, inner.phi, x, few.support.x)[..., 0])
     return torch.stack(found, 1).float().cpu()
 
 

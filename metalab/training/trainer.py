@@ -147,7 +147,7 @@ class Trainer:
         return dict(meta.metrics) | {"gradient_norm": length}
 
     def _meta_gradient(self, batch: TaskBatch) -> MetaGradient:
-        return self.config.algorithm.meta_gradient(self.config.learner, self.outer.theta, batch)
+        return self.config.algorithm.meta_gradient(self.config.learner, self.outer.theta, batch, done=self.step)
 
     def _problem(self, metrics: Mapping[str, Tensor]) -> str | None:
         every = CHECK_FINITE_EVERY[self.device.type]
