@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 Scale = Literal["linear", "log"]
 
@@ -45,8 +45,10 @@ def setting(
 ) -> Any:
     """Declare a setting: default, one-line help in plain words, and the range it is held to.
 
-    `low` and `high` are inclusive. `scale="log"` asks for a logarithmic slider. `advanced` settings are
-    shown folded away. `only_if={"other": value}` hides the control unless the sibling has that value.
+    `low` and `high` are inclusive. A pair of numbers as default with `low` and `high` declares a range within
+    them, of type `tuple[float, float]`, its smaller end first. `scale="log"` asks for a logarithmic slider.
+    `advanced` settings are shown folded away. `only_if={"other": value}` hides the control unless the sibling
+    has that value.
     """
     extra: Any = {
         "label": label,
@@ -55,7 +57,27 @@ def setting(
         "advanced": advanced,
         "only_if": dict(only_if or {}),
     }
+    if isinstance(default, tuple) and low is not None and high is not None:
+        field: FieldInfo = Field(default, description=help, json_schema_extra=extra)
+        field.metadata.append(Within(low, high))
+        return field
     return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
+
+
+@dataclass(frozen=True)
+class Within:
+    """Holds a pair of numbers to be a range: ge <= first <= second <= le."""
+
+    ge: float
+    le: float
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def check(self, ends: tuple[float, float]) -> tuple[float, float]:
+        if not self.ge <= ends[0] <= ends[1] <= self.le:
+            raise ValueError(f"expected two numbers from {self.ge:g} to {self.le:g}, the smaller one first")
+        return ends
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,7 @@ class Declaration:
     help: str
     default: Any
     type: type
-    """int, float, bool, str or tuple (of ints)."""
+    """int, float, bool, str or tuple: of ints, or two floats where `is_range`."""
     choices: tuple[Any, ...]
     """The allowed values of a Literal, else empty."""
     low: float | None
@@ -76,6 +98,8 @@ class Declaration:
     step: float | None
     advanced: bool
     only_if: Mapping[str, Any]
+    is_range: bool
+    """Whether it is a pair of numbers between `low` and `high`, the smaller one first."""
 
 
 def declarations(cls: type[Settings]) -> Iterator[Declaration]:
@@ -98,6 +122,7 @@ def declarations(cls: type[Settings]) -> Iterator[Declaration]:
             step=typing.cast("float | None", extra["step"]),
             advanced=bool(extra["advanced"]),
             only_if=typing.cast("Mapping[str, Any]", extra["only_if"]),
+            is_range=any(isinstance(m, Within) for m in field.metadata),
         )
 
 

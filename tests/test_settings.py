@@ -34,16 +34,17 @@ def test_every_default_is_allowed(cls, declared):
     assert getattr(cls.model_validate({declared.name: declared.default}), declared.name) == declared.default
     if declared.choices:
         assert declared.default in declared.choices
+    ends = declared.default if declared.is_range else (declared.default, declared.default)
     if declared.low is not None:
-        assert declared.low <= declared.default
+        assert declared.low <= ends[0]
     if declared.high is not None:
-        assert declared.default <= declared.high
+        assert ends[0] <= ends[1] <= declared.high
 
 
 @EACH
 def test_every_number_has_a_range_that_a_slider_can_draw(cls, declared):
     assert declared.type in (int, float, bool, str, tuple)
-    if declared.type in (int, float) and not declared.choices:
+    if (declared.type in (int, float) and not declared.choices) or declared.is_range:
         assert declared.low is not None
         assert declared.high is not None
         assert declared.low < declared.high
@@ -89,6 +90,43 @@ def test_one_sentence_says_which_value_and_what_was_expected(cls, given, sentenc
         cls(**given)
     assert explain(caught.value) == sentence
     assert explain(caught.value, "the link") == f"{sentence} (from the link)"
+
+
+class Ranged(Settings):
+    name: Literal["ranged"] = "ranged"
+    span: tuple[float, float] = setting((0.5, 2.0), "From where to where.", low=0.0, high=10.0, step=0.5)
+
+
+@pytest.mark.parametrize("given", [(0.5, 2.0), [1, 1], (0, 10), ["1", 2.5]])
+def test_a_range_is_two_numbers_within_its_ends(given):
+    settings = Ranged(span=given)
+    assert settings.span == (float(given[0]), float(given[1]))
+    assert Ranged.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ((2, 1), "span = (2, 1): expected two numbers from 0 to 10, the smaller one first"),
+        ((-1, 1), "span = (-1, 1): expected two numbers from 0 to 10, the smaller one first"),
+        ([0, 11], "span = [0, 11]: expected two numbers from 0 to 10, the smaller one first"),
+        ((1, float("nan")), "span.1 = nan: expected a finite number"),
+        ((1, "x"), "span.1 = 'x': expected a number"),
+        ((1,), "span.1 is missing"),
+        ((1, 2, 3), "span = (1, 2, 3): expected at most 2 items, not 3"),
+        (3, "span = 3: expected a list"),
+    ],
+)
+def test_what_is_no_range_is_named(given, sentence):
+    with pytest.raises(ValidationError) as caught:
+        Ranged(span=given)
+    assert explain(caught.value) == sentence
+
+
+def test_a_range_is_declared_as_such_and_a_list_of_numbers_is_not():
+    span = next(declarations(Ranged))
+    assert (span.type, span.is_range, span.low, span.high, span.step) == (tuple, True, 0.0, 10.0, 0.5)
+    assert not next(declarations(MLP)).is_range
 
 
 class Small(Settings):

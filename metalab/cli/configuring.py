@@ -55,14 +55,15 @@ def configured(options: argparse.Namespace) -> RunConfig:
 def expected(declared: Declaration) -> str:
     """'[default 0.001, from 1e-05 to 1]', '[default adam, or sgd]'."""
     default = declared.default
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
+    shown = ",".join(f"{v:g}" for v in default) if isinstance(default, tuple) else str(default).lower()
     if declared.choices:
         others = [str(choice) for choice in declared.choices if choice != default]
         return f"[default {shown}, or {', '.join(others)}]"
     if declared.low is None and declared.high is None:
         return f"[default {shown}]"
     ends = [f"{word} {end:,.10g}" for word, end in (("from", declared.low), ("to", declared.high)) if end is not None]
-    return f"[default {shown}, {' '.join(ends)}]"
+    kind = "two numbers " if declared.is_range else ""
+    return f"[default {shown}, {kind}{' '.join(ends)}]"
 
 
 def _listed() -> list[str]:

@@ -54,6 +54,8 @@ def setting_control(declaration: Declaration, begin: Any, *, key: str, disabled:
         return _choice(declaration, begin, label, help_text, key, disabled)
     if declaration.type is bool:
         return st.toggle(label, value=bool(begin), key=key, help=help_text, disabled=disabled)
+    if declaration.is_range:
+        return _range(declaration, begin, label, help_text, key, disabled)
     if declaration.type is tuple:
         return _numbers(begin, label, help_text, key, disabled)
     if declaration.type is str:
@@ -98,6 +100,13 @@ def _numbers(begin: Any, label: str, help_text: str | None, key: str, disabled: 
     )
     parts = [part.strip() for part in (text or "").split(",") if part.strip()]
     return tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+
+
+def _range(declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:
+    low, high = float(declaration.low or 0), float(declaration.high or 0)
+    step = declaration.step or (high - low) / 100
+    ends = (float(begin[0]), float(begin[1]))
+    return st.slider(label, low, high, ends, step, key=key, help=help_text, disabled=disabled)
 
 
 def _number(declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:

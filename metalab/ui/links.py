@@ -33,7 +33,8 @@ class Parameter:
     choices   the allowed values; empty where there is a range or a pattern instead.
     low, high inclusive bounds of a number, or of each number in a tuple.
     pattern   what a text, or each text in a tuple, must match as a whole.
-    most      how many entries a tuple may have.
+    least, most  how many entries a tuple may have.
+    rising    whether the numbers of a tuple may not fall.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Parameter:
     pattern: str = r"[\w .,:+-]*"
     most: int = 16
     item: type = int
+    least: int = 0
+    rising: bool = False
 
     def parse(self, text: str) -> Any:
         """The value of `text`. Raises ValueError for what is not allowed."""
@@ -55,9 +58,12 @@ class Parameter:
         if self.kind is not tuple:
             return self._one(text, self.kind)
         parts = text.split(",") if text else []
-        if len(parts) > self.most:
+        if not self.least <= len(parts) <= self.most:
             raise ValueError
-        return tuple(self._one(part.strip(), self.item) for part in parts)
+        values = tuple(self._one(part.strip(), self.item) for part in parts)
+        if self.rising and list(values) != sorted(values):
+            raise ValueError
+        return values
 
     def _one(self, text: str, kind: type) -> Any:
         if kind is bool:
@@ -86,6 +92,8 @@ class Parameter:
         if self.low is not None and self.high is not None:
             low, high = readable(self.low), readable(self.high)
             one = _("{number} from {low} to {high}").format(number=one, low=low, high=high)
+        if self.rising:
+            return _("two numbers, {one} each, the smaller one first, joined by a comma").format(one=one)
         if self.kind is tuple:
             return _("at most {most} entries, each {one}, joined by commas").format(most=self.most, one=one)
         return one

@@ -24,6 +24,7 @@ class Everything(Settings):
     mode: Literal["one_way", "both_ways"] = setting("one_way", "Which way.")
     many: Literal["first choice", "second choice", "third choice", "fourth choice"] = setting("first choice", "Pick.")
     widths: tuple[int, ...] = setting((40, 40), "Layers.")
+    span: tuple[float, float] = setting((0.1, 5.0), "From where to where.", low=0.0, high=10.0, step=0.1)
     angle: float = setting(0.1, "Only when bent.", low=0, high=1, only_if={"bent": True})
     rare: int = setting(2, "Seldom needed.", low=0, high=5, advanced=True)
 
@@ -49,12 +50,13 @@ def test_untouched_controls_return_the_defaults():
 
 def test_controls_start_where_they_are_told_even_between_the_stops():
     start = {"rate": 0.0123, "count": 9, "mode": "both_ways", "many": "third choice", "widths": (8,), "bent": True}
+    start["span"] = (0.3333, 3.14159)
     assert drawn(**start).session_state["values"] == Everything(**start).model_dump()
 
 
 def test_each_kind_has_its_control():
     app = drawn()
-    assert [slider.label for slider in app.slider] == ["Count", "Share", "Rare"]
+    assert [slider.label for slider in app.slider] == ["Count", "Share", "Span", "Rare"]
     assert [slider.label for slider in app.select_slider] == ["Rate"]
     assert [box.label for box in app.number_input] == ["Seed"]
     assert [toggle.label for toggle in app.toggle] == ["Bent"]
@@ -95,6 +97,14 @@ def test_every_registered_setting_has_a_stop_at_its_default(cls):
             assert stops[-1] == declaration.high
             assert stops == sorted(set(stops))
             assert all(isinstance(stop, declaration.type) for stop in stops)
+
+
+def test_a_range_is_one_slider_with_two_ends():
+    app = drawn()
+    span = next(slider for slider in app.slider if slider.label == "Span")
+    assert (span.value, span.min, span.max, span.step) == ((0.1, 5.0), 0.0, 10.0, 0.1)
+    span.set_range(2.0, 7.5).run()
+    assert app.session_state["values"]["span"] == (2.0, 7.5)
 
 
 def test_logarithmic_stops_are_round():

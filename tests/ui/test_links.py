@@ -11,12 +11,14 @@ ORDER = Parameter("order", 2, kind=int, choices=(2, 1))
 BENT = Parameter("bent", False, kind=bool)
 WIDTHS = Parameter("widths", (40, 40), kind=tuple, most=3, low=1, high=1024)
 RUNS = Parameter("runs", (), kind=tuple, item=str, pattern=r"[a-z0-9]{1,8}", most=2)
-SCHEMA = [SHOTS, RATE, ORDER, BENT, WIDTHS, RUNS]
+SPAN = Parameter("span", (0.1, 5.0), kind=tuple, low=0, high=10, **draft.RANGE)
+SCHEMA = [SHOTS, RATE, ORDER, BENT, WIDTHS, RUNS, SPAN]
 DEFAULTS = {parameter.name: parameter.default for parameter in SCHEMA}
 
 
 def test_a_link_holds_what_differs_and_reads_back_the_same():
     values = {"shots": 5, "rate": 0.1 + 0.2, "order": 1, "bent": True, "widths": (8, 64), "runs": ("a1", "b2")}
+    values["span"] = (0.25, 3.0)
     link = link_of(SCHEMA, values)
     assert link["shots"] == "5"
     assert link["widths"] == "8,64"
@@ -46,6 +48,12 @@ def test_a_link_holds_what_differs_and_reads_back_the_same():
         ("runs", "a1,b2,c3"),
         ("runs", "<script>"),
         ("runs", "../x"),
+        ("span", "2,1"),
+        ("span", "1"),
+        ("span", "1,2,3"),
+        ("span", ""),
+        ("span", "1,nan"),
+        ("span", "1,11"),
     ],
 )
 def test_a_wrong_value_is_named_and_the_default_used(name, text):
