@@ -16,12 +16,13 @@ from metalab.store import Store
 
 # The trainer computes on a pool of threads, as it does for conv4: Python ends those before it ends the program.
 SCRIPT = """
-import json, sys, time
+import json, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from metalab.training.config import parse_config
 from metalab.training.parallel import Workers
 from metalab.training.service import service
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test session in the background has Ctrl-C switched off
 pool = ThreadPoolExecutor(2)
 Workers.map = lambda self, function, batch: [(batch.n_tasks, pool.submit(function, batch).result())]
 run_id = service().start(parse_config(json.loads(sys.argv[1])), "ada")
@@ -49,13 +50,17 @@ def test_ending_the_program_leaves_a_checkpoint_of_now(tmp_path, how):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert process.stdout is not None
-    run_id, waiting = process.stdout.readline().split()
-    if how == "interrupt":
-        process.send_signal(signal.SIGINT)
-    start = time.monotonic()
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - start < 15
+    try:
+        assert process.stdout is not None
+        run_id, waiting = process.stdout.readline().split()
+        if how == "interrupt":
+            process.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        _, errors = process.communicate(timeout=30)
+        assert time.monotonic() - start < 15
+    finally:
+        process.kill()
+        process.communicate()
     if how == "return":
         assert (process.returncode, errors) == (0, "")
     else:
