@@ -54,14 +54,24 @@ class TaskFamily(Settings):
     """A distribution over tasks. A subclass declares `name`, its settings, and the methods below."""
 
     kind: ClassVar[Literal["regression", "classification", "generation", "reinforcement"]]
-    input_shape: ClassVar[tuple[int, ...]]
-    """What the network reads of one example."""
+    shuffles_labels: ClassVar[bool] = True
+    """Whether each task numbers its classes anew, so that nothing can be known before adaptation."""
     name: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What the network reads of one example."""
+        raise NotImplementedError
 
     @property
     def output_size(self) -> int:
         """Width of a prediction: ways, or the dimension of y."""
         raise NotImplementedError
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Names of the downloadable data sets that tasks are made of."""
+        return ()
 
     def require(self) -> None:
         """Raise `DataMissing` where the family needs data that is not on this machine."""
