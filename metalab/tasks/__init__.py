@@ -2,11 +2,15 @@
 
 from metalab.tasks.base import TaskFamily
 from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.linear import Linear
+from metalab.tasks.mixture import Mixture
 from metalab.tasks.omniglot import Omniglot
 from metalab.tasks.sinusoid import Sinusoid
 
 FAMILIES: dict[str, type[TaskFamily]] = {
     "sinusoid": Sinusoid,
+    "linear": Linear,
+    "mixture": Mixture,
     "glyphs": Glyphs,
     "omniglot": Omniglot,
 }

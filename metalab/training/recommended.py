@@ -74,6 +74,8 @@ PICTURES = Start(
 
 FAMILY: Mapping[str, Start] = {
     "sinusoid": FUNCTION,
+    "linear": FUNCTION,
+    "mixture": FUNCTION,
     "glyphs": PICTURES,
     "omniglot": PICTURES,
 }
