@@ -70,9 +70,30 @@ class MetaGradient:
     """Batch statistics for the running averages in theta; empty where the network keeps none."""
 
 
+@dataclass(frozen=True)
+class Card:
+    """What an algorithm states of itself, for a person who chooses one. Texts are plain words, one line each."""
+
+    kind: Literal["gradient-based", "metric-based", "model-based", "transfer", "baseline"]
+    learned: str
+    """What the outer loop learns."""
+    adapts: str
+    """What changes from task to task."""
+    gradient_order: str
+    """How often a loss is differentiated for an outer step, e.g. "2 (1 as FOMAML)"."""
+    memory: str
+    """How the memory of an outer step grows with the inner steps."""
+    paper: str
+    """Authors: title, place and year."""
+    url: str
+    rule: str
+    """The update rule in LaTeX."""
+
+
 class Algorithm(Settings):
     """A meta-learning algorithm. A subclass declares `name`, its settings, and the methods below."""
 
+    card: ClassVar[Card]
     trains: ClassVar[bool] = True
     """False where theta stays as initialised, so that there is no outer loop."""
     axis: ClassVar[Literal["inner step", "shot"]] = "inner step"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from metalab.algorithms.base import Learner, MetaGradient
+from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import inner_loop
 from metalab.params import Params, detach, expand, gradients, statistics, weights
@@ -23,6 +23,20 @@ class MAML(GradientBased):
 
     title: ClassVar[str] = "MAML"
     summary: ClassVar[str] = "Descends the query loss after adaptation, through the inner loop."
+    card: ClassVar[Card] = Card(
+        kind="gradient-based",
+        learned="The initial parameters θ.",
+        adapts="All parameters, by inner gradient steps from θ.",
+        gradient_order="2 (1 as FOMAML)",
+        memory="Grows with the inner steps; constant as FOMAML.",
+        paper="Finn, Abbeel, Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks. ICML 2017",
+        url="https://arxiv.org/abs/1703.03400",
+        rule=r"\begin{aligned}"
+        r"\phi_{k+1} &= \phi_k - \alpha \nabla \mathcal{L}^{\mathrm{support}}_i(\phi_k), \quad \phi_0 = \theta \\"
+        r"\theta &\leftarrow \theta - \beta \, \nabla_{\theta} \tfrac{1}{T} \textstyle\sum_i"
+        r" \mathcal{L}^{\mathrm{query}}_i\big(\phi_K(\theta)\big)"
+        r"\end{aligned}",
+    )
 
     name: Literal["maml"] = "maml"
     order: Literal[2, 1] = setting(

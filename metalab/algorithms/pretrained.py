@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metalab.algorithms.base import InnerStep, Learner, MetaGradient
+from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.models.base import init_linear, linear
 from metalab.params import Params, detach, expand, gradients, statistics, weights
@@ -29,6 +29,19 @@ class Pretrained(GradientBased):
 
     title: ClassVar[str] = "Pre-trained"
     summary: ClassVar[str] = "Learns all training tasks as one, then fine-tunes: transfer without meta-learning."
+    card: ClassVar[Card] = Card(
+        kind="transfer",
+        learned="One network for all tasks' examples together.",
+        adapts="All parameters, by gradient steps; classification starts from a fresh head.",
+        gradient_order="1",
+        memory="Constant: there is no inner loop in meta-training.",
+        paper="The baseline of Finn, Abbeel, Levine: Model-Agnostic Meta-Learning. ICML 2017, section 5",
+        url="https://arxiv.org/abs/1703.03400",
+        rule=r"\begin{aligned}"
+        r"\theta &\leftarrow \theta - \beta \, \nabla_{\theta} \tfrac{1}{T} \textstyle\sum_i \mathcal{L}_i(\theta) \\"
+        r"\phi_{k+1} &= \phi_k - \alpha \nabla \mathcal{L}^{\mathrm{support}}(\phi_k), \quad \phi_0 = \theta"
+        r"\end{aligned}",
+    )
 
     name: Literal["pretrained"] = "pretrained"
 

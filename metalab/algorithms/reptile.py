@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from metalab.algorithms.base import InnerStep, Learner, MetaGradient
+from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import inner_loop
 from metalab.params import Params, expand, statistics, weights
@@ -24,6 +24,19 @@ class Reptile(GradientBased):
 
     title: ClassVar[str] = "Reptile"
     summary: ClassVar[str] = "Moves the initial parameters towards each task's adapted ones."
+    card: ClassVar[Card] = Card(
+        kind="gradient-based",
+        learned="The initial parameters θ.",
+        adapts="All parameters, by inner gradient steps from θ.",
+        gradient_order="1",
+        memory="Constant.",
+        paper="Nichol, Achiam, Schulman: On First-Order Meta-Learning Algorithms. 2018",
+        url="https://arxiv.org/abs/1803.02999",
+        rule=r"\begin{aligned}"
+        r"\phi_{k+1} &= \phi_k - \alpha \nabla \mathcal{L}_i(\phi_k), \quad \phi_0 = \theta \\"
+        r"\theta &\leftarrow \theta - \beta \, \tfrac{1}{T} \textstyle\sum_i (\theta - \phi_K)"
+        r"\end{aligned}",
+    )
 
     name: Literal["reptile"] = "reptile"
     inner_steps: int = setting(8, "Inner steps on each task while meta-training.", low=1, high=64)

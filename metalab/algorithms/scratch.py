@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from metalab.algorithms.base import Learner, MetaGradient
+from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.params import Params, expand, statistics, weights
 from metalab.tasks.base import TaskBatch
@@ -19,6 +19,17 @@ class Scratch(GradientBased):
 
     title: ClassVar[str] = "From scratch"
     summary: ClassVar[str] = "No meta-training: every task starts from the same random parameters."
+    card: ClassVar[Card] = Card(
+        kind="baseline",
+        learned="Nothing: θ stays as it was drawn.",
+        adapts="All parameters, by gradient steps from random ones.",
+        gradient_order="0: there is no outer step",
+        memory="Constant: there is no meta-training.",
+        paper="The random initialisation of Finn, Abbeel, Levine: Model-Agnostic Meta-Learning. ICML 2017, section 5.3",
+        url="https://arxiv.org/abs/1703.03400",
+        rule=r"\phi_{k+1} = \phi_k - \alpha \nabla \mathcal{L}^{\mathrm{support}}(\phi_k),"
+        r" \quad \phi_0 = \theta \text{ as drawn}",
+    )
     trains: ClassVar[bool] = False
 
     name: Literal["scratch"] = "scratch"

@@ -175,3 +175,22 @@ def test_registries_name_their_members_as_they_name_themselves(registry):
         assert cls().name == name
         assert cls.title
         assert cls.summary.endswith(".")
+
+
+KINDS = {"gradient-based", "metric-based", "model-based", "transfer", "baseline"}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_has_a_card_of_its_own(name):
+    """Filled in, with a rule that is one piece of LaTeX in the field's letters, and not inherited unsaid."""
+    cls = ALGORITHMS[name]
+    assert "card" in vars(cls)
+    card = cls.card
+    assert card.kind in KINDS
+    for text in (card.learned, card.adapts, card.gradient_order, card.memory, card.paper, card.rule):
+        assert text.strip() == text != ""
+        assert "\n" not in text
+    assert card.url.startswith("https://")
+    assert card.rule.count("{") == card.rule.count("}")
+    assert card.rule.count(r"\begin") == card.rule.count(r"\end")
+    assert any(letter in card.rule for letter in (r"\theta", r"\phi"))
