@@ -3,8 +3,10 @@
 from metalab.models.base import Model
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
+from metalab.models.point import Point
 
 MODELS: dict[str, type[Model]] = {
     "mlp": MLP,
     "conv4": Conv4,
+    "point": Point,
 }

@@ -5,12 +5,14 @@ from metalab.tasks.glyphs import Glyphs
 from metalab.tasks.linear import Linear
 from metalab.tasks.mixture import Mixture
 from metalab.tasks.omniglot import Omniglot
+from metalab.tasks.quadratic import Quadratic
 from metalab.tasks.sinusoid import Sinusoid
 
 FAMILIES: dict[str, type[TaskFamily]] = {
     "sinusoid": Sinusoid,
     "linear": Linear,
     "mixture": Mixture,
+    "quadratic": Quadratic,
     "glyphs": Glyphs,
     "omniglot": Omniglot,
 }

@@ -1,52 +1,39 @@
-"""Quadratic tasks, on which every algorithm has a closed form, run through the real network code and inner loop.
+"""Quadratic tasks, on which every algorithm has a closed form, run through the real family, network and inner loop.
 
-L(theta) = 1/2 (theta - c)^T A (theta - c) + b^T theta. The network is a linear layer that reads zeros, so that its
-bias is its prediction, and the bias is theta; A, c and b travel in the targets, one of each for every example.
+L(theta) = 1/2 (theta - c)^T A (theta - c) + b^T theta; b is zero but for losses that are linear in theta.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from metalab.algorithms.base import Learner
-from metalab.models import MLP
+from metalab.models.point import Point
 from metalab.params import Params
-from metalab.tasks.base import Examples, TaskBatch, TaskFamily
+from metalab.tasks import quadratic
+from metalab.tasks.base import Examples, TaskBatch
 
 THETA = "head.bias"
 
 
-class Quadratic(TaskFamily):
-    """L(theta) averaged over the examples of a set; theta has `dimension` entries."""
-
-    kind: ClassVar[Literal["regression", "classification"]] = "regression"
-    input_shape: ClassVar[tuple[int, ...]] = (1,)
-    name: Literal["quadratic"] = "quadratic"
-    dimension: int = 3
-
-    @property
-    def output_size(self) -> int:
-        return self.dimension
+class Tilted(quadratic.Quadratic):
+    """The family's loss plus b^T theta, where a target carries a b behind what the family puts there."""
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         d = self.dimension
-        matrix, centre, linear = target.split([d * d, d, d], -1)
-        offset = prediction - centre
-        bent = (matrix.unflatten(-1, (d, d)) @ offset[..., None])[..., 0]
-        return (0.5 * (offset * bent).sum(-1) + (linear * prediction).sum(-1)).mean(1)
+        bowl, linear = target.split([d * d + d, d], -1)
+        return super().loss(prediction, bowl) + (linear * prediction).sum(-1).mean(1)
 
 
-LEARNER = Learner(MLP(widths=()), Quadratic())
+LEARNER = Learner(Point(), Tilted(dimension=3))
 
 
 def examples(matrix: Tensor, centre: Tensor, linear: Tensor | None = None) -> Examples:
     """A set of one example for each task: A (T, d, d), c and b (T, d)."""
+    bowl = quadratic.examples(matrix, centre[:, None])
     linear = torch.zeros_like(centre) if linear is None else linear
-    y = torch.cat([matrix.flatten(1), centre, linear], 1)[:, None]
-    return Examples(torch.zeros(len(y), 1, 1, dtype=y.dtype), y)
+    return Examples(bowl.x, torch.cat([bowl.y, linear[:, None]], -1))
 
 
 def batch(support: Examples, query: Examples | None = None) -> TaskBatch:
@@ -55,8 +42,8 @@ def batch(support: Examples, query: Examples | None = None) -> TaskBatch:
 
 
 def theta_of(value: Tensor) -> Params:
-    """The network's parameters at theta = value (d,)."""
-    return {"head.weight": torch.zeros(1, len(value), dtype=value.dtype), THETA: value}
+    """The point's parameters at theta = value (d,)."""
+    return {"head.weight": torch.zeros(0, len(value), dtype=value.dtype), THETA: value}
 
 
 def draw(seed: int, n_tasks: int, low: float = 0.5, high: float = 3.0, d: int = 3) -> tuple[Tensor, Tensor]:

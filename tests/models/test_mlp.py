@@ -54,9 +54,10 @@ def test_layers_have_the_declared_widths(widths):
     assert model.features(expand(theta, 2), torch.rand(2, 5, 2, 3)).shape == (2, 5, sizes[-2])
 
 
-def test_no_input_shape_is_a_misfit():
+def test_any_input_can_be_read_and_none_cannot():
     assert MLP().misfit((1,)) is None
     assert MLP().misfit((1, 28, 28)) is None
+    assert "no inputs" in MLP().misfit((0,))
 
 
 @pytest.mark.parametrize(
