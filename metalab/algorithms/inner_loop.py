@@ -55,7 +55,8 @@ def inner_loop(
         if order == 0:
             start = detach(start, requires_grad=True)
         with torch.enable_grad():
-            losses = learner.support_loss(phi | start, minibatch(support, batch_size, k))
+            examples = minibatch(learner.family.fresh(support, k), batch_size, k)
+            losses = learner.support_loss(phi | start, examples)
             gradient = gradients(losses.sum(), start, create_graph=order == 2)
         yield InnerStep(k, phi, losses.detach(), detach(gradient))
         with torch.set_grad_enabled(order != 0):

@@ -109,6 +109,10 @@ class TaskFamily(Settings):
         """
         return predict(examples.x)
 
+    def fresh(self, support: Examples, k: int) -> Examples:
+        """What inner step k learns from: the support set, or, where examples are chance, others at every step."""
+        return support
+
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Loss of each task (T,): cross-entropy in nats, or mean squared error (1/n) sum ||f - y||^2.
 
