@@ -2,7 +2,8 @@
 
 theta has no task axis. phi has one: entry `name` of phi is (T, *theta[name].shape).
 Names under `running.` are statistics that are carried along, never differentiated. Names under `rates.` are
-inner learning rates: the outer loop learns them, the inner loop reads them.
+inner learning rates: the outer loop learns them, the inner loop reads them. Names under `context.` are what a
+support set was read into: they stand in phi alone, and nothing learns them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ STATISTICS = "running."
 """Prefix of the entries that are statistics and no parameters."""
 RATES = "rates."
 """Prefix of the entries that are inner learning rates and not the network's."""
+CONTEXT = "context."
+"""Prefix of the entries of phi that a support set was read into."""
 
 
 def weights(params: Params) -> Params:
@@ -26,13 +29,18 @@ def weights(params: Params) -> Params:
 
 
 def network(params: Params) -> Params:
-    """The entries that the inner loop may adapt: the network's own, without rates and statistics."""
-    return {name: value for name, value in params.items() if not name.startswith((STATISTICS, RATES))}
+    """The entries that the inner loop may adapt: the network's own, without rates, statistics and context."""
+    return {name: value for name, value in params.items() if not name.startswith((STATISTICS, RATES, CONTEXT))}
 
 
 def statistics(params: Params) -> Params:
     """The running statistics alone."""
     return {name: value for name, value in params.items() if name.startswith(STATISTICS)}
+
+
+def context(params: Params) -> Params:
+    """What a support set was read into, alone."""
+    return {name: value for name, value in params.items() if name.startswith(CONTEXT)}
 
 
 def expand(theta: Params, n_tasks: int) -> Params:

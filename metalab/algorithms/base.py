@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ class MetaGradient:
     gradient: Params
     """One entry for each entry of theta that is learned."""
     metrics: dict[str, Tensor]
-    """Means over tasks, () each: always `loss`, the loss that the algorithm trains on."""
+    """Means over tasks, () each: always `loss`, the family's, of what the algorithm trains on."""
     statistics: Params = field(default_factory=dict)
     """Batch statistics for the running averages in theta; empty where the network keeps none."""
 
@@ -99,16 +99,21 @@ class Algorithm(Settings):
     axis: ClassVar[Literal["inner step", "shot"]] = "inner step"
     """What adaptation counts: gradient steps on the whole support set, or how many shots of it are used."""
     name: str
-    if TYPE_CHECKING:  # declared by the subclasses, whose order is the order of the sliders
-        inner_steps_eval: int
 
     @property
     def label(self) -> str:
         """The name that figures use, e.g. FOMAML for first-order MAML."""
         return self.title
 
+    @property
+    def evaluation_steps(self) -> int:
+        """How far `adapt` goes on held-out tasks."""
+        raise NotImplementedError
+
     def misfit(self, learner: Learner) -> str | None:
         """Why the algorithm cannot train this learner, in one sentence, or None where it can."""
+        if learner.model.reads_support:
+            return f"{learner.model.name} reads the support set itself, but {self.name} adapts a network to it"
         return None
 
     def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
@@ -116,7 +121,10 @@ class Algorithm(Settings):
         return learner.init(rng, dtype)
 
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        """phi_0 .. phi_steps for new tasks, one after another, cut off from any graph."""
+        """phi_0 .. phi_steps for new tasks, one after another, cut off from any graph.
+
+        On the axis "shot", phi_k has read the first k shots, and it ends at phi_K once there are no more than K.
+        """
         raise NotImplementedError
 
     def predict(

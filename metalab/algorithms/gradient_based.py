@@ -26,5 +26,9 @@ class GradientBased(Algorithm):
         10, "Inner steps on the held-out tasks.", label="Inner steps in evaluation", low=1, high=50
     )
 
+    @property
+    def evaluation_steps(self) -> int:
+        return self.inner_steps_eval
+
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
         return inner_loop(learner, expand(theta, support.x.shape[0]), support, steps, self.inner_lr)

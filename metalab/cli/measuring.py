@@ -59,7 +59,7 @@ class Chosen:
 def curves_of(
     config: RunConfig, theta: Params, split: Split, tasks: int, seed: int, threads: int | None = None
 ) -> dict[str, Tensor]:
-    """Each metric after each of `config.algorithm.inner_steps_eval` inner steps, for `tasks` tasks: (T, K + 1).
+    """Each metric after each of `config.algorithm.evaluation_steps` steps, for `tasks` tasks: (T, K + 1).
 
     The tasks are those of `stream(seed, split)`. Computes on one torch thread but for conv4's pool of `threads`.
     """
@@ -68,7 +68,7 @@ def curves_of(
     theta = {name: value.to(device) for name, value in theta.items()}
     rng, parts = stream(seed, split), []
     workers = Workers(config.model, device, threads)
-    steps = config.algorithm.inner_steps_eval
+    steps = config.algorithm.evaluation_steps
     try:
         for first in range(0, tasks, TASKS_AT_ONCE):
             batch = config.family.sample(min(TASKS_AT_ONCE, tasks - first), split, rng, device)

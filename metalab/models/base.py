@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from metalab.params import Params
+from metalab.params import CONTEXT, Params, context
 from metalab.settings import Settings
 
 HEAD = "head."
@@ -18,7 +20,14 @@ HEAD = "head."
 class Model(Settings):
     """A network. A subclass declares `name`, its settings, `init` and `features`."""
 
+    reads_support: ClassVar[bool] = False
+    """True for a network that takes the support set as an input, instead of being adapted to it."""
     name: str
+
+    @property
+    def has_body(self) -> bool:
+        """Whether anything is learned before the head."""
+        return True
 
     def misfit(self, input_shape: Sequence[int]) -> str | None:
         """Why the network cannot read inputs of this shape, in one sentence, or None where it can."""
@@ -40,6 +49,11 @@ class Model(Settings):
         """What the head reads: (T, n, width). Arguments as in `forward`."""
         raise NotImplementedError
 
+    def outputs(self, theta: Params) -> int | None:
+        """Width of the predictions of these parameters; None where the head is made anew for each task."""
+        bias = theta.get(f"{HEAD}bias")
+        return None if bias is None else bias.shape[-1]
+
     def forward(
         self, params: Params, x: Tensor, *, support: Tensor | None = None, collect: Params | None = None
     ) -> Tensor:
@@ -52,9 +66,41 @@ class Model(Settings):
         return linear(params, "head", self.features(params, x, support=support, collect=collect))
 
 
+class SupportReader(Model):
+    """A network that reads a support set and then answers queries, with the same parameters for every task.
+
+    A subclass declares `name`, its settings, `init`, `read` and `answer`, whose theta has no task axis.
+    """
+
+    reads_support: ClassVar[bool] = True
+
+    def read(self, theta: Params, x: Tensor, y: Tensor) -> Params:
+        """What is known of each task after its examples x (T, n, *input_shape), y (T, n, output_size), n >= 0.
+
+        Class ids come as one-hot rows. Entries (T, ...) whose names begin with `context.`.
+        """
+        raise NotImplementedError
+
+    def answer(self, theta: Params, known: Params, x: Tensor) -> Tensor:
+        """Predictions (T, m, output_size) at x (T, m, *input_shape) from what `read` gave."""
+        raise NotImplementedError
+
+    def forward(
+        self, params: Params, x: Tensor, *, support: Tensor | None = None, collect: Params | None = None
+    ) -> Tensor:
+        """`answer` from the context that stands in `params`; all tasks have the first one's other entries."""
+        shared = {name: value[0] for name, value in params.items() if not name.startswith(CONTEXT)}
+        return self.answer(shared, context(params), x)
+
+
 def linear(params: Params, layer: str, x: Tensor) -> Tensor:
     """x (T, n, in) -> (T, n, out) with weight (T, in, out) and bias (T, out)."""
     return torch.baddbmm(params[f"{layer}.bias"][:, None], x, params[f"{layer}.weight"])
+
+
+def shared_linear(theta: Params, layer: str, x: Tensor) -> Tensor:
+    """x (..., in) -> (..., out) with weight (in, out) and bias (out,), the same for every task."""
+    return F.linear(x, theta[f"{layer}.weight"].mT, theta[f"{layer}.bias"])
 
 
 def init_linear(layer: str, fan_in: int, fan_out: int, rng: torch.Generator, dtype: torch.dtype) -> Params:

@@ -33,6 +33,10 @@ class MLP(Model):
         "relu", "The non-linearity after each hidden layer.", advanced=True
     )
 
+    @property
+    def has_body(self) -> bool:
+        return bool(self.widths)
+
     def misfit(self, input_shape: Sequence[int]) -> str | None:
         return None if math.prod(input_shape) else "mlp reads numbers, but tasks here have no inputs: choose a point"
 

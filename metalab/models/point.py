@@ -25,6 +25,10 @@ class Point(Model):
         1.0, "How far from zero the point starts: the standard deviation of each parameter.", low=0.0, high=10.0
     )
 
+    @property
+    def has_body(self) -> bool:
+        return False
+
     def misfit(self, input_shape: Sequence[int]) -> str | None:
         if math.prod(input_shape):
             return (

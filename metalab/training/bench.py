@@ -102,7 +102,7 @@ def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[]
     x = torch.linspace(-5, 5, GRID_POINTS, device=batch.support.x.device)[None, :, None]
 
     def unit() -> None:
-        for inner in config.algorithm.adapt(config.learner, theta, batch.support, config.algorithm.inner_steps_eval):
+        for inner in config.algorithm.adapt(config.learner, theta, batch.support, config.algorithm.evaluation_steps):
             with torch.no_grad():
                 config.algorithm.predict(config.learner, inner.phi, x, batch.support.x).cpu()
 
@@ -115,7 +115,7 @@ def evaluate_many(config: RunConfig, threads: int | None) -> tuple[Unit, Callabl
     workers = Workers(config.model, place(config), threads)
 
     def unit() -> None:
-        evaluate(config.learner, config.algorithm, theta, batch, config.algorithm.inner_steps_eval, workers)
+        evaluate(config.learner, config.algorithm, theta, batch, config.algorithm.evaluation_steps, workers)
 
     return unit, workers.close
 

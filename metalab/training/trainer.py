@@ -13,7 +13,6 @@ from collections.abc import Generator, Mapping
 import torch
 from torch import Tensor
 
-from metalab.algorithms.base import MetaGradient
 from metalab.params import Params
 from metalab.tasks.base import Split, TaskBatch
 from metalab.training.config import LIVE, ConfigError, RunConfig
@@ -31,7 +30,7 @@ from metalab.training.events import (
     Look,
     OuterStep,
 )
-from metalab.training.outer import Outer, mean
+from metalab.training.outer import Aggregate, Outer, aggregate, mean
 from metalab.training.parallel import Workers
 
 Events = Generator[Event, Command | None, None]
@@ -142,12 +141,15 @@ class Trainer:
         for _ in range(config.accumulate):
             batch = config.family.sample(config.meta_batch_size, "train", self.rng, self.device)
             parts += self.workers.map(self._meta_gradient, batch)
-        meta = mean(parts)
-        length = self.outer.step(meta, config, self.step)
-        return dict(meta.metrics) | {"gradient_norm": length}
+        whole = mean([part for _, part in parts])
+        found = dict(whole.metrics) | {"gradient_norm": self.outer.step(whole, config, self.step)}
+        agreement = whole.agreement
+        return found if agreement is None else found | {"gradient_agreement": agreement}
 
-    def _meta_gradient(self, batch: TaskBatch) -> MetaGradient:
-        return self.config.algorithm.meta_gradient(self.config.learner, self.outer.theta, batch, done=self.step)
+    def _meta_gradient(self, batch: TaskBatch) -> Aggregate:
+        config = self.config
+        meta = config.algorithm.meta_gradient(config.learner, self.outer.theta, batch, done=self.step)
+        return aggregate(meta, batch.n_tasks, squared=config.outer_optimiser == "natural")
 
     def _problem(self, metrics: Mapping[str, Tensor]) -> str | None:
         every = CHECK_FINITE_EVERY[self.device.type]
@@ -166,7 +168,7 @@ class Trainer:
 
     def _look(self, evaluation: bool = True) -> Events:
         config, theta = self.config, self.outer.theta
-        steps = config.algorithm.inner_steps_eval
+        steps = config.algorithm.evaluation_steps
         if evaluation:
             curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
             functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
