@@ -20,9 +20,12 @@ from metalab.analysis.memory import Memory
 from metalab.models.base import HEAD, Model
 from metalab.params import Params, norm, weights
 from metalab.tasks.base import Examples, TaskFamily
+from metalab.tasks.navigation import Trajectories
 from metalab.training.config import RunConfig
 
 MOST_STEPS = 200
+QUERY = "query_"
+"""Prefix of the columns that hold the family's metrics on the query set."""
 PHIS_AT_ONCE = 8
 """Inner steps that are measured in one call: few enough that a convolution's patches fit the cache."""
 Floats = NDArray[np.float32]
@@ -60,14 +63,14 @@ class Lane:
     """(K + 1,) on the whole support set, at phi_0 .. phi_K."""
     gradient_norm: Floats
     """(K,) Euclidean norm of the gradient that each inner step followed, at phi_0 .. phi_{K-1}."""
-    query_loss: Floats | None
-    """(K + 1,), where the query's targets are known."""
-    query_accuracy: Floats | None
-    """(K + 1,) in [0, 1], classification only."""
+    query: Mapping[str, Floats]
+    """Each of the family's metrics on the query set, (K + 1,); empty where its targets are unknown."""
     functions: Floats | None
     """(K + 1, m): f_phi_0 .. f_phi_K at the family's probe inputs."""
     probabilities: Floats | None
     """(K + 1, q, ways) of each query image, classification only."""
+    positions: Floats | None
+    """(K + 1, q, H, 2) after each of H time steps of each query trajectory, reinforcement only."""
 
     @property
     def steps(self) -> int:
@@ -86,10 +89,10 @@ class Lane:
             colour_key=contender.colour_key,
             support_loss=self.support_loss[: steps + 1],
             gradient_norm=self.gradient_norm[:steps],
-            query_loss=cut(self.query_loss),
-            query_accuracy=cut(self.query_accuracy),
+            query={name: values[: steps + 1] for name, values in self.query.items()},
             functions=cut(self.functions),
             probabilities=cut(self.probabilities),
+            positions=cut(self.positions),
         )
 
     @property
@@ -103,19 +106,21 @@ class Race:
     """All lanes, and the task as arrays."""
 
     kind: str
-    """The family's kind: regression or classification."""
+    """The family's kind."""
+    metric: str
+    """The metric that says best how well a contender does."""
     title: str
     """The task in the field's terms; empty for a person's own."""
     steps: int
     lanes: tuple[Lane, ...]
     support_x: Floats
-    """(n, *input_shape)"""
+    """(n, *input_shape), or what else an example holds."""
     support_y: NDArray
-    """(n,) class ids, or values of a function."""
+    """(n,) class ids or values of a function, or (n, d)."""
     query_x: Floats | None
-    """(q, *input_shape)"""
+    """Like `support_x`."""
     query_y: NDArray | None
-    """(q,) class ids, or values of a function."""
+    """Like `support_y`."""
     probe_x: Floats | None
     """(m,) for a function of one variable."""
     truth: Floats | None
@@ -218,10 +223,10 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
         inner_lr=float(getattr(algorithm, "inner_lr", 0.0)),
         support_loss=columns["support_loss"],
         gradient_norm=torch.cat(lengths).float().numpy() if lengths else np.zeros(0, np.float32),
-        query_loss=columns.get("query_loss"),
-        query_accuracy=columns.get("query_accuracy"),
+        query={name.removeprefix(QUERY): values for name, values in columns.items() if name.startswith(QUERY)},
         functions=columns.get("functions"),
         probabilities=columns.get("probabilities"),
+        positions=columns.get("positions"),
     )
 
 
@@ -242,12 +247,17 @@ def _measured(
         found["functions"] = algorithm.predict(learner, phi, again(probe_x[None].to(x)), x)[..., 0]
     if challenge.query_x is None:
         return found
-    prediction = algorithm.predict(learner, phi, again(challenge.query_x.to(x)), x)
+    query_x, query_y = again(challenge.query_x.to(x)), challenge.query_y
+    if query_y is None:
+        prediction = algorithm.predict(learner, phi, query_x, x)
+    else:
+        target = again(query_y.to(x) if query_y.is_floating_point() else query_y)
+        prediction = algorithm.attempt(learner, phi, Examples(x, again(support.y)), Examples(query_x, target))
+        found |= {f"{QUERY}{name}": value for name, value in family.metrics(prediction, target).items()}
     if family.kind == "classification":
         found["probabilities"] = prediction.softmax(-1)
-    if challenge.query_y is not None:
-        target = challenge.query_y if family.kind == "classification" else challenge.query_y.to(x)
-        found |= {f"query_{name}": value for name, value in family.metrics(prediction, again(target)).items()}
+    elif family.kind == "reinforcement":
+        found["positions"] = Trajectories.unpack(prediction).positions
     return found
 
 
@@ -259,13 +269,16 @@ def _probe_x(family: TaskFamily) -> Tensor | None:
 def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by_one: bool) -> Race:
     family = challenge.family
     probe_x = _probe_x(family)
-    classes = family.kind == "classification"
 
     def targets(y: Tensor) -> NDArray:
-        return y[0].numpy() if classes else y[0].float().numpy()[:, 0]
+        if y.ndim == 2:
+            return y[0].numpy()
+        values = y[0].float().numpy()
+        return values[:, 0] if values.shape[1] == 1 else values
 
     return Race(
         kind=family.kind,
+        metric=family.metric,
         title=challenge.title,
         steps=steps,
         lanes=lanes,

@@ -111,18 +111,19 @@ def support_loss(race: Race, say: Say, *, log: bool = False) -> Picture:
 
 
 def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> Picture:
-    """The adaptation curve: query loss or accuracy against inner step. Needs a query set with known targets."""
+    """The adaptation curve: a metric of the query set against inner step. Needs a query set with known targets."""
     if metric == "accuracy":
         title, log = say("query accuracy"), False
         question = say("How many does it get right?")
+    elif metric == "return":
+        title, log = say("return of query trajectories"), False
+        question = say("How much reward does it earn?")
     else:
         title = say("query loss ({unit})").format(unit=_unit(race, say))
         question = say("Does it generalise?")
 
     def values(lane: Lane) -> NDArray:
-        found = lane.query_accuracy if metric == "accuracy" else lane.query_loss
-        assert found is not None
-        return found
+        return lane.query[metric]
 
     figure = _curves(race, values, title, say, log=log, percent=metric == "accuracy")
     return Picture(
@@ -156,36 +157,9 @@ def _curves(
     percent: bool = False,
 ) -> Figure:
     """One line a contender against inner step, and a dot on each where the step of the frame is."""
-    form = ".1%" if percent else ".3g"
-    data: list[dict[str, Any]] = []
-    for lane in race.lanes:
-        y = values(lane)
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if len(y) <= 21 else "lines",
-                "x": np.arange(len(y), dtype=np.int16),
-                "y": y,
-                "line": line(_colour(lane), 3),
-                "marker": {"size": 5, "color": _colour(lane)},
-                "name": plain(lane.label),
-                "hovertemplate": f"%{{y:{form}}}<extra>%{{fullData.name}}</extra>",
-            }
-        )
-    moving = [len(data) + i for i in range(len(race.lanes))]
-    for lane in race.lanes:
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "marker": {"size": 14, "color": _colour(lane), "line": {"color": "#FFFFFF", "width": 2}},
-                "hoverinfo": "skip",
-                "cliponaxis": False,
-                "name": plain(lane.label),
-                **static(),
-                **_dot(values(lane), race.steps),
-            }
-        )
+    lines = [_line_of(lane, values(lane), ".1%" if percent else ".3g") for lane in race.lanes]
+    dots = [_dot_of(lane, values(lane), race.steps) for lane in race.lanes]
+    moving = [len(lines) + i for i in range(len(dots))]
     frames = [
         {"name": str(k), "traces": moving, "data": [_dot(values(lane), k) for lane in race.lanes]}
         for k in range(race.steps + 1)
@@ -201,11 +175,40 @@ def _curves(
     if len(race.lanes) > 1:
         letters = max(len(_shortened(lane.label)) for lane in race.lanes)
         look["margin"] = look["margin"] | {"r": 16 + round(letters * FONT * 0.56)}
-    return {"data": data, "layout": look, "frames": frames}
+    return {"data": [*lines, *dots], "layout": look, "frames": frames}
+
+
+def _line_of(lane: Lane, y: NDArray, form: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(y) <= 21 else "lines",
+        "x": np.arange(len(y), dtype=np.int16),
+        "y": y,
+        "line": line(_colour(lane), 3),
+        "marker": {"size": 5, "color": _colour(lane)},
+        "name": plain(lane.label),
+        "hovertemplate": f"%{{y:{form}}}<extra>%{{fullData.name}}</extra>",
+    }
+
+
+def _dot_of(lane: Lane, y: NDArray, k: int) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "marker": {"size": 14, "color": _colour(lane), "line": {"color": "#FFFFFF", "width": 2}},
+        "hoverinfo": "skip",
+        "cliponaxis": False,
+        "name": plain(lane.label),
+        **static(),
+        **_dot(y, k),
+    }
 
 
 def value_range(series: Sequence[NDArray], *, log: bool) -> list[float]:
-    """A y axis that holds all series, from zero where linear; a series that ran away does not flatten the others."""
+    """A y axis that holds all series, from or to zero where linear; one that ran away does not flatten the others."""
+    if not log and any(len(y) for y in series) and all((np.asarray(y) <= 0).all() for y in series):
+        low, high = value_range([-np.asarray(y) for y in series], log=False)
+        return [-high, -low]
     firsts = [abs(float(y[0])) for y in series if len(y) and math.isfinite(y[0])]
     limit = 3 * max(firsts, default=1.0) + 1e-6
     every = np.concatenate([np.asarray(y, np.float64) for y in series])
@@ -280,7 +283,9 @@ def _shortened(label: str) -> str:
 
 
 def _unit(race: Race, say: Say) -> str:
-    return say("cross-entropy, nats") if race.kind == "classification" else say("mean squared error")
+    if race.kind == "classification":
+        return say("cross-entropy, nats")
+    return say("minus the return") if race.kind == "reinforcement" else say("mean squared error")
 
 
 def _distances(race: Race, say: Say) -> str:
@@ -304,6 +309,7 @@ def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str)
         "support": say("the support loss"),
         "loss": say("the query loss"),
         "accuracy": say("the query accuracy"),
+        "return": say("the return of query trajectories"),
         "gradient": say("the gradient norm"),
     }.get(what, what)
     form = (lambda v: f"{v:.0%}") if what == "accuracy" else number

@@ -157,11 +157,8 @@ class Navigation(TaskFamily):
         cost = -found.rewards.detach().sum(-1).mean(1)
         if not prediction.requires_grad:
             return cost
-        terms = surrogate(found.log_prob, self.advantages(found), self.curvature) * found.counts.detach()
-        if self.normalise:
-            sought = -terms.sum((1, 2)) / found.counts.detach().sum((1, 2))
-        else:
-            sought = -terms.sum(2).mean(1)
+        terms = surrogate(found.log_prob, self.advantages(found), self.curvature).sum(2).mean(1)
+        sought = -terms / found.counts.detach().sum(2).mean(1) if self.normalise else -terms
         return cost + sought - sought.detach()
 
     def advantages(self, found: Trajectories) -> Tensor:

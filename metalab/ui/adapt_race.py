@@ -8,8 +8,10 @@ import torch
 
 from metalab.analysis.adaptation import Race, race
 from metalab.analysis.challenge import Challenge
+from metalab.analysis.trajectories import trails
 from metalab.figures import adaptation as curves
 from metalab.figures import images
+from metalab.figures import trajectories as paths
 from metalab.training.service import service
 from metalab.ui import runs
 from metalab.ui.adapt_entrants import Entrant
@@ -52,13 +54,19 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
         shown.append(Placed(images.answers(result, _), place="tall"))
         shown.append(Placed(curves.query(result, _, "accuracy")))
         shown.append(Placed(images.certainty(result, _)))
+    elif result.kind == "reinforcement":
+        place = "half" if len(result.lanes) <= 2 else "third"
+        for n, lane in enumerate(result.lanes):
+            found = trails(result, lane)
+            shown.append(Placed(paths.trajectories(found, _, f"trajectories_{n + 1}"), place=place))
+        shown.append(Placed(curves.query(result, _, result.metric)))
     elif not own:
         if result.probe_x is not None:
             shown.append(Placed(curves.functions(result, _), 430, "whole"))
         shown.append(Placed(curves.query(result, _, log=log), place="third"))
     elif result.query_x is not None:
         shown.append(Placed(images.answer(result, _), 320, "whole"))
-    small = "third" if not own and not classes else "half"
+    small = "third" if result.kind == "regression" and not own else "half"
     shown.append(Placed(curves.support_loss(result, _, log=log), place=small))
     shown.append(Placed(curves.gradient_norm(result, _, log=log), place=small))
     return shown
@@ -71,10 +79,13 @@ def scores(result: Race) -> tuple[list[Score], Metric]:
         values = [lane.support_loss for lane in result.lanes]
     elif result.kind == "classification":
         metric = Metric(_("query accuracy"), high_is_good=True, percent=True)
-        values = [lane.query_accuracy for lane in result.lanes if lane.query_accuracy is not None]
+        values = [lane.query["accuracy"] for lane in result.lanes]
+    elif result.kind == "reinforcement":
+        metric = Metric(_("return"), high_is_good=True)
+        values = [lane.query["return"] for lane in result.lanes]
     else:
         metric = Metric(_("query loss"))
-        values = [lane.query_loss for lane in result.lanes if lane.query_loss is not None]
+        values = [lane.query["loss"] for lane in result.lanes]
     found = [
         Score(lane.label, lane.colour_key, [float(v) for v in series])
         for lane, series in zip(result.lanes, values, strict=True)

@@ -70,7 +70,7 @@ def test_the_query_loss_is_taken_on_the_query_set_after_each_step():
     x, y = challenge.support.x[0].double(), challenge.support.y[0].double()
     phis, _, _ = by_hand(contender.theta, x, y, 3, contender.algorithm.inner_lr)
     expected = [F.mse_loss(forward(p, challenge.query_x[0].double()), challenge.query_y[0].double()) for p in phis]
-    np.testing.assert_allclose(lane.query_loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(lane.query["loss"], expected, rtol=1e-6)
 
 
 def test_before_the_first_step_every_lane_is_f_theta():
@@ -119,10 +119,10 @@ def test_characters_give_probabilities_of_each_query_image_after_each_step():
     assert lane.probabilities.shape == (3, 6, 3)
     np.testing.assert_allclose(lane.probabilities.sum(-1), 1, rtol=1e-5)
     np.testing.assert_allclose(
-        lane.query_accuracy, (lane.probabilities.argmax(-1) == result.query_y).mean(-1), rtol=1e-6
+        lane.query["accuracy"], (lane.probabilities.argmax(-1) == result.query_y).mean(-1), rtol=1e-6
     )
     true_class = np.take_along_axis(lane.probabilities, result.query_y[None, :, None], -1)
-    np.testing.assert_allclose(lane.query_loss, -np.log(true_class).mean((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(lane.query["loss"], -np.log(true_class).mean((1, 2)), rtol=1e-4)
 
 
 def test_a_single_drawn_query_is_normalised_with_the_support_set():

@@ -29,24 +29,24 @@ def lane(label, name="maml", *, functions=False, q=0, twin=0):
         inner_lr=0.1,
         support_loss=2.0 / (1 + k),
         gradient_norm=3.0 / (1 + k[:-1]),
-        query_loss=2.5 / (1 + k),
-        query_accuracy=k / 10 if q else None,
+        query={"loss": 2.5 / (1 + k)} | ({"accuracy": k / 10} if q else {}),
         functions=np.outer(k, np.ones(11)).astype(np.float32) if functions else None,
         probabilities=raw / raw.sum(-1, keepdims=True) if q else None,
+        positions=None,
     )
 
 
 def waves(*lanes, truth=True):
     x = np.linspace(-5, 5, 11, dtype=np.float32)
     return Race(
-        kind="regression", title="", steps=K, lanes=lanes, support_x=x[:3, None], support_y=np.sin(x[:3]),
+        kind="regression", metric="loss", title="", steps=K, lanes=lanes, support_x=x[:3, None], support_y=np.sin(x[:3]),
         query_x=None, query_y=None, probe_x=x, truth=np.sin(x) if truth else None, ways=1, one_by_one=False,
     )  # fmt: skip
 
 
 def characters(*lanes, q):
     return Race(
-        kind="classification", title="", steps=K, lanes=lanes,
+        kind="classification", metric="accuracy", title="", steps=K, lanes=lanes,
         support_x=np.ones((WAYS, 1, 28, 28), np.float32), support_y=np.arange(WAYS),
         query_x=np.full((q, 1, 28, 28), 0.5, np.float32), query_y=np.arange(q) % WAYS,
         probe_x=None, truth=None, ways=WAYS, one_by_one=False,
