@@ -57,11 +57,13 @@ def setting(
         "advanced": advanced,
         "only_if": dict(only_if or {}),
     }
+    bounds: Any = {"ge": low, "le": high}
+    checks: list[Any] = [TrueIsNoNumber()]
     if isinstance(default, tuple) and low is not None and high is not None:
-        field: FieldInfo = Field(default, description=help, json_schema_extra=extra)
-        field.metadata.append(Within(low, high))
-        return field
-    return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
+        bounds, checks = {}, [Within(low, high), *checks]
+    field: FieldInfo = Field(default, description=help, json_schema_extra=extra, **bounds)
+    field.metadata += checks
+    return field
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,24 @@ class Within:
         if not self.ge <= ends[0] <= ends[1] <= self.le:
             raise ValueError(f"expected two numbers from {self.ge:g} to {self.le:g}, the smaller one first")
         return ends
+
+
+class TrueIsNoNumber:
+    """Refuses true where a number is expected, for which Python takes it: whoever writes it mistook the setting."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kind, choices = _kind(source)
+        if kind is bool or kind is str:
+            return handler(source)
+        expected = " or ".join(map(str, choices)) or EXPECTED_KIND[kind]
+
+        def check(given: Any) -> Any:
+            for each in given if isinstance(given, list | tuple) else [given]:
+                if isinstance(each, bool):
+                    raise ValueError(f"expected {expected}")
+            return given
+
+        return core_schema.no_info_before_validator_function(check, handler(source))
 
 
 @dataclass(frozen=True)
@@ -141,6 +161,8 @@ def _bound(field: FieldInfo, which: str) -> float | None:
     return next((float(getattr(m, which)) for m in field.metadata if hasattr(m, which)), None)
 
 
+EXPECTED_KIND: Mapping[type, str] = {int: "an integer", float: "a number", tuple: "numbers"}
+"""What a setting of this kind takes, in words."""
 EXPECTED = {
     "extra_forbidden": "no setting of that name exists here",
     "model_type": "expected a dictionary of settings",

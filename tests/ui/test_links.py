@@ -109,6 +109,15 @@ def test_the_start_of_every_combination_is_what_an_empty_config_would_take():
             assert start.config() == draft.parse_config({"family": family, "algorithm": algorithm})
 
 
+def test_true_is_no_number_in_a_link():
+    found, warnings = draft.from_link({"family.shots": "true", "outer_lr": "true"})
+    assert found == draft.start("sinusoid", "maml")
+    assert {warning.partition(":")[0] for warning in warnings} == {
+        "outer_lr = 'true' in the link",
+        "family.shots = 'true' in the link",
+    }
+
+
 def test_unknown_parts_in_a_link_fall_back_with_one_warning_each():
     found, warnings = draft.from_link({"family": "cats", "algorithm": "maml", "algorithm.tempo": "3"})
     assert found.names == {"family": "sinusoid", "algorithm": "maml", "model": "mlp"}
