@@ -133,18 +133,18 @@ class Board {
 
   show() {
     if (!this.root.clientWidth) return;
-    const { ghosts, previews, query_preview: seen } = this.data;
+    const { previews, query_preview: seen } = this.data;
     this.shown().forEach((row, way) => row.forEach((pad, shot) => {
       pad.show();
-      pad.showImages(ghosts?.[way][shot], previews?.[way][shot]);
+      pad.showPreview(previews?.[way][shot]);
     }));
     this.query.show();
-    this.query.showImages(null, seen);
+    this.query.showPreview(seen);
     this.showBars();
   }
 
   showBars() {
-    const { probabilities, labels, message, text } = this.data;
+    const { probabilities, labels, text } = this.data;
     const rows = this.shown();
     const ready = rows.every((row) => row.some((pad) => pad.strokes.length));
     const drawn = this.query.all().length > 0;
@@ -160,7 +160,7 @@ class Board {
     });
     const todo = !ready ? text.need_support : !drawn ? text.need_query : text.wait;
     const result = known ? fill(text.result, { label: labels[best], percent: this.bars[best].percent.textContent }) : "";
-    this.say.textContent = result || message || todo;
+    this.say.textContent = result || todo;
     this.say.classList.toggle("known", Boolean(known));
     this.hint.hidden = drawn;
     this.clearAllButton.disabled = !drawn && rows.flat().every((pad) => !pad.strokes.length);

@@ -38,8 +38,8 @@ function simplified(points) {
   return out.map(([x, y]) => [round(x), round(y)]);
 }
 
-/** Paint an {size, bytes} image in the given colour, as ink of the given strength; only where something changed. */
-function paintImage(canvas, image, colour, strength = 1) {
+/** Paint an {size, bytes} image in the given colour; only where something changed. */
+function paintImage(canvas, image, colour) {
   const wanted = image.bytes + colour;
   if (canvas.painted === wanted) return;
   canvas.painted = wanted;
@@ -47,7 +47,7 @@ function paintImage(canvas, image, colour, strength = 1) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(image.size, image.size);
   const bytes = atob(image.bytes);
-  for (let n = 0; n < bytes.length; n += 1) pixels.data[4 * n + 3] = bytes.charCodeAt(n) * strength;
+  for (let n = 0; n < bytes.length; n += 1) pixels.data[4 * n + 3] = bytes.charCodeAt(n);
   context.putImageData(pixels, 0, 0);
   context.globalCompositeOperation = "source-in";
   context.fillStyle = colour;
@@ -77,9 +77,8 @@ class Pad {
   /** `changed(live)`: live while a stroke is being drawn. `refused()`: the pad is full. */
   constructor({ strokes, text, withWords, changed, refused }) {
     Object.assign(this, { strokes, changed, refused, past: [], stroke: null });
-    this.ghost = make("canvas", { class: "ghost", "aria-hidden": "true", hidden: true });
     this.canvas = make("canvas", { class: "ink", role: "img" });
-    this.sheet = make("div", { class: "sheet" }, this.ghost, this.canvas);
+    this.sheet = make("div", { class: "sheet" }, this.canvas);
     this.preview = make("canvas", { class: "preview", role: "img", "aria-label": text.seen, title: text.seen });
     this.undoButton = button("undo", text.undo, withWords ? text.undo : "", () => this.undo());
     this.clearButton = button("clear", text.clear, withWords ? text.clear : "", () => this.clear());
@@ -112,12 +111,9 @@ class Pad {
     this.canvas.setAttribute("aria-label", fill(this.label, { count: this.strokes.length }));
   }
 
-  showImages(ghost, preview) {
-    const colour = getComputedStyle(this.canvas).color;
-    this.ghost.hidden = !ghost;
-    if (ghost) paintImage(this.ghost, ghost, colour, 0.22);
+  showPreview(preview) {
     this.preview.classList.toggle("blank", !preview);
-    if (preview) paintImage(this.preview, preview, colour);
+    if (preview) paintImage(this.preview, preview, getComputedStyle(this.canvas).color);
   }
 
   point(event) {

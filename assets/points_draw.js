@@ -60,7 +60,6 @@ class PlotDrawing {
     }
     this.svg.setAttribute("aria-label", this.data.text.plot);
     this.svg.style.fontSize = `${this.font}px`;
-    this.svg.style.setProperty("--dot", this.data.colour ?? "var(--st-text-color)");
     const { left, top } = this.area;
     for (const [name, value] of Object.entries({ x: left, y: top, width: this.area.width, height: this.area.height })) {
       this.clip.setAttribute(name, value);
@@ -84,10 +83,10 @@ class PlotDrawing {
       parts.push(make("text", { class: "tick", x: left - 8, y: at + this.font * 0.35, "text-anchor": "end", text: shown(y) }));
     }
     parts.push(make("text", {
-      class: "name", x: left + width / 2, y: this.full.height - this.font * 0.35, "text-anchor": "middle", text: this.data.x_label,
+      class: "name", x: left + width / 2, y: this.full.height - this.font * 0.35, "text-anchor": "middle", text: "x",
     }));
     parts.push(make("text", {
-      class: "name", "text-anchor": "middle", text: this.data.y_label,
+      class: "name", "text-anchor": "middle", text: "y",
       transform: `translate(${this.font * 0.95} ${top + height / 2}) rotate(-90)`,
     }));
     this.grid.replaceChildren(...parts);

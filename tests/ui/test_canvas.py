@@ -162,7 +162,7 @@ class TestDrawings:
     def test_the_canvas_shows_why_drawings_could_not_be_read(self, monkeypatch):
         state = {"pads": {"drawings": {"revision": 0, "support": 5}}}
         monkeypatch.setattr(bridge.st, "session_state", state)
-        drawings, problem = characters._read("pads", 2, 1, 0, None)
+        drawings, problem = characters._read("pads", 2, 1, 0)
         assert drawings == empty_drawings(2, 1)
         assert problem == "The drawings could not be read. The support set is a int: expected a list of classes."
 
@@ -268,7 +268,7 @@ def test_both_canvases_run_in_a_script():
         from metalab.ui.canvas.points import points_canvas
 
         points = points_canvas([(1, 2)], key="plot", curves=[{"y": [0.0, 1.0], "label": "f"}])
-        drawings = character_canvas(3, 2, key="pads", labels=["x", "y", "<b>z</b>"])
+        drawings = character_canvas(3, 2, key="pads")
         st.text(f"{points} {drawings.ready}")
 
     app = AppTest.from_function(page).run(timeout=20)

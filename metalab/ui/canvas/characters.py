@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import ArrayLike
 
-from metalab.ui.canvas.bridge import asset, checked_colour, sequence_number, stored
+from metalab.ui.canvas.bridge import asset, sequence_number, stored
 from metalab.ui.canvas.strokes import MAX_SHOTS, MAX_WAYS, Drawings, empty_drawings, parse_drawings
 from metalab.ui.i18n import _
 
@@ -29,14 +29,12 @@ _mount = st.components.v2.component(
 )
 
 
-def current_drawings(
-    key: str, ways: int, shots: int, *, revision: int = 0, default: Drawings | None = None
-) -> Drawings:
-    """What stands on the canvas `key` now; `default` (or blank pads) before the first stroke of this revision.
+def current_drawings(key: str, ways: int, shots: int, *, revision: int = 0) -> Drawings:
+    """What stands on the canvas `key` now; blank pads before the first stroke of this revision.
 
     A page calls this before `character_canvas`, computes probabilities and previews for it and passes both on.
     """
-    return _read(key, ways, shots, revision, default)[0]
+    return _read(key, ways, shots, revision)[0]
 
 
 def character_canvas(
@@ -45,32 +43,19 @@ def character_canvas(
     *,
     key: str,
     revision: int = 0,
-    drawings: Drawings | None = None,
-    labels: Sequence[str] | None = None,
-    colours: Sequence[str] = CLASS_COLOURS,
-    ghosts: Images | None = None,
     support_previews: Images | None = None,
     query_preview: ArrayLike | None = None,
     probabilities: Sequence[float] | None = None,
-    message: str = "",
-    on_change: Callable[[], None] | None = None,
 ) -> Drawings:
     """Show `ways` classes of `shots` pads and a query pad with probability bars, and return what is drawn.
 
     Args:
         ways, shots: 1 to 5 each. Fewer pads hide what is drawn on the others; more bring it back.
         key: the widget's name; one canvas each.
-        revision: another number wipes every pad, or replaces the drawings by `drawings`.
-        drawings: what a new revision starts with; blank pads if None.
-        labels: the classes' names; "A" to "E" if None.
-        colours: one a class, '#rrggbb'.
-        ghosts: [way][shot] images shown faintly under the pads, to copy; None where there is none.
-        support_previews: [way][shot] images shown small under each pad: what the network sees.
+        revision: another number wipes every pad.
+        support_previews: [way][shot] images or None, shown small under each pad: what the network sees.
         query_preview: the same for the query.
         probabilities: one a class, in [0, 1]; None while there is no adapted model or no query.
-        message: shown instead of the bars while `probabilities` is None; if empty, the canvas says what is
-            still to be drawn.
-        on_change: called before the rerun that a stroke causes.
 
         Images are (size, size) arrays or nested lists of 0 to 255, 255 being ink, with size at most 105.
 
@@ -78,12 +63,9 @@ def character_canvas(
         the drawings, as strokes in the unit square; `strokes.rasterise` makes the network's input of one.
 
     Raises:
-        ValueError: sizes, labels, colours, images or probabilities that do not fit.
+        ValueError: sizes, images or probabilities that do not fit.
     """
-    names = list(labels) if labels is not None else [chr(ord("A") + way) for way in range(ways)]
-    if len(names) < ways or len(colours) < ways:
-        raise ValueError(f"{len(names)} labels and {len(colours)} colours for {ways} ways: expected one a class.")
-    now, problem = _read(key, ways, shots, revision, drawings)
+    now, problem = _read(key, ways, shots, revision)
     value = stored(key, "drawings", revision)
     _mount(
         key=key,
@@ -94,26 +76,24 @@ def character_canvas(
             "shots": shots,
             "support": now.support,
             "query": now.query,
-            "labels": [str(name)[:40] for name in names[:ways]],
-            "colours": [checked_colour(colour) for colour in colours[:ways]],
-            "ghosts": _encoded(ghosts, ways, shots, "ghosts"),
+            "labels": [chr(ord("A") + way) for way in range(ways)],
+            "colours": CLASS_COLOURS[:ways],
             "previews": _encoded(support_previews, ways, shots, "support_previews"),
             "query_preview": None if query_preview is None else encode_image(query_preview, "query_preview"),
             "probabilities": _checked_probabilities(probabilities, ways),
-            "message": message,
             "problem": problem,
             "text": _texts(),
         },
-        on_drawings_change=on_change or (lambda: None),
+        on_drawings_change=lambda: None,
     )
     return now
 
 
-def _read(key: str, ways: int, shots: int, revision: int, default: Drawings | None) -> tuple[Drawings, str]:
+def _read(key: str, ways: int, shots: int, revision: int) -> tuple[Drawings, str]:
     """The drawings and, if the browser's were not usable, one sentence that says why."""
     value = stored(key, "drawings", revision)
     if value is None:
-        return default or empty_drawings(ways, shots), ""
+        return empty_drawings(ways, shots), ""
     try:
         return parse_drawings(value, ways, shots), ""
     except ValueError as error:

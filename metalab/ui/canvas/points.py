@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -64,11 +64,7 @@ def points_canvas(
     y_range: Range = (-6, 6),
     max_points: int = 50,
     curves: Sequence[Curve] = (),
-    colour: str | None = None,
     height: int = 440,
-    x_label: str = "x",
-    y_label: str = "y",
-    on_change: Callable[[], None] | None = None,
 ) -> list[Point]:
     """Show the canvas and return its points.
 
@@ -79,19 +75,16 @@ def points_canvas(
         x_range, y_range: the two axes; points stay inside.
         max_points: the most points the canvas takes.
         curves: lines behind the points, redrawn at every rerun; at most 64 of 2,000 samples.
-        colour: of the points, '#rrggbb'; the text colour if None, so that models keep the colours.
         height: of the plot in pixels.
-        on_change: called before the rerun that an edit causes.
 
     Returns:
         the points, each inside the ranges, in the order in which they were placed.
 
     Raises:
-        ValueError: a range, colour or curve that cannot be drawn.
+        ValueError: a range or a curve that cannot be drawn.
     """
-    for name, (low, high) in (("x_range", x_range), ("y_range", y_range)):
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"{name}=({low!r}, {high!r}): expected two finite numbers, the smaller first.")
+    _check_range("x_range", x_range)
+    _check_range("y_range", y_range)
     value = stored(key, "points", revision)
     given = list(points) if value is None else value.get("points")
     now, problem = parse_points(given, x_range, y_range, max_points)
@@ -105,16 +98,19 @@ def points_canvas(
             "y_range": [float(end) for end in y_range],
             "max_points": max_points,
             "curves": _checked_curves(curves),
-            "colour": checked_colour(colour) if colour else None,
             "height": int(min(max(height, 200), 1200)),
-            "x_label": x_label,
-            "y_label": y_label,
             "problem": problem,
             "text": _texts(),
         },
-        on_points_change=on_change or (lambda: None),
+        on_points_change=lambda: None,
     )
     return now
+
+
+def _check_range(name: str, ends: Range) -> None:
+    low, high = ends
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"{name}=({low!r}, {high!r}): expected two finite numbers, the smaller first.")
 
 
 def parse_points(value: Any, x_range: Range, y_range: Range, max_points: int) -> tuple[list[Point], str]:
