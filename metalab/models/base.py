@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from metalab.params import CONTEXT, Params, context
 from metalab.settings import Settings
+from metalab.tasks.base import TaskFamily
 
 HEAD = "head."
 """Prefix of the last layer's entries; all others are the body."""
@@ -22,6 +23,8 @@ class Model(Settings):
 
     reads_support: ClassVar[bool] = False
     """True for a network that takes the support set as an input, instead of being adapted to it."""
+    reads_tokens: ClassVar[bool] = False
+    """True for a network that reads letters, and no numbers."""
     name: str
 
     @property
@@ -32,6 +35,14 @@ class Model(Settings):
     def misfit(self, input_shape: Sequence[int]) -> str | None:
         """Why the network cannot read inputs of this shape, in one sentence, or None where it can."""
         return None
+
+    def misfit_with(self, family: TaskFamily) -> str | None:
+        """Why the network cannot learn the family's tasks, in one sentence, or None where it can."""
+        if family.tokens and not self.reads_tokens:
+            return f"{self.name} reads numbers, but the examples of {family.name} are letters: choose a text network"
+        if self.reads_tokens and not family.tokens:
+            return f"{self.name} reads letters, but the examples of {family.name} are numbers"
+        return self.misfit(family.input_shape)
 
     def init(
         self,

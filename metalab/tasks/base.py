@@ -16,7 +16,8 @@ Split = Literal["train", "validation", "test"]
 
 
 class Examples(NamedTuple):
-    """x (T, n, *input_shape) float, or int64 tokens; y (T, n) class ids, int64, or (T, n, d) targets, float."""
+    """x (T, n, *input_shape) float, or int64 tokens (T, n, length); y (T, n) class ids, int64, or (T, n, d) targets,
+    float, or the tokens that follow, int64 (T, n, length)."""
 
     x: Tensor
     y: Tensor
@@ -54,6 +55,9 @@ class TaskFamily(Settings):
     """A distribution over tasks. A subclass declares `name`, its settings, and the methods below."""
 
     kind: ClassVar[Literal["regression", "classification", "generation", "reinforcement"]]
+    tokens: ClassVar[bool] = False
+    """Whether inputs are tokens, x (T, n, length) int64: they stand for one-hot rows, and `input_shape` is (length,
+    different tokens)."""
     shuffles_labels: ClassVar[bool] = True
     """Whether each task numbers its classes anew, so that nothing can be known before adaptation."""
     name: str

@@ -94,7 +94,7 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
         learner = self.learner
-        reason = self.model.misfit(self.family.input_shape) or self.algorithm.misfit(learner)
+        reason = self.model.misfit_with(self.family) or self.algorithm.misfit(learner)
         if reason:
             raise ValueError(reason)
         return self

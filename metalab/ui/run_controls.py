@@ -65,7 +65,7 @@ def _menu(
 
 
 def _misfits(family: str) -> dict[str, str]:
-    """Why networks cannot read the family's inputs, by name, as far as their defaults go."""
-    shape = FAMILIES[family](name=family).input_shape
-    reasons = {name: model(name=name).misfit(shape) for name, model in MODELS.items()}
+    """Why networks cannot learn the family's tasks, by name, as far as their defaults go."""
+    tasks = FAMILIES[family](name=family)
+    reasons = {name: model(name=name).misfit_with(tasks) for name, model in MODELS.items()}
     return {name: reason for name, reason in reasons.items() if reason}

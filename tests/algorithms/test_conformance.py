@@ -66,7 +66,7 @@ def test_promises(family_name, network, network_choice, method, method_choice):
     family = family_of(family_name)
     algorithm = small(ALGORITHMS[method], **method_choice)
     learner = Learner(small(MODELS[network], **network_choice), family)
-    reason = learner.model.misfit(family.input_shape) or algorithm.misfit(learner)
+    reason = learner.model.misfit_with(family) or algorithm.misfit(learner)
     if reason:
         assert_sentence(reason)
         return
