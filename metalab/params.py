@@ -48,6 +48,17 @@ def expand(theta: Params, n_tasks: int) -> Params:
     return {name: value.expand(n_tasks, *value.shape) for name, value in theta.items()}
 
 
+def separate(theta: Params, n_tasks: int) -> Params:
+    """theta once for each task, cut off from any graph and from each other, the learned entries to be differentiated.
+
+    The gradient of a sum of the tasks' losses with respect to them is each task's own, (T, ...).
+    """
+    own = detach(expand(theta, n_tasks))
+    for value in weights(own).values():
+        value.requires_grad_()
+    return own
+
+
 def detach(params: Params, *, requires_grad: bool = False) -> Params:
     """The same values cut off from any graph."""
     return {name: value.detach().requires_grad_(requires_grad) for name, value in params.items()}

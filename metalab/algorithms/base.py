@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from metalab.algorithms.flow import FLOWS, Flow
 from metalab.models.base import Model
 from metalab.params import Params
 from metalab.settings import Settings
@@ -68,6 +69,13 @@ class MetaGradient:
     """Means over tasks, () each: always `loss`, the family's, of what the algorithm trains on."""
     statistics: Params = field(default_factory=dict)
     """Batch statistics for the running averages in theta; empty where the network keeps none."""
+    each: Params = field(default_factory=dict)
+    """Every task's own gradient (T, ...), of which `gradient` is the mean; empty where tasks are not told apart."""
+
+    @classmethod
+    def of_tasks(cls, each: Params, metrics: dict[str, Tensor], statistics: Params) -> Self:
+        """The mean over tasks of their gradients (T, ...)."""
+        return cls({name: value.mean(0) for name, value in each.items()}, metrics, statistics, each)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,13 @@ class Card:
     url: str
     rule: str
     """The update rule in LaTeX."""
+    flow: Flow | None = None
+    """What flows where, where it is not as usual for the kind."""
+
+    @property
+    def edges(self) -> Flow:
+        """What flows where."""
+        return self.flow or FLOWS[self.kind]
 
 
 class Algorithm(Settings):
@@ -104,6 +119,16 @@ class Algorithm(Settings):
     def label(self) -> str:
         """The name that figures use, e.g. FOMAML for first-order MAML."""
         return self.title
+
+    @property
+    def alpha(self) -> float | None:
+        """The one inner learning rate that `adapt` uses; None where rates are learned, or none is used."""
+        return None
+
+    @property
+    def learns_rates(self) -> bool:
+        """Whether theta holds the inner learning rates, so that `inner_lr` is only where they started."""
+        return False
 
     @property
     def evaluation_steps(self) -> int:

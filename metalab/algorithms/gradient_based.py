@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metalab.algorithms.base import Algorithm, InnerStep, Learner
-from metalab.algorithms.inner_loop import inner_loop
+from metalab.algorithms.inner_loop import Rates, inner_loop
 from metalab.params import Params, expand
 from metalab.settings import setting
 from metalab.tasks.base import Examples
 
 
-class GradientBased(Algorithm):
-    """Adapts theta to a task by gradient descent on its support set."""
+class InnerDescent(Algorithm):
+    """Descends a task's support loss in an inner loop, while meta-training or at test."""
 
     inner_lr: float = setting(
         0.01,
-        "Alpha: how far one inner step moves along the support set's gradient.",
+        "Alpha: how far one inner step moves along the support set's gradient. Where the rates are learned, it is "
+        "where they start.",
         label="Inner learning rate α",
         low=1e-4,
         high=2.0,
         scale="log",
     )
+
+    def rates(self, phi: Params) -> float | Rates:
+        """The inner learning rates of an inner loop that starts at phi (T, ...)."""
+        return self.inner_lr
+
+
+class GradientBased(InnerDescent):
+    """Adapts theta to a task by gradient descent on its support set."""
+
     inner_steps_eval: int = setting(
         10, "Inner steps on the held-out tasks.", label="Inner steps in evaluation", low=1, high=50
     )
@@ -30,5 +40,10 @@ class GradientBased(Algorithm):
     def evaluation_steps(self) -> int:
         return self.inner_steps_eval
 
+    @property
+    def alpha(self) -> float | None:
+        return None if self.learns_rates else self.inner_lr
+
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        return inner_loop(learner, expand(theta, support.x.shape[0]), support, steps, self.inner_lr)
+        phi = expand(theta, support.x.shape[0])
+        return inner_loop(learner, phi, support, steps, self.rates(phi))

@@ -68,9 +68,9 @@ def inner_loop(
     yield InnerStep(steps, phi, None, None)
 
 
-def constant(phi: Params, inner_lr: float) -> Rates:
-    """The same rate for every entry of the network at every step."""
-    rates = dict.fromkeys(network(phi), inner_lr)
+def constant(phi: Params, inner_lr: float, adapts: Callable[[str], bool] = lambda name: True) -> Rates:
+    """The same rate at every step for each entry of the network that `adapts`, by its name."""
+    rates = {name: inner_lr for name in network(phi) if adapts(name)}
     return lambda k: rates
 
 

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from metalab.algorithms.base import Card, Learner, MetaGradient
+from metalab.algorithms.base import Card
 from metalab.algorithms.gradient_based import GradientBased
-from metalab.algorithms.inner_loop import inner_loop
-from metalab.params import Params, detach, expand, gradients, statistics, weights
-from metalab.settings import setting
-from metalab.tasks.base import TaskBatch
+from metalab.algorithms.unrolled import Unrolled
 
 
-class MAML(GradientBased):
+class MAML(Unrolled, GradientBased):
     """theta <- theta - beta * grad_theta mean_i L_query_i(phi_i,K(theta))."""
 
     title: ClassVar[str] = "MAML"
@@ -39,26 +36,7 @@ class MAML(GradientBased):
     )
 
     name: Literal["maml"] = "maml"
-    order: Literal[2, 1] = setting(
-        2, "2 differentiates through the inner loop; 1 takes its gradients as constants (FOMAML)."
-    )
-    inner_steps: int = setting(1, "Inner steps on each task while meta-training.", low=0, high=20)
 
     @property
     def label(self) -> str:
         return "MAML" if self.order == 2 else "FOMAML"
-
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
-        theta = detach(weights(theta), requires_grad=True) | statistics(theta)
-        phi = expand(theta, batch.n_tasks)
-        for inner in inner_loop(learner, phi, batch.support, self.inner_steps, self.inner_lr, order=self.order):
-            phi = inner.phi
-        collected: Params = {}
-        prediction = learner.attempt(phi, batch, collect=collected)
-        loss = learner.family.loss(prediction, batch.query.y).mean()
-        figures = learner.family.metrics(prediction.detach(), batch.query.y)
-        return MetaGradient(
-            gradients(loss, weights(theta)),
-            {name: value.mean() for name, value in figures.items()},
-            {name: collected[name] for name in statistics(theta)},
-        )

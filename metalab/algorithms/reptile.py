@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 
 from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
+from metalab.algorithms.flow import TOWARDS_ADAPTED
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import inner_loop
 from metalab.params import Params, expand, statistics, weights
@@ -36,6 +37,7 @@ class Reptile(GradientBased):
         r"\phi_{k+1} &= \phi_k - \alpha \nabla \mathcal{L}_i(\phi_k), \quad \phi_0 = \theta \\"
         r"\theta &\leftarrow \theta - \beta \, \tfrac{1}{T} \textstyle\sum_i (\theta - \phi_K)"
         r"\end{aligned}",
+        flow=TOWARDS_ADAPTED,
     )
 
     name: Literal["reptile"] = "reptile"
@@ -71,9 +73,9 @@ class Reptile(GradientBased):
         with torch.no_grad():
             if statistics(theta):
                 learner.model.features(phi, examples.x, collect=collected)
-            direction = {name: theta[name] - phi[name].mean(0) for name in weights(theta)}
-        return MetaGradient(
-            direction,
+            each = {name: value - phi[name] for name, value in weights(theta).items()}
+        return MetaGradient.of_tasks(
+            each,
             # The loss that Reptile descends, averaged over its inner steps: known without another pass.
             {"loss": torch.stack(losses).mean()},
             {name: collected[name] for name in statistics(theta)},

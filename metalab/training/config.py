@@ -40,7 +40,30 @@ class RunConfig(Settings):
     family: Family
     model: Network
     algorithm: Method
-    outer_optimiser: Literal["adam", "sgd"] = setting("adam", "Who takes the outer steps.", label="Outer optimiser")
+    outer_optimiser: Literal["adam", "sgd", "natural"] = setting(
+        "adam",
+        "Who takes the outer step along g, the mean of the tasks' meta-gradients. sgd: by β g. adam: g over a running "
+        "average, each parameter in units of its own root mean square. natural: by β g / (F + damping), where F is the "
+        "diagonal of the empirical Fisher matrix: the mean of the tasks' squared meta-gradients, so that parameters on "
+        "which tasks disagree move less.",
+        label="Outer optimiser",
+    )
+    fisher_damping: float = setting(
+        0.1,
+        "What is added to every Fisher value: the larger, the more cautious the step, and the nearer to sgd.",
+        low=1e-6,
+        high=100.0,
+        scale="log",
+        only_if={"outer_optimiser": "natural"},
+    )
+    fisher_decay: float = setting(
+        0.95,
+        "How much of the Fisher values stays from one outer step to the next; 0 takes the last meta-batch's alone.",
+        low=0.0,
+        high=0.999,
+        advanced=True,
+        only_if={"outer_optimiser": "natural"},
+    )
     outer_lr: float = setting(
         1e-3,
         "Beta: how far one outer step moves the meta-parameters.",
@@ -52,9 +75,22 @@ class RunConfig(Settings):
     schedule: Literal["constant", "linear", "cosine"] = setting(
         "constant", "How the outer learning rate falls to zero over the run, if at all.", label="Outer schedule"
     )
-    meta_batch_size: int = setting(25, "Tasks in one outer step.", label="Meta-batch", low=1, high=128, scale="log")
+    meta_batch_size: int = setting(
+        25,
+        "Tasks whose meta-gradients are averaged into one outer step: more give a steadier direction and cost as much "
+        "more time and memory.",
+        label="Meta-batch",
+        low=1,
+        high=128,
+        scale="log",
+    )
     accumulate: int = setting(
-        1, "Meta-batches averaged into one outer step: more tasks, no more memory.", low=1, high=32, advanced=True
+        1,
+        "Meta-batches averaged into one outer step, one after the other: the same mean as that of one meta-batch as "
+        "many times as large, in the memory of one.",
+        low=1,
+        high=32,
+        advanced=True,
     )
     clip_norm: float = setting(
         0.0, "Longest meta-gradient that is let through; 0 clips nothing.", low=0, high=100, advanced=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,28 +12,75 @@ from torch import Tensor
 from metalab.algorithms.base import MetaGradient
 from metalab.params import Params, norm, weights
 from metalab.training.config import RunConfig
+from metalab.training.natural import NaturalGradient
 
 MOMENTUM = 0.1
 """Weight of a new meta-batch in the running statistics (as in torch's batch normalisation)."""
 
 
-def mean(parts: Sequence[tuple[int, MetaGradient]]) -> MetaGradient:
-    """The meta-gradient of the whole from (number of tasks, meta-gradient) of its parts."""
+@dataclass(frozen=True)
+class Aggregate:
+    """What some tasks of a meta-batch come to: means over these tasks, without a task axis."""
+
+    tasks: int
+    gradient: Params
+    metrics: Params
+    statistics: Params
+    directions: Params
+    """Each task's meta-gradient at unit length; empty where the algorithm does not tell tasks apart."""
+    squares: Params
+    """Each task's squared meta-gradient: the diagonal of the empirical Fisher matrix; empty unless asked for."""
+
+    @property
+    def agreement(self) -> Tensor | None:
+        """Mean cosine () between two tasks' meta-gradients; None where tasks are not told apart, or there is one.
+
+        1: the tasks pull the same way and the mean loses nothing; 0: they are unrelated; below: they disagree.
+        """
+        if not self.directions or self.tasks < 2:
+            return None
+        # |sum of T unit vectors|^2 = T + the cosines of all ordered pairs.
+        square = norm(self.directions.values(), task_axis=False).square()
+        return (self.tasks * square - 1) / (self.tasks - 1)
+
+
+def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool) -> Aggregate:
+    """The means over `n_tasks` tasks, with `squared` those of the squares too.
+
+    An algorithm that does not tell its tasks apart has their meta-gradient count as that of one task.
+    """
+    directions: Params = {}
+    squares: Params = {}
+    if meta.each:
+        lengths = norm(meta.each.values(), task_axis=True)
+        share = 1 / (n_tasks * lengths.clamp(min=torch.finfo(lengths.dtype).tiny))
+        directions = {name: torch.tensordot(share, value, 1) for name, value in meta.each.items()}
+    if squared:
+        squares = {name: value.square().mean(0) for name, value in meta.each.items()}
+        squares = squares or {name: value.square() for name, value in meta.gradient.items()}
+    return Aggregate(n_tasks, meta.gradient, meta.metrics, meta.statistics, directions, squares)
+
+
+def mean(parts: Sequence[Aggregate]) -> Aggregate:
+    """The whole from its parts, each counted as often as it has tasks."""
     if len(parts) == 1:
-        return parts[0][1]
-    total = sum(n for n, _ in parts)
+        return parts[0]
+    total = sum(part.tasks for part in parts)
 
     def weighted(entries: list[Params]) -> Params:
-        out = {name: value * (parts[0][0] / total) for name, value in entries[0].items()}
-        for (n, _), entry in zip(parts[1:], entries[1:], strict=True):
+        out = {name: value * (parts[0].tasks / total) for name, value in entries[0].items()}
+        for part, entry in zip(parts[1:], entries[1:], strict=True):
             for name, value in entry.items():
-                out[name].add_(value, alpha=n / total)
+                out[name].add_(value, alpha=part.tasks / total)
         return out
 
-    return MetaGradient(
-        weighted([g.gradient for _, g in parts]),
-        weighted([g.metrics for _, g in parts]),
-        weighted([g.statistics for _, g in parts]),
+    return Aggregate(
+        total,
+        weighted([part.gradient for part in parts]),
+        weighted([part.metrics for part in parts]),
+        weighted([part.statistics for part in parts]),
+        weighted([part.directions for part in parts]),
+        weighted([part.squares for part in parts]),
     )
 
 
@@ -42,10 +90,9 @@ class Outer:
     def __init__(self, config: RunConfig, theta: Params) -> None:
         self.theta = theta
         self._learned = weights(theta)
-        kind = torch.optim.Adam if config.outer_optimiser == "adam" else torch.optim.SGD
-        self._optimiser = kind(list(self._learned.values()), lr=config.outer_lr)
+        self._optimiser = optimiser_of(config, list(self._learned.values()))
 
-    def step(self, meta: MetaGradient, config: RunConfig, done: int) -> Tensor:
+    def step(self, meta: Aggregate, config: RunConfig, done: int) -> Tensor:
         """Descend after `done` outer steps; returns the meta-gradient's norm (), before clipping."""
         length = norm(meta.gradient.values(), task_axis=False)
         shrink: Tensor | float = 1.0
@@ -54,6 +101,8 @@ class Outer:
         for name, value in self._learned.items():
             value.grad = meta.gradient[name] if config.clip_norm == 0 else meta.gradient[name] * shrink
         self._optimiser.param_groups[0]["lr"] = config.outer_lr * decay(config, done)
+        if isinstance(self._optimiser, NaturalGradient):
+            self._optimiser.observe([meta.squares[name] for name in self._learned])
         self._optimiser.step()
         for name, value in meta.statistics.items():
             self.theta[name].lerp_(value, MOMENTUM)
@@ -75,6 +124,14 @@ class Outer:
             value = self._learned[name]
             place = "cpu" if slot == "step" else value.device
             self._optimiser.state[value][slot] = content.to(place, copy=True)
+
+
+def optimiser_of(config: RunConfig, learned: list[Tensor]) -> torch.optim.Optimizer:
+    """Who takes the outer steps of these parameters."""
+    if config.outer_optimiser == "natural":
+        return NaturalGradient(learned, config.outer_lr, config.fisher_damping, config.fisher_decay)
+    kind = torch.optim.Adam if config.outer_optimiser == "adam" else torch.optim.SGD
+    return kind(learned, lr=config.outer_lr)
 
 
 def decay(config: RunConfig, done: int) -> float:
