@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -30,16 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from serving import CHROMIUM, FLAGS, ROOT, Server, serving
+
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 PATIENCE_MS = 60_000
 PHASE_SECONDS = 6.0
@@ -98,10 +89,10 @@ class Figure:
 class App:
     """The app on a port of its own, and what it takes to look at it."""
 
-    def __init__(self, port: int, home: Path, process: subprocess.Popen[bytes]) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, server: Server, home: Path) -> None:
+        self.server = server
+        self.url = server.url
         self.home = home
-        self.process = process
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run, the newest first, as `python -m metalab runs --json` says."""
@@ -118,47 +109,28 @@ class App:
 def metalab(home: Path, *words: str) -> Any:
     """Run a command of the command line; the JSON object that it ends with."""
     line = [sys.executable, "-m", "metalab", *words, "--json"]
-    done = subprocess.run(line, cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, text=True, check=True)
+    given = {**os.environ, "METALAB_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, cwd=ROOT, env=given, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def environment(home: Path) -> dict[str, str]:
-    """The environment of the app and the command line."""
-    return {**os.environ, "METALAB_HOME": str(home), "OMP_NUM_THREADS": "1"}
-
-
 @contextmanager
-def serving(home: Path) -> Iterator[App]:
+def app_in(home: Path) -> Iterator[App]:
     """Start the app; it ends with the block. Does not wait until it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    words += ["--server.address", "127.0.0.1", "--server.port", str(port)]
-    with (home / "server.log").open("ab") as log:
-        process = subprocess.Popen(words, cwd=ROOT, env=environment(home), stdout=log, stderr=log)
-        try:
-            yield App(port, home, process)
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with serving(ROOT / "app.py", home, {"METALAB_HOME": str(home)}) as server:
+        yield App(server, home)
 
 
 def reachable(app: App, page: Any, path: str) -> None:
     """Open a page as soon as the server answers."""
-    host, port = app.url.removeprefix("http://").split(":")
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=1).close()
+            socket.create_connection(("127.0.0.1", app.server.port), timeout=1).close()
             break
         except OSError:
-            if app.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the app does not answer; see {app.home / 'server.log'}") from None
+            if app.server.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the app does not answer; see {app.server.log}") from None
             time.sleep(0.01)
     page.goto(f"{app.url}/{path}", wait_until="commit", timeout=PATIENCE_MS)
 
@@ -306,7 +278,7 @@ def server_start(home: Path, browser: Any) -> float:
     """Seconds until Home's first Start button is there."""
     page = browser.new_page()
     began = time.monotonic()
-    with serving(home) as app:
+    with app_in(home) as app:
         reachable(app, page, "")
         start_button(page)
         taken = time.monotonic() - began
@@ -336,19 +308,18 @@ def main() -> None:
     unknown = [name for name in chosen if name not in {*on_app, "server"}]
     if unknown or options.repeats < 1:
         parser.error(f"{unknown or options.repeats}: expected some of server, {', '.join(on_app)}; 1 repeat or more")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+    if CHROMIUM is None:
         sys.exit("app_latency: no Chromium is installed here; expected chromium or google-chrome on the PATH")
     from playwright.sync_api import sync_playwright
 
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         if "server" in chosen:
             figures += measure_server(Path(folder), browser, options.repeats)
         wanted = [measure for name, measure in on_app.items() if name in chosen]
         if wanted:
-            with serving(Path(folder)) as app:
+            with app_in(Path(folder)) as app:
                 for measure in wanted:
                     figures += measure(app, browser, options.repeats)
         browser.close()

@@ -2,28 +2,10 @@
 
 import contextlib
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
+from serving import CHROMIUM, FLAGS, ROOT, serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HARMLESS = ("/_stcore/health", "/_stcore/host-config")
 """Streamlit asks for these below a deep link's path first, and then at the root."""
 
@@ -31,36 +13,10 @@ HARMLESS = ("/_stcore/health", "/_stcore/host-config")
 @contextlib.contextmanager
 def app_server(folder, **environment):
     """app.py in a process of its own, started in `folder`; yields its address once the service is there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    defaults = {"METALAB_HOME": str(folder / "home"), "METALAB_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
-            cwd=folder,
-            env={**os.environ, **defaults, **environment},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            _wait_for_service(f"http://127.0.0.1:{port}/metalab/health", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _wait_for_service(url, process):
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the app's server ended"
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
-            if json.load(answer)["service"]:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the app's training service did not start within 90 s")
+    defaults = {"METALAB_HOME": str(folder / "home"), "METALAB_DATA": str(folder / "data")}
+    with serving(ROOT / "app.py", folder, {**defaults, **environment}, cwd=folder) as server:
+        server.wait("/metalab/health", lambda body: json.loads(body)["service"])
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +40,7 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed on this machine")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
         browser.close()
 

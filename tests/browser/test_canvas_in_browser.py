@@ -2,20 +2,14 @@
 
 import itertools
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
+from serving import ROOT, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json
 import time
@@ -65,31 +59,9 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("canvas")
     script = folder / "canvases.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-    command += ["--server.address=127.0.0.1", f"--server.port={port}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "METALAB_HOME": str(folder / "home")}
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process,
-    ):
-        try:
-            wait_for_server(f"http://127.0.0.1:{port}/_stcore/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def wait_for_server(address):
-    for _attempt in range(150):
-        try:
-            with urllib.request.urlopen(address, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(f"{address} did not answer within 30 seconds")
+    with serving(script, folder, {"PYTHONPATH": str(ROOT), "METALAB_HOME": str(folder / "home")}) as started:
+        started.wait("/_stcore/health")
+        yield started.url
 
 
 @pytest.fixture

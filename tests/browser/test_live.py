@@ -4,18 +4,13 @@ import contextlib
 import csv
 import os
 import re
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from pathlib import Path
 
 import pytest
+from serving import ROOT, free_port, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parents[2]
 LEARNING = ".ml-learning .ml-plot"
 ADAPTATION = ".ml-adaptation .ml-plot"
 
@@ -23,47 +18,11 @@ ADAPTATION = ".ml-adaptation .ml-plot"
 @contextlib.contextmanager
 def live_app(port, home):
     """The test's app on a port, as a process of its own."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "ui")]),
-        "METALAB_HOME": str(home),
-        "OMP_NUM_THREADS": "1",
-    }
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "ui")])
     script = ROOT / "tests" / "browser" / "live_app" / "app.py"
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
-    with (home / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            wait_until_healthy(port, process)
-            yield process
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def wait_until_healthy(port, process):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the app's server ended"
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/metalab/health", timeout=2).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the app's server did not answer within 60 s")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    with serving(script, home, {"PYTHONPATH": paths, "METALAB_HOME": str(home)}, port=port) as server:
+        server.wait("/metalab/health")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +172,16 @@ def test_several_runs_share_one_connection_and_accuracy_can_be_chosen(visit):
     page.reload()
     page.wait_for_selector(f"{ADAPTATION}.js-plotly-plot")
     assert len([url for url in requests if "/events" in url]) == 1
+
+
+def test_whose_functions_are_drawn_can_be_chosen(visit):
+    page = visit("sine-maml,sine-reptile")
+    plot, choice = page.locator(".ml-functions .ml-plot"), page.locator(".ml-choice")
+    playwright.expect(plot).to_have_attribute("aria-label", re.compile("^sine-maml: predictions"))
+    choice.get_by_role("button", name="sine-reptile").click()
+    playwright.expect(plot).to_have_attribute("aria-label", re.compile("^sine-reptile: predictions"))
+    pressed = [button.get_attribute("aria-pressed") for button in choice.get_by_role("button").all()]
+    assert pressed == ["false", "true"]
 
 
 def test_smoothing_and_log_axes(visit):
