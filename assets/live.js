@@ -158,6 +158,8 @@ class Panel {
     const extra = this.data.left_out.map((name) => make("p", { class: "ml-left-out", text: say("left_out", { run: name, most: this.data.most }) }));
     this.views = { learning: this.card("learning"), adaptation: this.card("adaptation"), functions: this.card("functions") };
     this.views.functions.card.hidden = true;
+    this.functionsChoice = make("div", { class: "ml-choice", role: "group", "aria-label": say("functions_of") });
+    this.views.functions.key.before(this.functionsChoice);
     this.buildLearningControls();
     this.buildScrubber();
     this.buildMetricChoice();
@@ -333,8 +335,12 @@ class Panel {
 
   drawFunctions() {
     const view = this.views.functions;
-    const run = this.runs[0];
-    const ready = Boolean(run && run.probe && run.evaluations.some((evaluation) => evaluation.functions));
+    const drawable = this.runs.filter((run) => run.probe && run.evaluations.some((evaluation) => evaluation.functions));
+    const run = drawable.find(({ id }) => id === this.functionsOf) || drawable[0];
+    const ready = Boolean(run);
+    this.functionsOf = run?.id;
+    const choose = ({ id }) => { this.functionsOf = id; this.redraw("functions"); };
+    drawRunChoice(this.functionsChoice, drawable, run, { look: this.look, help: this.speak.say("functions_help"), choose });
     view.card.hidden = !ready;
     if (!this.stage(view, ready)) return;
     drawKey(view.key, functionsKey(this.look, this.speak, run));
@@ -377,7 +383,7 @@ class Panel {
       this.plotly.downloadImage(image, { format: "png", scale: 2, width: layout.width, height: layout.height + 60, filename });
       return;
     }
-    const table = { learning: () => curveRows(this.runs), adaptation: () => adaptationRows(this.runs), functions: () => functionRows(this.runs[0]) }[name]();
+    const table = { learning: () => curveRows(this.runs), adaptation: () => adaptationRows(this.runs), functions: () => functionRows(this.runs.find(({ id }) => id === this.functionsOf)) }[name]();
     const link = make("a", { href: URL.createObjectURL(new Blob([csvOf(table.header, table.rows)], { type: "text/csv" })), download: `${filename}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);

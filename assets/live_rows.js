@@ -117,6 +117,22 @@ function drawKey(node, entries) {
   }));
 }
 
+// Buttons that choose one of several runs; hidden while there is nothing to choose.
+function drawRunChoice(node, runs, chosen, { look, help, choose }) {
+  node.hidden = runs.length < 2;
+  const colour = (run) => run.colours[look.dark ? "dark" : "light"];
+  const signature = JSON.stringify(runs.map((run) => [run.id, run.name, colour(run)]));
+  if (node.dataset.signature !== signature) {
+    node.dataset.signature = signature;
+    node.replaceChildren(...runs.map((run) => {
+      const dot = make("span", { class: "ml-dot", "aria-hidden": "true" });
+      dot.style.background = colour(run);
+      return make("button", { type: "button", class: "ml-toggle", "data-choice": run.id, title: help, onclick: () => choose(run) }, dot, make("span", { text: run.name }));
+    }));
+  }
+  for (const button of node.children) button.setAttribute("aria-pressed", button.dataset.choice === chosen?.id);
+}
+
 function learningKey(look, speak) {
   return [
     { text: speak.say("train"), style: "thin", colour: look.text },
