@@ -67,7 +67,11 @@ def ways_menu(state: dict[str, Any], found: list[runs.Run]) -> list[runs.Run]:
     trained = {ways for run in found if (ways := adapt_entrants.ways_of(run))}
     options = sorted(trained | set(adapt.OWN_WAYS))
     if state["ways"] not in options:
-        state["ways"] = next(iter(trained), 5)
+        instead = min(trained, default=adapt.OWN_WAYS[-1])
+        if "ways" in state["asked"]:
+            sentence = _("ways = {ways} in the link: no run here tells so many classes apart; {instead} is used.")
+            links.show_warnings([sentence.format(ways=state["ways"], instead=instead)])
+        state["ways"] = instead
     state["ways"] = st.segmented_control(
         _("Ways"),
         options,
@@ -122,7 +126,8 @@ def nobody(family: str) -> None:
     with st.container(border=True):
         st.markdown(sentence.format(family=_(FAMILIES[family].title), press=press))
         label = _("To the presets") if on_home else _("To Train")
-        if st.button(label, icon=":material/play_arrow:", key="adapt.presets"):
+        told = _("Opens the page on which a run of this family is started.")
+        if st.button(label, icon=":material/play_arrow:", key="adapt.presets", help=told):
             if on_home:
                 st.switch_page(HOME)
             st.switch_page(TRAIN, query_params={"family": family})
@@ -136,6 +141,7 @@ def race(state: dict[str, Any]) -> None:
         return
     try:
         found = adapt_entrants.entrants(adapt.at_checkpoints(state), state["family"], state["ways"])
+        links.show_warnings(adapt.fit(state, found))
         found = checkpoints_moved(state, found)
         left, right = st.columns([3, 9], gap="medium")
         dials, revision = adapt.dials_of(state, found)
@@ -165,7 +171,8 @@ def controls_of(state: dict[str, Any], found: Sequence[Entrant], dials: Sequence
     if state["mode"] == "sample":
         with st.container(horizontal=True, vertical_alignment="bottom"):
             key = adapt.menu("seed", state["seed"])
-            if st.button(_("New task"), icon=":material/casino:", type="primary", key="adapt.new"):
+            told = _("Draws another held-out task, that of the next number.")
+            if st.button(_("New task"), icon=":material/casino:", type="primary", key="adapt.new", help=told):
                 st.session_state[key] += 1
             number = _("The same number is always the same task.")
             state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch", help=number)

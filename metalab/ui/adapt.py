@@ -17,7 +17,7 @@ from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
 from metalab.ui.canvas.strokes import MAX_SHOTS
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
 from metalab.ui.i18n import _
-from metalab.ui.links import RUN_ID, Parameter
+from metalab.ui.links import RUN_ID, Parameter, readable
 
 MOST_STEPS = 50
 MOST_POINTS = 30
@@ -60,20 +60,77 @@ def begin() -> tuple[dict[str, Any], list[str]]:
     st.session_state[_LINKED] = here
     state, warnings = links.read_state(schema())
     state["revision"] = st.session_state.get(_REMEMBERED, {}).get("revision", 0) + 1
-    _unfold(state)
+    state["asked"] = frozenset(here)
+    warnings += _unfold(state)
     restart_menus()
     st.session_state[_REMEMBERED] = state
     return state, warnings
 
 
-def _unfold(state: dict[str, Any]) -> None:
-    """What the link says in one word, as the page uses it: checkpoints and rates by contender, points as pairs."""
+def _unfold(state: dict[str, Any]) -> list[str]:
+    """What the link says in one word, as the page uses it: checkpoints and rates by contender, points as pairs.
+
+    Returns a sentence for each value that belongs to nothing.
+    """
     named = [name.partition("@") for name in state["who"]]
-    state["who"] = [name for name, _at, _step in named]
-    state["at"] = {name: int(step) for name, _at, step in named if step}
-    state["alpha"] = {name: rate for name, rate in zip(state["who"], state["rates"], strict=False) if rate > 0}
+    names = [name for name, _at, _step in named]
+    state["who"] = list(dict.fromkeys(names))
+    state["at"] = {name: int(step) for name, _at, step in named if step and name != SCRATCH}
+    state["alpha"] = {name: rate for name, rate in zip(names, state["rates"], strict=False) if rate > 0}
     state["points"] = list(zip(state["x"], state["y"], strict=False))
     state["signature"], state["turn"], state["fresh"] = None, 0, True
+    said = []
+    if len(state["who"]) < len(names):
+        said.append(_("who names a contender twice in the link: it races once."))
+    if any(step and name == SCRATCH for name, _at, step in named):
+        said.append(_("{name} has no checkpoints: the one in the link is left out.").format(name=SCRATCH))
+    surplus = len(state["rates"]) - len(names)
+    if surplus > 0:
+        said.append(_("rates has {n} more numbers in the link than who has contenders: left out.").format(n=surplus))
+    if len(state["x"]) != len(state["y"]):
+        sentence = _("x has {x} numbers in the link and y has {y}: the first {n} points are taken.")
+        said.append(sentence.format(x=len(state["x"]), y=len(state["y"]), n=len(state["points"])))
+    return said
+
+
+def fit(state: dict[str, Any], found: Sequence[Entrant]) -> list[str]:
+    """Bring what a link that was just opened asks for to what these contenders can do; a sentence for each change."""
+    if not state["asked"]:
+        return []
+    state["asked"] = frozenset()
+    said = []
+    for entrant in found:
+        label, step, rate = entrant.contender.label, state["at"].get(entrant.id), state["alpha"].get(entrant.id)
+        if step is not None and step != entrant.step:
+            sentence = _("{run} has no checkpoint after outer step {step} of the link: that after {other} is taken.")
+            said.append(sentence.format(run=label, step=readable(step), other=readable(entrant.step or 0)))
+            state["at"][entrant.id] = entrant.step
+        if rate is not None:
+            said += _fit_rate(state, entrant, rate)
+    most, steps = most_shots(state, found), inner_steps(state, found)
+    if state["shots"] > most:
+        sentence = _("shots = {shots} in the link: here at most {most} are possible; {most} is used.")
+        said.append(sentence.format(shots=state["shots"], most=most))
+        state["shots"] = most
+    if state["step"] > steps:
+        sentence = _("step = {step} in the link: there are {steps} inner steps; the last one is shown.")
+        said.append(sentence.format(step=state["step"], steps=steps))
+        state["step"] = -1
+    return said
+
+
+def _fit_rate(state: dict[str, Any], entrant: Entrant, rate: float) -> list[str]:
+    label, algorithm = entrant.contender.label, type(entrant.contender.algorithm)
+    if "inner_lr" not in algorithm.model_fields:
+        del state["alpha"][entrant.id]
+        return [_("{run} has no inner learning rate: the one in the link is left out.").format(run=label)]
+    declared = setting_of(algorithm, "inner_lr")
+    held = min(max(rate, declared.low or rate), declared.high or rate)
+    if held == rate:
+        return []
+    state["alpha"][entrant.id] = held
+    sentence = _("The inner learning rate of {run} is {rate} in the link, beyond its range: {held} is used.")
+    return [sentence.format(run=label, rate=readable(rate), held=readable(held))]
 
 
 def linked(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,19 +216,19 @@ def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[D
             "steps",
             _("Inner steps"),
             whole_stops(1, MOST_STEPS),
-            float(state["steps"] or first.algorithm.inner_steps_eval),
+            float(inner_steps(state, found)),
             help=_("How many gradient steps each contender takes on the support set."),
         )
     ]
     if classes or state["mode"] == "sample":
         declared = setting_of(type(first.family), "shots")
-        most = MAX_SHOTS if state["mode"] == "own" else int(declared.high or MOST_STEPS)
+        most = most_shots(state, found)
         dials.append(
             Dial(
                 "shots",
                 _(declared.label),
                 whole_stops(1, most),
-                float(min(state["shots"] or getattr(first.family, "shots", 1), most)),
+                float(shots(state, found)),
                 help=_(declared.help),
             )
         )
@@ -190,6 +247,24 @@ def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[D
             for entrant in rated
         ]
     return dials, _revision(state, dials)
+
+
+def inner_steps(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
+    """Inner steps that every contender takes."""
+    return int(state["steps"] or min(found[0].config.algorithm.evaluation_steps, MOST_STEPS))
+
+
+def shots(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
+    """Support examples (of each class)."""
+    return min(int(state["shots"] or getattr(found[0].config.family, "shots", 1)), most_shots(state, found))
+
+
+def most_shots(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
+    """The most support examples (of each class) that a task of this mode can have."""
+    family = found[0].config.family
+    if state["mode"] == "own" and family.kind == "classification":
+        return MAX_SHOTS
+    return int(setting_of(type(family), "shots").high or MOST_STEPS)
 
 
 def _alpha_dial(name: str, label: str, entrant: Entrant, rate: float, *, colour: bool = True) -> Dial:

@@ -39,12 +39,12 @@ def sampled(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
         family = found[0].config.family
         try:
             challenge = sample_challenge(
-                family, state["seed"], shots=_shots(state, found), queries=SAMPLED_QUERIES[family.kind]
+                family, state["seed"], shots=adapt.shots(state, found), queries=SAMPLED_QUERIES[family.kind]
             )
         except ValueError as problem:
             raise runs.Problem(str(problem)) from None
     st.caption(_("Task {number}: {title}").format(number=state["seed"], title=challenge.title))
-    return Task(run_race(found, challenge, _steps(state, found), _rates(state, found)))
+    return Task(run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found)))
 
 
 def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
@@ -58,7 +58,7 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     state["points"] = [(round(x, 2), round(y, 2)) for x, y in points]
     if points:
         challenge = points_challenge(family, state["points"])
-        result = run_race(found, challenge, _steps(state, found), _rates(state, found))
+        result = run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found))
         k = player_step(STAGE, revision, result.steps)
     else:
         # Before the first point there is only f_theta, which no support set can change.
@@ -82,7 +82,7 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
 
 def own_characters(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
     """The pads, the query pad, and what the contenders say of the query. Raises Problem."""
-    family, shots = found[0].config.family, min(_shots(state, found), MAX_WAYS)
+    family, shots = found[0].config.family, adapt.shots(state, found)
     ways = family.output_size
     if ways > MAX_WAYS:
         raise runs.Problem(
@@ -97,7 +97,7 @@ def own_characters(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
     result = None
     if drawings.ready:
         challenge = drawings_challenge(family, [[image for image in row if image is not None] for row in seen], query)
-        result = run_race(found, challenge, _steps(state, found), _rates(state, found), one_by_one=True)
+        result = run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found), one_by_one=True)
     spoken = _spokesman([entrant.contender.label for entrant in found])
     character_canvas(
         ways,
@@ -174,14 +174,6 @@ def _curves(result: Race, k: int) -> list[Curve]:
         colour = contender_colour(lane.colour_key, dark=dark)
         curves.append({"y": lane.functions[k], "label": lane.label, "colour": colour, "width": 3.5, "dash": k == 0})
     return curves
-
-
-def _steps(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
-    return int(state["steps"] or min(found[0].config.algorithm.inner_steps_eval, adapt.MOST_STEPS))
-
-
-def _shots(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
-    return int(state["shots"] or getattr(found[0].config.family, "shots", 1))
 
 
 def _rates(state: Mapping[str, Any], found: Sequence[Entrant]) -> dict[str, float]:

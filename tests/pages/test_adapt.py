@@ -1,5 +1,7 @@
 """The Adapt page without a browser: what it shows with and without runs, and what a link says."""
 
+import json
+
 import pytest
 import torch
 
@@ -94,6 +96,28 @@ def test_a_wrong_link_is_said_and_the_page_still_works(open_page):
     assert not page.exception
     assert any("seed = 'many' in the link" in str(w.value) for w in page.warning)
     assert contenders(page).value == ["scratch"]
+
+
+@pytest.mark.parametrize(
+    ("link", "sentence", "changed"),
+    [
+        ({"who": "RUN@30"}, "has no checkpoint after outer step 30 of the link\\: that after 40", ("at", {"RUN": 40})),
+        ({"who": "RUN,RUN"}, "names a contender twice", ("who", ["RUN"])),
+        ({"who": "scratch@3"}, "scratch has no checkpoints", ("who", ["scratch"])),
+        ({"who": "RUN", "rates": "0.1,0.2"}, "rates has 1 more numbers", ("alpha", {"RUN": 0.1})),
+        ({"who": "RUN", "rates": "0.00001"}, "is 0.00001 in the link, beyond its range", ("alpha", {"RUN": 1e-4})),
+        ({"x": "1,2", "y": "3"}, "x has 2 numbers in the link and y has 1", ("points", [(1.0, 3.0)])),
+        ({"steps": "4", "step": "9"}, "there are 4 inner steps", ("step", -1)),
+        ({"family": "glyphs", "ways": "7"}, "no run here tells so many classes apart; 5 is used", ("ways", 5)),
+        ({"family": "glyphs", "mode": "own", "shots": "9"}, "at most 5 are possible; 5 is used", ("shots", 5)),
+    ],
+)
+def test_whatever_a_link_asks_beyond_the_possible_is_changed_and_said(open_page, home, link, sentence, changed):
+    run = keep(home)
+    page = open_page("adapt", **{name: text.replace("RUN", run) for name, text in link.items()})
+    assert [sentence in str(warning.value) for warning in page.warning] == [True]
+    name, expected = changed
+    assert json.dumps(state_of(page)[name]) == json.dumps(expected).replace("RUN", run)
 
 
 def test_a_run_that_is_gone_is_left_out(open_page, home):
