@@ -40,8 +40,8 @@ def presets() -> None:
             st.markdown(f"#### {_(preset.title)}")
             st.markdown(_(preset.summary))
             st.space("stretch")
-            key = f"start-{name}"
-            if st.button(_("Start"), type="primary", icon=":material/play_arrow:", width="stretch", key=key):
+            key, told = f"start-{name}", _("Starts the training and shows it live on the Train page.")
+            if st.button(_("Start"), type="primary", icon=":material/play_arrow:", width="stretch", key=key, help=told):
                 start(preset)
 
 
@@ -68,20 +68,22 @@ def recent_list() -> None:
     found = runs.recent(RECENT)
     if not found:
         st.info(_("No runs yet. Press Start on one of the three cards above."), icon=":material/arrow_upward:")
+    named = runs.numbered(found)
     for run in found:
-        recent_run(run)
+        recent_run(run, named[run.id])
 
 
-def recent_run(run: Run) -> None:
+def recent_run(run: Run, name: str) -> None:
     """One run: its name and state, how far it is, and the way to it."""
     with st.container(border=True, key=f"run-{run.id}"):
         about, state, ways = st.columns([5, 4, 3], vertical_alignment="center")
         with about:
-            st.markdown(f"**{links.escape(run.name)}**  \n:small[:gray[{runs.subtitle(run)}]]")
+            st.markdown(f"**{links.escape(name)}**  \n:small[:gray[{runs.subtitle(run)}]]")
         with state:
             runs.show_state(run)
         with ways, st.container(horizontal=True):
-            if st.button(_("Open"), icon=":material/open_in_full:", width="stretch", key=f"open-{run.id}"):
+            told = _("Shows this run on the Train page.")
+            if st.button(_("Open"), icon=":material/open_in_full:", width="stretch", key=f"open-{run.id}", help=told):
                 st.switch_page(TRAIN, query_params={"runs": run.id})
             links.share("train", {"runs": run.id}, key=f"share-{run.id}", label=_("Share"))
 

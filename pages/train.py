@@ -8,6 +8,7 @@ from metalab.store import Run
 from metalab.training.config import ConfigError, RunConfig
 from metalab.ui import draft as drafts
 from metalab.ui import links, runs
+from metalab.ui.algorithm_card import algorithm_card
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.draft import Draft
 from metalab.ui.i18n import _
@@ -74,6 +75,7 @@ def start(chosen: Draft, lacking: str) -> None:
         width="stretch",
         disabled=config is None or bool(lacking),
         key="train.start",
+        help=_("Trains with these settings from the initialisation that the seed gives."),
     )
     overlay = st.toggle(
         _("Compare with the runs shown"),
@@ -109,14 +111,21 @@ def followed() -> list[Run]:
         if unexpected:
             said = _("There is no run {run}. It may have been deleted.").format(run=unexpected[0])
             st.warning(said, icon=":material/link_off:")
-    named = runs.numbered(list(known.values()))
+    shown_now = [known[run_id] for run_id in st.session_state.get(FOLLOW, [])]
+    named = runs.numbered(list(known.values())) | runs.labels(shown_now)
+
+    def label(run_id: str) -> str:
+        whose = runs.foreign(known[run_id])
+        return f"{named[run_id]} ({whose})" if whose else named[run_id]
+
     chosen = st.multiselect(
         _("Runs to follow"),
         list(known),
-        format_func=lambda run_id: named[run_id] if runs.mine(known[run_id]) else f"{named[run_id]} ({_('not yours')})",
+        format_func=label,
         max_selections=RUNS_PER_STREAM,
         placeholder=_("Choose runs to see or compare"),
         key=FOLLOW,
+        help=_("Runs whose curves are drawn together."),
         label_visibility="collapsed",
     )
     return [known[run_id] for run_id in chosen]
@@ -168,6 +177,7 @@ with right:
         offer(chosen, lacking)
     if shown or not lacking:
         watch(shown)
+    algorithm_card(chosen.names["algorithm"])
 values = {**chosen.values, **chosen.names, RUNS.name: tuple(run.id for run in shown)}
 parameters = links.write_state([*drafts.schema(chosen.names), RUNS], values)
 st.session_state["train.link"] = parameters

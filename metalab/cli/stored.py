@@ -12,7 +12,6 @@ from metalab.store import Run, Store
 if TYPE_CHECKING:
     from metalab.store import Evaluation
 
-OWNER = "command line"
 LATEST = "latest"
 ALL = 1_000_000
 RUN_HELP = f"a run's id or the beginning of it, or '{LATEST}'"

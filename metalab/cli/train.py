@@ -15,9 +15,9 @@ from metalab.cli import configuring
 from metalab.cli.measuring import main_metric, measured
 from metalab.cli.parsing import BadInput, as_json, whole
 from metalab.cli.progress import Progress
-from metalab.cli.stored import OWNER, RUN_HELP, find_run, last_evaluation
+from metalab.cli.stored import RUN_HELP, find_run, last_evaluation
 from metalab.cli.table import figure, table
-from metalab.store import Run, Store
+from metalab.store import COMMAND_LINE, Run, Store
 from metalab.training.service import CommandError, Service
 
 INTERRUPTED = 130
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _created(service: Service, options: argparse.Namespace) -> Run:
     config = configuring.configured(options)
-    return service.store.get(service.start(config, OWNER, options.name or ""))
+    return service.store.get(service.start(config, COMMAND_LINE, options.name or ""))
 
 
 def _resumed(service: Service, options: argparse.Namespace) -> Run:

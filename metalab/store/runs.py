@@ -28,6 +28,10 @@ class RunNotFound(LookupError):
         super().__init__(f"There is no run {run_id[:64]!r}. It may have been deleted.")
 
 
+COMMAND_LINE = "command line"
+"""Owner of the runs that no browser started; no browser's name is spelled so."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as it was when it was read."""

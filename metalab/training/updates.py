@@ -14,6 +14,7 @@ import math
 import re
 import sqlite3
 import time
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -67,7 +68,7 @@ class Updates:
         self._store = store
         self._service = service
 
-    def updates(self, run_id: str, cursor: str | None, user: str) -> dict[str, Any] | None:
+    def updates(self, run_id: str, cursor: str | None, owners: Collection[str]) -> dict[str, Any] | None:
         """News after `cursor`, or everything (thinned) with `"full": True`; None where there is no such run."""
         if self._store.find(run_id) is None:  # which also notices that the run's process has ended
             return None
@@ -85,7 +86,7 @@ class Updates:
         return {
             "cursor": str(after),
             "full": full,
-            "run": self._status(run, user),
+            "run": self._status(run, owners),
             "metrics": metrics,
             "evaluations": [_evaluation(unpacked(row)) for row in evaluations],
             "probe": probe_of(run.config_json) if full else None,
@@ -116,7 +117,8 @@ class Updates:
             writer.writerows(rows)
         return text.getvalue()
 
-    def _status(self, run: Run, user: str) -> dict[str, Any]:
+    def _status(self, run: Run, owners: Collection[str]) -> dict[str, Any]:
+        mine = run.owner in owners
         trains = run.algorithm not in ALGORITHMS or ALGORITHMS[run.algorithm].trains
         return {
             "id": run.id,
@@ -132,8 +134,8 @@ class Updates:
             "eta_seconds": _rounded(run.eta_seconds),
             "message": run.message,
             "queue_place": self._service.place(run.id),
-            "mine": run.owner == user,
-            "controllable": self._service.controllable(run, user),
+            "mine": mine,
+            "controllable": mine and self._service.controllable(run, run.owner),
         }
 
 

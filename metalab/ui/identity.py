@@ -2,19 +2,28 @@
 
 Every browser gets a random cookie. Nothing that is shown or stored holds the cookie itself: a user is
 the first 16 hex digits of a SHA-256 digest of it, so a list of runs gives nobody another's session.
+
+Runs of the command line were started by no browser. They belong to whoever sits at the server's own machine.
 """
 
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from typing import TypeGuard
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metalab.store import COMMAND_LINE
+
 COOKIE = "metalab_user"
 _COOKIE_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # what secrets.token_urlsafe(32) makes
 _ONE_YEAR = 365 * 24 * 3600
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_PROXIED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Headers of which a proxy adds one: behind it every visitor seems to come from its address."""
 
 
 def short_id(kind: str, secret: str) -> str:
@@ -54,6 +63,36 @@ def user_of(request: HTTPConnection) -> str:
     if valid_cookie(cookie):
         return short_id("cookie", cookie)
     return short_id("address", request.client.host if request.client else "unknown")
+
+
+def current_owners() -> frozenset[str]:
+    """The names under which the visitor of the page that is running owns runs. Raises as `current_user` does."""
+    import streamlit as st
+
+    # Streamlit gives no address for a loopback one, and neither where it knows none; then there are no headers either.
+    return _owners(current_user(), st.context.ip_address is None, st.context.headers)
+
+
+def owners_of(request: HTTPConnection) -> frozenset[str]:
+    """The names under which the sender of an HTTP request owns runs."""
+    local = request.client is not None and request.client.host in _LOOPBACK
+    return _owners(user_of(request), local, request.headers)
+
+
+def _owners(user: str, from_loopback: bool, headers: Mapping[str, str]) -> frozenset[str]:
+    here = from_loopback and _to_loopback(headers) and not any(name in headers for name in _PROXIED)
+    return frozenset({user, COMMAND_LINE} if here else {user})
+
+
+def _to_loopback(headers: Mapping[str, str]) -> bool:
+    """Whether the address in the browser's bar is this machine's own; another's may lead here, too."""
+    try:
+        asked = [urlsplit(f"//{headers.get('host', '')}").hostname]
+        if "origin" in headers:
+            asked.append(urlsplit(headers["origin"]).hostname)
+    except ValueError:
+        return False
+    return all(name in _LOOPBACK for name in asked)
 
 
 class IdentityMiddleware:

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from metalab.ui.identity import user_of
+from metalab.ui.identity import owners_of, user_of
 from metalab.ui.stream import RUNS_PER_STREAM, Hub, TooManyStreams, Update, Viewer, split_cursors
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -84,7 +84,7 @@ async def _events(hub: Hub, request: Request) -> Response:
     except ValueError as error:
         return _problem(400, f"{error}.")
     try:
-        viewer = hub.join(run_ids, cursors, user_of(request))
+        viewer = hub.join(run_ids, cursors, user_of(request), owners_of(request))
     except TooManyStreams as error:
         return _problem(429, str(error))
     try:

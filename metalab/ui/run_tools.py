@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from metalab.settings import declarations
-from metalab.store import Run
+from metalab.store import COMMAND_LINE, Run
 from metalab.training.config import LIVE, ConfigError
 from metalab.ui import runs
 from metalab.ui.controls import setting_control
@@ -27,24 +27,24 @@ def live_rates(chosen: Sequence[Run]) -> None:
     """Sliders for the learning rates of this user's runs that are going on; a move counts from the next outer step."""
     ids = [run.id for run in chosen if runs.mine(run) and run.active]
     if ids:
-        st.fragment(_live_rates, run_every=_LOOK_AGAIN_SECONDS)(ids, len(chosen) > 1)
+        st.fragment(_live_rates, run_every=_LOOK_AGAIN_SECONDS)(ids, runs.labels(chosen))
 
 
-def _live_rates(ids: Sequence[str], several: bool) -> None:
+def _live_rates(ids: Sequence[str], named: Mapping[str, str]) -> None:
     found = [run for run in runs.find(ids) if run.active]
     if not found:
         return
-    named = runs.labels(found)
+    several = len(named) > 1
     by_id = {run.id: run for run in found}
     chosen = found[0].id
     with st.container(border=True, key="live-rates"):
         columns = st.columns([2, 3, 3] if several else [1, 1], vertical_alignment="center")
         if several:
-            named = runs.labels(found)
             with columns[0]:
                 key = f"rates.of.{'.'.join(by_id)}"
                 label = _("Change while it runs")
-                chosen = st.selectbox(label, list(by_id), format_func=named.__getitem__, key=key)
+                told = _("The run whose learning rates these sliders turn.")
+                chosen = st.selectbox(label, list(by_id), format_func=named.__getitem__, key=key, help=told)
         try:
             _rates_of(by_id[chosen], columns[-2:])
         except (runs.Problem, ConfigError) as problem:
@@ -84,7 +84,10 @@ def manage(chosen: Sequence[Run]) -> None:
 
 
 def _manage(ids: Sequence[str]) -> None:
-    menu = st.popover(_("Manage"), icon=":material/more_vert:", key="manage", on_change="rerun", width="stretch")
+    told = _("Download the runs shown here; rename or delete your own.")
+    menu = st.popover(
+        _("Manage"), icon=":material/more_vert:", key="manage", on_change="rerun", width="stretch", help=told
+    )
     if not menu.open:
         return
     found = {run.id: run for run in runs.find(ids)}
@@ -95,13 +98,20 @@ def _manage(ids: Sequence[str]) -> None:
         named = runs.labels(list(found.values()))
         chosen = next(iter(found))
         if len(found) > 1:
-            chosen = st.selectbox(_("Run"), list(found), format_func=named.__getitem__, key="manage.run")
+            told = _("The run to download, rename or delete.")
+            chosen = st.selectbox(_("Run"), list(found), format_func=named.__getitem__, key="manage.run", help=told)
         run = found[chosen]
         _downloads(run)
         if runs.mine(run):
             _own(run)
         else:
-            st.caption(_("This run is someone else's: you can follow it, but not change it."))
+            st.caption(_foreign(run))
+
+
+def _foreign(run: Run) -> str:
+    if run.owner == COMMAND_LINE:
+        return _("This run is the command line's: only a browser on the server's own machine can change it.")
+    return _("This run is someone else's: you can follow it, but not change it.")
 
 
 def _downloads(run: Run) -> None:
@@ -110,6 +120,7 @@ def _downloads(run: Run) -> None:
         f"{base_path()}/metalab/runs/{run.id}/metrics.csv",
         icon=":material/table:",
         width="stretch",
+        help=_("Every number that the run recorded, by outer step."),
     )
     st.download_button(
         _("Config as JSON"),
@@ -120,20 +131,24 @@ def _downloads(run: Run) -> None:
         on_click="ignore",
         width="stretch",
         key=f"config.{run.id}",
+        help=_("All settings of the run, for the command line's --config."),
     )
 
 
 def _own(run: Run) -> None:
     with st.form(f"rename.{run.id}", border=False):
-        name = st.text_input(_("Name"), value=run.name, max_chars=runs.NAME_LENGTH)
-        if st.form_submit_button(_("Rename"), icon=":material/edit:", width="stretch"):
+        told = _("What the run is called in every list.")
+        name = st.text_input(_("Name"), value=run.name, max_chars=runs.NAME_LENGTH, help=told)
+        told = _("Gives the run this name.")
+        if st.form_submit_button(_("Rename"), icon=":material/edit:", width="stretch", help=told):
             try:
                 runs.rename(run.id, name)
             except runs.Problem as problem:
                 st.error(escape(str(problem)), icon=":material/error:")
             else:
                 st.rerun()
-    if st.button(_("Delete"), icon=":material/delete:", width="stretch", key=f"delete.{run.id}"):
+    told = _("Removes the run and its checkpoints, after a question.")
+    if st.button(_("Delete"), icon=":material/delete:", width="stretch", key=f"delete.{run.id}", help=told):
         st.dialog(_("Delete this run?"))(_confirm_delete)(run)
 
 
@@ -141,7 +156,8 @@ def _confirm_delete(run: Run) -> None:
     st.markdown(
         _("**{name}** and all that it learned will be gone for good.").format(name=escape(runs.labels([run])[run.id]))
     )
-    if st.button(_("Delete for good"), type="primary", icon=":material/delete_forever:", width="stretch"):
+    told = _("This cannot be undone.")
+    if st.button(_("Delete for good"), type="primary", icon=":material/delete_forever:", width="stretch", help=told):
         try:
             runs.delete(run.id)
         except runs.Problem as problem:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from metalab import places
-from metalab.store import Run, RunNotFound, Store, StoreError
+from metalab.store import COMMAND_LINE, Run, RunNotFound, Store, StoreError
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.identity import current_user
+from metalab.ui.identity import current_owners, current_user
 from metalab.ui.links import escape, flat
 from metalab.ui.live import Command, LiveRun
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from metalab.training.config import RunConfig
 
 NAME_LENGTH = 80
+NAMESAKES = 100
+"""Among so many of the newest runs two of one name get their numbers, on every page."""
 _stores: dict[Path, Store] = {}
 _lock = threading.Lock()
 
@@ -80,18 +82,28 @@ def find(run_ids: Sequence[str]) -> list[Run]:
 
 
 def mine(run: Run) -> bool:
-    """Whether the run belongs to the browser whose page is drawn now."""
-    return run.owner == current_user()
+    """Whether the visitor whose page is drawn now may command the run."""
+    return run.owner in current_owners()
+
+
+def foreign(run: Run) -> str:
+    """Whose run it is, in words; empty for one that this visitor's browser started."""
+    if run.owner == COMMAND_LINE:
+        return _("command line")
+    return "" if mine(run) else _("someone else's")
 
 
 def numbered(listed: Sequence[Run]) -> dict[str, str]:
-    """A name for each run of a long list: those of one name get their number."""
-    names = Counter(run.name for run in listed)
+    """A name for each run: wherever there are several of one name, they have their number."""
+    if not listed:
+        return {}
+    everybody = {run.id: run.name for run in [*_store().runs(NAMESAKES), *listed]}
+    names = Counter(everybody.values())
     return {run.id: run.name if names[run.name] == 1 else f"{run.name} #{run.number}" for run in listed}
 
 
 def labels(chosen: Sequence[Run]) -> dict[str, str]:
-    """A name for each of a few runs: those of one name add the settings in which they differ, or their number."""
+    """A name for each of a few runs that are compared: namesakes add the settings in which they differ."""
     named = numbered(chosen)
     for name in {run.name for run in chosen}:
         namesakes = [run for run in chosen if run.name == name]
@@ -100,7 +112,7 @@ def labels(chosen: Sequence[Run]) -> dict[str, str]:
         differing = [key for key in keys if len({str(s.get(key)) for s in settings.values()}) > 1]
         told = {run.id: ", ".join(_spelled(key, settings[run.id].get(key)) for key in differing) for run in namesakes}
         if 1 <= len(differing) <= 2 and len(set(told.values())) == len(namesakes):
-            named |= {run.id: f"{name} ({told[run.id]})" for run in namesakes}
+            named |= {run.id: f"{named[run.id]} ({told[run.id]})" for run in namesakes}
     return named
 
 
@@ -112,9 +124,8 @@ def live_runs(chosen: Sequence[Run]) -> list[LiveRun]:
 
 def subtitle(run: Run) -> str:
     """What a run is, in one line of Markdown: parts, seed, whose it is and since when."""
-    owner = _("yours") if mine(run) else _("someone else's")
     parts = f"{run.family} · {run.model} · {_('seed {n}').format(n=run.settings.get('seed', 0))}"
-    return f"{escape(parts)} · {owner} · {_ago(time.time() - run.created)}"
+    return f"{escape(parts)} · {foreign(run) or _('yours')} · {_ago(time.time() - run.created)}"
 
 
 def show_state(run: Run) -> None:
@@ -155,7 +166,7 @@ def obey(command: Command) -> str:
     with friendly():
         from metalab.training.service import service
 
-        user, serving = current_user(), service()
+        user, serving = _acting(command.run_id), service()
         if command.name == "reset":
             return serving.reset(command.run_id, user)
         {"resume": serving.resume, "pause": serving.pause, "step": serving.step, "stop": serving.stop}[command.name](
@@ -165,18 +176,18 @@ def obey(command: Command) -> str:
 
 
 def change(run_id: str, changes: Mapping[str, Any]) -> None:
-    """Set learning rates of a run of this page's user. Raises Problem."""
+    """Set learning rates of a run of this page's visitor. Raises Problem."""
     with friendly():
         from metalab.training.service import service
 
-        service().change(run_id, changes, current_user())
+        service().change(run_id, changes, _acting(run_id))
 
 
 def rename(run_id: str, name: str) -> None:
     """Raises Problem."""
     with friendly():
         try:
-            _store().rename(run_id, name, current_user())
+            _store().rename(run_id, name, _acting(run_id))
         except ValueError as problem:
             raise Problem(str(problem)) from None
 
@@ -186,7 +197,7 @@ def delete(run_id: str) -> None:
     with friendly():
         from metalab.training.service import service
 
-        service().delete(run_id, current_user())
+        service().delete(run_id, _acting(run_id))
 
 
 # --- within
@@ -198,6 +209,12 @@ def _store() -> Store:
         if home not in _stores:
             _stores[home] = Store(home)
         return _stores[home]
+
+
+def _acting(run_id: str) -> str:
+    """The name under which this page's visitor commands the run."""
+    run = _store().find(run_id)
+    return run.owner if run is not None and mine(run) else current_user()
 
 
 def _order(run: Run) -> int:

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -35,12 +35,13 @@ _READER_THREADS = 64
 class Source(Protocol):
     """Where the streams get their runs from. Called from threads, so it must be thread-safe."""
 
-    def updates(self, run_id: str, cursor: str | None, user: str) -> dict[str, Any] | None:
+    def updates(self, run_id: str, cursor: str | None, owners: Collection[str]) -> dict[str, Any] | None:
         """What happened after `cursor` (None: the whole history, downsampled); None if there is no such run.
 
         The dict has the keys cursor, run, metrics, evaluations, probe and notes. `"full": True` says that it
         replaces everything sent before (the run was reset). `run["mine"]` and `run["controllable"]` are
-        `user`'s; for all viewers at once it is asked with the empty user and the two are left out.
+        of a viewer who owns runs under the names `owners`; for all viewers at once there is none and the two are
+        left out.
         """
 
     def wait(self, run_id: str, cursor: str | None, timeout: float) -> None:
@@ -70,6 +71,7 @@ class Viewer:
 
     run_ids: tuple[str, ...]
     user: str
+    owners: frozenset[str]
     cursors: dict[str, str | None]
     inbox: deque[Update] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,8 +125,8 @@ class Hub:
         """How much is being followed, for the health route."""
         return {"streams": len(self._viewers), "runs_followed": len(self._channels)}
 
-    def join(self, run_ids: Sequence[str], cursors: Sequence[str | None], user: str) -> Viewer:
-        """Open a stream. Raises TooManyStreams; whoever joins must `leave`."""
+    def join(self, run_ids: Sequence[str], cursors: Sequence[str | None], user: str, owners: frozenset[str]) -> Viewer:
+        """Open a stream of `user`, who owns runs as `owners`. Raises TooManyStreams; whoever joins must `leave`."""
         if len(self._viewers) >= STREAMS_IN_TOTAL:
             raise TooManyStreams(
                 f"This server already sends {STREAMS_IN_TOTAL} live views. Close one, or try again in a minute."
@@ -133,7 +135,7 @@ class Hub:
             raise TooManyStreams(
                 f"You already have {STREAMS_PER_USER} live views open. Close some of your tabs and try again."
             )
-        viewer = Viewer(tuple(run_ids), user, dict(zip(run_ids, cursors, strict=True)))
+        viewer = Viewer(tuple(run_ids), user, owners, dict(zip(run_ids, cursors, strict=True)))
         self._viewers.add(viewer)
         self._per_user[user] += 1
         for run_id in viewer.run_ids:
@@ -167,7 +169,7 @@ class Hub:
         """What each of a viewer's runs holds after its cursor. Raises LookupError for a run that does not exist."""
         updates = []
         for run_id in viewer.run_ids:
-            update = await self._read(run_id, viewer.cursors[run_id], viewer.user)
+            update = await self._read(run_id, viewer.cursors[run_id], viewer.owners)
             if update is None:
                 raise LookupError(f"There is no run {run_id!r}. It may have been deleted.")
             updates.append(update)
@@ -209,7 +211,7 @@ class Hub:
             return taken
         viewer.behind = False
         viewer.inbox.clear()
-        fresh = [await self._read(run_id, None, viewer.user) for run_id in viewer.run_ids]
+        fresh = [await self._read(run_id, None, viewer.owners) for run_id in viewer.run_ids]
         return [update for update in fresh if update is not None]
 
     def _start_reader(self, first: Update) -> None:
@@ -225,7 +227,7 @@ class Hub:
             started = time.monotonic()
             try:
                 await loop.run_in_executor(self._threads, self.source.wait, run_id, cursor, _WAIT_SECONDS)
-                update = await self._read(run_id, cursor, user="")
+                update = await self._read(run_id, cursor, owners=())
             except Exception:
                 _LOG.exception("Reading run %s for its viewers failed; trying again.", run_id)
                 await asyncio.sleep(1.0)
@@ -241,18 +243,18 @@ class Hub:
                 return
             await asyncio.sleep(max(0.0, 1 / UPDATES_PER_SECOND - (time.monotonic() - started)))
 
-    async def _read(self, run_id: str, cursor: str | None, user: str) -> Update | None:
+    async def _read(self, run_id: str, cursor: str | None, owners: Collection[str]) -> Update | None:
         """Ask the source in a thread and encode the answer there too: a history can be megabytes."""
         source = self.source
         if source is None:
             return None
 
         def read() -> Update | None:
-            update = source.updates(run_id, cursor, user)
+            update = source.updates(run_id, cursor, owners)
             if update is None:
                 return None
             run = dict(update["run"])
-            if not user:
+            if not owners:
                 run.pop("mine", None)
                 run.pop("controllable", None)
             message = {**update, "run": run, "full": cursor is None or bool(update.get("full"))}

@@ -48,6 +48,15 @@ def test_a_preset_queues_its_runs_and_goes_to_train(open_page, tmp_path):
     store.close()
 
 
+def test_a_home_whose_locks_cannot_be_taken_says_what_to_do(open_page, tmp_path):
+    app = open_page("home")
+    (tmp_path / "home" / "locks").write_text("not a folder")
+    app.button(key="start-reptile-against-maml").click().run()
+    assert len(app.error) == 1
+    assert app.error[0].value.startswith("cannot write to")
+    assert "set METALAB\\_HOME to a folder that you may write to" in app.error[0].value
+
+
 def test_the_first_paint_needs_no_torch(tmp_path):
     script = (
         "import sys\n"

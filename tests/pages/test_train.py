@@ -1,11 +1,13 @@
 """Train without a browser: its controls, its link, its warnings, and runs that really train."""
 
+import contextlib
 import time
 
 import pytest
 
-from metalab.store import Store
+from metalab.store import COMMAND_LINE, Store
 from metalab.training.config import parse_config
+from metalab.ui import runs
 
 SHORT = {"outer_steps": "3", "evaluate_every": "1", "evaluation_tasks": "2", "meta_batch_size": "2"}
 
@@ -98,6 +100,22 @@ def test_others_runs_can_be_followed_but_not_changed(open_page, tmp_path):
     app = open_page("train", runs=run.id)
     assert app.multiselect[0].value == [run.id]
     assert not [each for each in app.select_slider if each.key and each.key.startswith("rates.")]
+    store.close()
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_run_of_the_command_line_is_called_so_and_deleted_from_this_machine_only(
+    open_page, tmp_path, monkeypatch, local
+):
+    monkeypatch.setattr(runs, "current_user", lambda: "someone")
+    monkeypatch.setattr(runs, "current_owners", lambda: {"someone", COMMAND_LINE} if local else {"someone"})
+    store = Store(tmp_path / "home")
+    run = store.create(parse_config({}), COMMAND_LINE, state="finished")
+    assert open_page("train", runs=run.id).multiselect[0].options == ["MAML · Sine waves (command line)"]
+    assert "· command line ·" in " ".join(markdown.value for markdown in open_page("home").markdown)
+    with contextlib.nullcontext() if local else pytest.raises(runs.Problem, match="belongs to somebody else"):
+        runs.delete(run.id)
+    assert (store.find(run.id) is None) == local
     store.close()
 
 

@@ -49,22 +49,22 @@ def test_a_reader_is_told_every_point_once(serve):
     serving, updates = made(serve)
     run_id = new_run(serving.store)
     serving.store.append(run_id, losses(1, 2))
-    first = updates.updates(run_id, None, "ada")
+    first = updates.updates(run_id, None, {"ada"})
     assert first["full"]
     assert first["metrics"] == {"train/loss": {"step": [1, 2], "value": [0.5, 1.0]}}
-    nothing = updates.updates(run_id, first["cursor"], "ada")
+    nothing = updates.updates(run_id, first["cursor"], {"ada"})
     assert (nothing["full"], nothing["metrics"], nothing["evaluations"], nothing["notes"]) == (False, {}, [], [])
     assert nothing["cursor"] == first["cursor"]
     other = new_run(serving.store)
     serving.store.append(other, losses(1))
     serving.store.append(run_id, losses(3))
     serving.store.append(run_id, News(evaluations=[evaluated(3)], notes=[Note(3, "hello")]))
-    second = updates.updates(run_id, first["cursor"], "ada")
+    second = updates.updates(run_id, first["cursor"], {"ada"})
     assert second["metrics"] == {"train/loss": {"step": [3], "value": [1.5]}}
     assert [e["step"] for e in second["evaluations"]] == [3]
     assert second["notes"] == [{"step": 3, "text": "hello"}]
     assert second["probe"] is None
-    third = updates.updates(run_id, second["cursor"], "ada")
+    third = updates.updates(run_id, second["cursor"], {"ada"})
     assert (third["metrics"], third["evaluations"], third["notes"]) == ({}, [], [])
 
 
@@ -83,7 +83,7 @@ def test_a_reader_beside_a_writer_misses_and_doubles_nothing(serve):
     writing = True
     while writing:
         writing = writer.is_alive()  # asked before reading: the last look comes after the last word
-        update = updates.updates(run_id, cursor, "")
+        update = updates.updates(run_id, cursor, ())
         cursor = update["cursor"]
         seen += update["metrics"].get("train/loss", {"step": []})["step"]
     assert seen == list(range(1, count + 1))
@@ -93,9 +93,9 @@ def test_a_run_that_went_back_is_told_anew(serve):
     serving, updates = made(serve)
     run_id = new_run(serving.store)
     serving.store.append(run_id, losses(1, 2, 3))
-    cursor = updates.updates(run_id, None, "")["cursor"]
+    cursor = updates.updates(run_id, None, ())["cursor"]
     serving.store.take_back(run_id, 2)
-    update = updates.updates(run_id, cursor, "")
+    update = updates.updates(run_id, cursor, ())
     assert update["full"]
     assert update["metrics"]["train/loss"]["step"] == [1, 2]
     assert update["probe"] is not None
@@ -106,7 +106,7 @@ def test_a_cursor_that_is_none_of_ours_means_everything(serve, cursor):
     serving, updates = made(serve)
     run_id = new_run(serving.store)
     serving.store.append(run_id, losses(1))
-    update = updates.updates(run_id, cursor, "")
+    update = updates.updates(run_id, cursor, ())
     assert update["full"]
     assert update["metrics"]["train/loss"]["step"] == [1]
 
@@ -116,12 +116,12 @@ def test_a_long_history_is_thinned_and_keeps_its_ends(serve, n):
     serving, updates = made(serve)
     run_id = new_run(serving.store)
     serving.store.append(run_id, losses(*range(1, n + 1)))
-    update = updates.updates(run_id, None, "")
+    update = updates.updates(run_id, None, ())
     steps = update["metrics"]["train/loss"]["step"]
     assert min(n, POINTS // 2) <= len(steps) <= POINTS
     assert (steps[0], steps[-1]) == (1, n)
     assert steps == sorted(set(steps))
-    assert updates.updates(run_id, update["cursor"], "")["metrics"] == {}
+    assert updates.updates(run_id, update["cursor"], ())["metrics"] == {}
 
 
 def test_many_evaluations_are_thinned_and_keep_their_ends(serve):
@@ -133,18 +133,18 @@ def test_many_evaluations_are_thinned_and_keep_their_ends(serve):
             seen = [Evaluated(e.step, e.curves, None) for e in seen]
         serving.store.append(run_id, News(evaluations=seen))
     for run_id, most in ((without, EVALUATIONS), (with_functions, EVALUATIONS - 1)):
-        update = updates.updates(run_id, None, "")
+        update = updates.updates(run_id, None, ())
         steps = [e["step"] for e in update["evaluations"]]
         assert 50 <= len(steps) <= most
         assert (steps[0], steps[-1]) == (0, 509)
-        assert updates.updates(run_id, update["cursor"], "")["evaluations"] == []
+        assert updates.updates(run_id, update["cursor"], ())["evaluations"] == []
 
 
 def test_an_evaluation_is_summed_up(serve):
     serving, updates = made(serve)
     run_id, event = new_run(serving.store), evaluated(5)
     serving.store.append(run_id, News(evaluations=[event]))
-    (found,) = updates.updates(run_id, None, "")["evaluations"]
+    (found,) = updates.updates(run_id, None, ())["evaluations"]
     curve, summary = found["curves"]["loss"], summarise(event.curves["loss"])
     assert curve["mean"] == pytest.approx(summary.mean.tolist(), rel=1e-3)
     assert curve["low"] == pytest.approx((summary.mean - summary.ci95).tolist(), rel=1e-3)
@@ -163,7 +163,7 @@ def test_what_json_cannot_say_is_null(serve):
     event = Evaluated(3, curves, torch.full((1, 2, 2), -math.inf))
     serving.store.append(run_id, News(metrics=values, evaluations=[event]))
     serving.store.append(run_id, News(status={"rate": math.inf}))
-    update = json.loads(strict(updates.updates(run_id, None, "")))
+    update = json.loads(strict(updates.updates(run_id, None, ())))
     assert update["metrics"]["train/loss"]["value"] == [None, None, None]
     assert update["evaluations"][0]["curves"]["loss"]["tasks"] == [[1.0, None], [2.0, None]]
     assert update["evaluations"][0]["curves"]["loss"]["mean"] == [1.5, None]
@@ -174,7 +174,7 @@ def test_what_json_cannot_say_is_null(serve):
 def test_the_first_message_shows_the_held_out_tasks(serve):
     serving, updates = made(serve)
     config = small(seed=3)
-    probe = updates.updates(new_run(serving.store, config), None, "")["probe"]
+    probe = updates.updates(new_run(serving.store, config), None, ())["probe"]
     tasks = held_out(config)
     assert len(probe["tasks"]) == 3
     for i, task in enumerate(probe["tasks"]):
@@ -191,20 +191,20 @@ def test_the_state_of_a_run_and_whose_it_is(serve):
     serving, updates = made(serve)
     run_id = new_run(serving.store)
     serving.store.append(run_id, News(status={"step": 6, "rate": 3.0, "seconds": 2.0, "message": "hm"}))
-    run = updates.updates(run_id, None, "ada")["run"]
+    run = updates.updates(run_id, None, {"ada"})["run"]
     assert (run["id"], run["name"], run["state"], run["message"]) == (run_id, "one", "running", "hm")
     assert (run["family"], run["model"], run["algorithm"]) == ("sinusoid", "mlp", "maml")
     assert (run["step"], run["outer_steps"], run["steps_per_second"], run["eta_seconds"]) == (6, 12, 3.0, 2.0)
     assert (run["mine"], run["controllable"], run["queue_place"]) == (True, True, None)
-    run = updates.updates(run_id, None, "eve")["run"]
+    run = updates.updates(run_id, None, {"eve"})["run"]
     assert (run["mine"], run["controllable"]) == (False, False)
     scratch = new_run(serving.store, small(algorithm={"name": "scratch", "inner_steps_eval": 2}))
-    assert updates.updates(scratch, None, "")["run"]["outer_steps"] == 0
+    assert updates.updates(scratch, None, ())["run"]["outer_steps"] == 0
 
 
 def test_unknown_runs_are_none(serve):
     _, updates = made(serve)
-    assert updates.updates("nothing", None, "ada") is None
+    assert updates.updates("nothing", None, {"ada"}) is None
     assert updates.csv("nothing") is None
     updates.wait("nothing", "0.0:0:0:0", 0.01)
 
@@ -231,7 +231,7 @@ def waited(updates: Updates, run_id: str, cursor: str, timeout: float) -> float:
 def test_waiting_ends_at_once_where_something_is_new_and_in_time_where_not(serve):
     serving, updates = made(serve)
     run_id = new_run(serving.store)
-    old = updates.updates(run_id, None, "")["cursor"]
+    old = updates.updates(run_id, None, ())["cursor"]
     assert waited(updates, run_id, old, 0.05) >= 0.05
     serving.store.append(run_id, losses(1))
     assert waited(updates, run_id, old, PATIENCE) < PATIENCE / 2
@@ -242,7 +242,7 @@ def test_a_run_of_this_process_wakes_its_readers(serve, monkeypatch):
     monkeypatch.setattr("metalab.training.updates.POLL_SECONDS", PATIENCE)
     serving, updates = made(serve)
     run_id = serving.store.create(small(outer_steps=1), "ada", state="stopped").id
-    cursor = updates.updates(run_id, None, "")["cursor"]
+    cursor = updates.updates(run_id, None, ())["cursor"]
     threading.Timer(0.1, lambda: serving.step(run_id, "ada")).start()
     assert waited(updates, run_id, cursor, PATIENCE) < PATIENCE / 2
     serving.wait(run_id, PATIENCE)
@@ -251,14 +251,14 @@ def test_a_run_of_this_process_wakes_its_readers(serve, monkeypatch):
 def test_a_run_of_another_process_is_found_by_looking(serve):
     (writing, _), (_, updates) = made(serve), made(serve)
     run_id = new_run(writing.store)
-    cursor = updates.updates(run_id, None, "ada")["cursor"]
+    cursor = updates.updates(run_id, None, {"ada"})["cursor"]
     threading.Timer(0.1, lambda: writing.store.append(run_id, losses(1))).start()
     assert waited(updates, run_id, cursor, PATIENCE) < PATIENCE / 2
-    update = updates.updates(run_id, cursor, "ada")
+    update = updates.updates(run_id, cursor, {"ada"})
     assert update["metrics"]["train/loss"]["step"] == [1]
     assert not update["run"]["controllable"]
     writing.close()
-    assert updates.updates(run_id, cursor, "ada")["run"]["state"] == "interrupted"
+    assert updates.updates(run_id, cursor, {"ada"})["run"]["state"] == "interrupted"
 
 
 def test_a_whole_run_as_its_viewer_sees_it(serve):
@@ -267,7 +267,7 @@ def test_a_whole_run_as_its_viewer_sees_it(serve):
     points: dict[str, list[int]] = {}
     evaluations, cursor, state = [], None, ""
     while state not in ("finished", "failed"):
-        update = updates.updates(run_id, cursor, "ada")
+        update = updates.updates(run_id, cursor, {"ada"})
         strict(update)
         for name, series in update["metrics"].items():
             points.setdefault(name, []).extend(series["step"])

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +90,7 @@ class FakeRuns:
             del self.runs[run_id]
             self._changed.notify_all()
 
-    def updates(self, run_id: str, cursor: str | None, user: str) -> dict[str, Any] | None:
+    def updates(self, run_id: str, cursor: str | None, owners: Collection[str]) -> dict[str, Any] | None:
         with self._changed:
             self.reads += 1
             run = self.runs.get(run_id)
@@ -101,7 +102,7 @@ class FakeRuns:
             return {
                 "cursor": f"{run.epoch}:{len(run.log)}",
                 "full": full,
-                "run": _status(run, user),
+                "run": _status(run, owners),
                 "metrics": _metrics(news),
                 "evaluations": [content for kind, content in news if kind == "evaluation"],
                 "probe": _probe() if cursor is None and not run.accuracy else None,
@@ -121,7 +122,7 @@ class FakeRuns:
         return "\r\n".join(["metric,outer_step,value", *rows]) + "\r\n"
 
 
-def _status(run: FakeRun, user: str) -> dict[str, Any]:
+def _status(run: FakeRun, owners: Collection[str]) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.id,
@@ -135,8 +136,8 @@ def _status(run: FakeRun, user: str) -> dict[str, Any]:
         "eta_seconds": (run.outer_steps - run.step) / 312.5,
         "message": run.message,
         "queue_place": run.queue_place,
-        "mine": run.owner in ("", user),
-        "controllable": run.owner in ("", user),
+        "mine": run.owner in {"", *owners},
+        "controllable": run.owner in {"", *owners},
     }
 
 

@@ -7,7 +7,8 @@ import pytest
 from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
 
-from metalab.ui.identity import COOKIE, IdentityMiddleware, current_user, short_id, user_of, valid_cookie
+from metalab.store import COMMAND_LINE
+from metalab.ui.identity import COOKIE, IdentityMiddleware, current_user, owners_of, short_id, user_of, valid_cookie
 
 GOOD = "Az09-_" + "x" * 37
 
@@ -82,6 +83,31 @@ def test_users_are_known_by_a_digest_never_by_their_cookie():
 def test_without_a_valid_cookie_the_address_stands_in():
     assert user_of(Request(scope())) == short_id("address", "10.0.0.7")
     assert user_of(Request(scope(cookie=f"{COOKIE}=forged"))) == short_id("address", "10.0.0.7")
+
+
+@pytest.mark.parametrize("host", ["localhost:8501", "127.0.0.1:8501", "[::1]:8501", "localhost"])
+def test_the_command_lines_runs_belong_to_whoever_sits_at_the_server(host):
+    here = scope(cookie=f"{COOKIE}={GOOD}") | {"client": ("127.0.0.1", 9)}
+    here["headers"].append((b"host", host.encode()))
+    assert owners_of(Request(here)) == {short_id("cookie", GOOD), COMMAND_LINE}
+
+
+@pytest.mark.parametrize(
+    ("client", "headers"),
+    [
+        ("10.0.0.7", {"host": "localhost:8501"}),
+        ("127.0.0.1", {"host": "lab.example:8501"}),
+        ("127.0.0.1", {}),
+        ("127.0.0.1", {"host": "[::1"}),
+        ("127.0.0.1", {"host": "localhost:8501", "origin": "https://lab.example"}),
+        ("127.0.0.1", {"host": "localhost:8501", "x-forwarded-for": "10.0.0.7"}),
+        ("127.0.0.1", {"host": "localhost:8501", "Forwarded": "for=10.0.0.7"}),
+    ],
+)
+def test_others_and_whoever_comes_through_a_proxy_own_only_what_their_browser_started(client, headers):
+    there = scope(cookie=f"{COOKIE}={GOOD}") | {"client": (client, 9)}
+    there["headers"] += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    assert owners_of(Request(there)) == {short_id("cookie", GOOD)}
 
 
 def test_a_page_without_cookies_is_known_by_its_session():

@@ -7,6 +7,7 @@ import pytest
 from fake_runs import FakeRun, FakeRuns
 from http_server import read_event, serving, wait_for
 
+from metalab.store import COMMAND_LINE
 from metalab.ui import stream
 from metalab.ui.identity import COOKIE, short_id
 from metalab.ui.stream import Hub, join_cursors, split_cursors
@@ -92,6 +93,14 @@ def test_each_viewer_is_told_what_is_its_own_and_nobody_is_told_of_another():
             status = read_event(answer)["data"]["run"]
             assert "mine" not in status
             assert "controllable" not in status
+
+
+def test_the_command_lines_run_is_controlled_from_the_servers_own_machine_only():
+    with serving(Hub(FakeRuns(FakeRun("r1", owner=COMMAND_LINE)))) as client:
+        local = client.get("/metalab/runs/r1/events")
+        proxied = client.get("/metalab/runs/r1/events", X_Forwarded_For="10.0.0.7")
+        assert read_event(local)["data"]["run"]["controllable"] is True
+        assert read_event(proxied)["data"]["run"]["controllable"] is False
 
 
 def test_a_finished_run_ends_the_stream():
