@@ -46,6 +46,13 @@ def writable_data(name: str) -> Path:
     return _writable(data() / name, "METALAB_DATA")
 
 
+def refused(folder: Path, variable: str, problem: OSError) -> PlaceError:
+    """The error to raise where a file in `folder` cannot be made or taken."""
+    return PlaceError(
+        f"cannot write to {folder} ({problem.strerror or problem}): set {variable} to a folder that you may write to"
+    )
+
+
 def _writable(folder: Path, variable: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)

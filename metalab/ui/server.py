@@ -14,6 +14,8 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from metalab.places import PlaceError
+from metalab.store import StoreError
 from metalab.ui import routes as http
 from metalab.ui.identity import IdentityMiddleware
 from metalab.ui.stream import Hub
@@ -42,16 +44,17 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         yield
 
 
-def on_script_error(_error: Exception) -> bool:
+def on_script_error(error: Exception) -> bool:
     """Show one friendly line for a page's uncaught error; Streamlit has already logged the traceback."""
     import streamlit as st
 
     from metalab.ui.i18n import _
+    from metalab.ui.links import escape
 
-    st.error(
-        _("Something went wrong on this page. Reload it; if it happens again, tell whoever runs this server."),
-        icon=":material/error:",
-    )
+    said = _("Something went wrong on this page. Reload it; if it happens again, tell whoever runs this server.")
+    if isinstance(error, StoreError | PlaceError):
+        said = escape(str(error))
+    st.error(said, icon=":material/error:")
     return True
 
 

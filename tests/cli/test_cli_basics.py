@@ -59,6 +59,8 @@ BAD = [
     (["train", "--set", "algorithm.inner_lr=x"], "algorithm.inner_lr = 'x'", "expected a number"),
     (["train", "--set", "algorithm.inner_rl=1"], "algorithm.inner_rl", "did you mean algorithm.inner_lr?"),
     (["train", "--set", "algorithm.inner_lr"], "'algorithm.inner_lr'", "expected dotted.name=value"),
+    (["train", "--seed", "true"], "seed = True", "expected an integer"),
+    (["train", "--set", "family.shots=true"], "family.shots = True", "expected an integer"),
     (["train", "--set", "algorithm=5"], "algorithm = 5", "expected"),
     (["train", "--set", "seed.x=5"], "seed.x", "no setting"),
     (["train", "--algorithm", "reptile", "--set", "algorithm.order=1"], "algorithm.order = 1", "no setting"),
@@ -159,6 +161,15 @@ def test_an_unusable_home_is_bad_input(call, tmp_path, monkeypatch):
     said = call("runs")
     assert said.code == 2
     assert "METALAB_HOME" in said.err
+
+
+def test_a_folder_of_locks_that_cannot_be_written_is_bad_input(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("METALAB_HOME", str(tmp_path))
+    (tmp_path / "locks").write_text("not a folder")
+    said = call("train", "--outer-steps", "1")
+    assert said.code == 2
+    assert said.err.startswith(f"metalab: cannot write to {tmp_path / 'locks'} (")
+    assert said.err.endswith("): set METALAB_HOME to a folder that you may write to\n")
 
 
 @pytest.mark.parametrize(

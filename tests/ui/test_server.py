@@ -34,6 +34,17 @@ def test_an_error_becomes_one_line_without_its_text():
     assert "swordfish" not in test.error[0].value
 
 
+def test_a_home_that_cannot_be_used_is_said():
+    def page():
+        from metalab.places import PlaceError
+        from metalab.ui.server import on_script_error
+
+        on_script_error(PlaceError("cannot write to /home/ada/.metalab: set METALAB_HOME to another folder"))
+
+    test = AppTest.from_function(page).run()
+    assert test.error[0].value == "cannot write to /home/ada/.metalab\\: set METALAB\\_HOME to another folder"
+
+
 def test_closing_the_hub_ends_open_streams_without_an_end_event():
     hub = Hub(FakeRuns(FakeRun("r1", state="paused")))
     with serving(hub) as client:
