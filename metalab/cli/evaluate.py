@@ -20,6 +20,7 @@ OVERRIDES = {
     "inner_lr": "algorithm.inner_lr",
     "shots": "family.shots",
     "queries": "family.queries",
+    "device": "device",
 }
 """Flags that set something of the run's config for this evaluation."""
 
@@ -48,6 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", metavar="NAME", help="loss or, for classes, accuracy (default: accuracy, else loss)"
     )
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu or cuda (default: the run's)")
     parser.add_argument("--threads", type=whole(1, 256), help="threads for conv4's tasks (default: one for each core)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 

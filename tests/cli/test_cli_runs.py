@@ -57,6 +57,13 @@ def test_evaluate_is_evaluation_evaluate(call, trained, store):
     assert (found["inner_lr"], found["inner_steps"], found["shots"], found["queries"]) == (0.02, 4, 5, 7)
 
 
+def test_the_device_of_an_evaluation_can_be_chosen(call, trained):
+    words = ("evaluate", trained, "--tasks", "3", "--json")
+    assert call(*words, "--device", "cpu").json["by_inner_step"] == call(*words).json["by_inner_step"]
+    said = call(*words, "--device", "tpu")
+    assert (said.code, said.err) == (2, "metalab: --device = 'tpu': expected 'auto', 'cpu' or 'cuda'\n")
+
+
 def test_the_held_out_tasks_can_be_met_again(call, trained, store):
     """The run's own look at its held-out tasks: validation split, its seed, its number of tasks."""
     found = call("evaluate", "latest", "--split", "validation", "--seed", "3", "--tasks", "5", "--json").json
