@@ -161,6 +161,7 @@ class Stage {
     }
     this.player.setAttribute("aria-label", text.player);
     this.range.setAttribute("aria-label", text.inner_step);
+    this.range.title = text.inner_step;
     this.range.max = this.data.steps;
     this.trouble.textContent = this.data.trouble;
   }

@@ -167,7 +167,8 @@ def address(path: str, parameters: Mapping[str, str]) -> str:
 
 def share(path: str, parameters: Mapping[str, str], *, key: str, label: str | None = None) -> None:
     """A button that opens the page's link, with a button to copy it."""
-    with st.popover(label or _("Share link"), icon=":material/link:", key=key, width="stretch"):
+    told = _("Shows a link to copy: whoever opens it sees the same.")
+    with st.popover(label or _("Share link"), icon=":material/link:", key=key, width="stretch", help=told):
         st.markdown(_("Whoever opens this link sees this page as it is now, with the same settings and seed."))
         st.code(address(path, parameters), language=None, wrap_lines=True)
 
