@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", metavar="N", help="examples to learn from, of each class (default: the run's)")
     parser.add_argument("--queries", metavar="N", help="examples to be tested on, of each class (default: the run's)")
     parser.add_argument(
-        "--metric", metavar="NAME", help="loss or, for classes, accuracy (default: accuracy, else loss)"
+        "--metric", metavar="NAME", help="loss or the family's own, such as accuracy or return (default: its own)"
     )
     parser.add_argument("--device", metavar="NAME", help="auto, cpu or cuda (default: the run's)")
     parser.add_argument("--threads", type=whole(1, 256), help="threads for conv4's tasks (default: one for each core)")
@@ -65,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
         from metalab.cli import measuring
 
         config = _overridden(run.current, options)
+        if config.algorithm.learns_rates and (options.tune_inner_lr or options.inner_lr is not None):
+            flag = "--tune-inner-lr" if options.tune_inner_lr else "--inner-lr"
+            raise BadInput(f"{flag}: {config.algorithm.label} has learned its inner learning rates; leave the flag out")
         config.family.require()
         metric = options.metric or measuring.main_metric(config)
         seen = last_evaluation(store, run)
@@ -90,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         "split": options.split,
         "seed": options.seed,
         "inner_steps": config.algorithm.inner_steps_eval,
-        "inner_lr": getattr(config.algorithm, "inner_lr", None),
+        "inner_lr": config.algorithm.alpha,
         "shots": getattr(config.family, "shots", None),
         "queries": getattr(config.family, "queries", None),
         "tuned_inner_lr": asdict(tuned) if tuned else None,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metalab.cli.parsing import BadInput
 from metalab.params import Params
-from metalab.tasks.base import Split
+from metalab.tasks.base import HIGHER_IS_BETTER, Split
 from metalab.training.config import RunConfig
 from metalab.training.evaluation import evaluate, summarise
 from metalab.training.parallel import Workers
@@ -21,7 +21,6 @@ TASKS_AT_ONCE = 1_000
 """Tasks sampled at once: bounds the memory of an evaluation of many."""
 TUNING_TASKS = 200
 INNER_LRS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-HIGHER_IS_BETTER = frozenset({"accuracy"})
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ def measured(curves: Mapping[str, Tensor], metric: str) -> Measured:
 
 
 def main_metric(config: RunConfig) -> str:
-    """Accuracy where the family classifies, else its loss."""
-    return "accuracy" if config.family.kind == "classification" else "loss"
+    """The metric that says best how well the family's tasks are solved."""
+    return config.family.metric
 
 
 def tune_inner_lr(

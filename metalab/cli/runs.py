@@ -74,7 +74,7 @@ def _figures(store: Store, run: Run) -> dict[str, Any] | None:
     seen = last_evaluation(store, run)
     if seen is None:
         return None
-    metric = "accuracy" if "accuracy" in seen.curves else "loss"
+    metric = next((name for name in seen.curves if name != "loss"), "loss")
     mean = seen.curves[metric].double().mean(0)
     return {
         "metric": metric,

@@ -50,7 +50,7 @@ def trajectories(found: Trails, say: Say, name: str = "trajectories") -> Picture
         shapes=[
             {"type": "rect", "x0": -HALF, "x1": HALF, "y0": -HALF, "y1": HALF, "line": {"color": GRID, "width": 2}}
         ],
-        annotations=[_square(say)],
+        annotations=[_square_label(say)],
     )
     return Picture(
         name,
@@ -105,7 +105,7 @@ def _mark(place: list[float], symbol: str, name: str, size: int) -> dict[str, An
     } | static()
 
 
-def _square(say: Say) -> dict[str, Any]:
+def _square_label(say: Say) -> dict[str, Any]:
     return {
         "text": plain(say("goals lie in this square")),
         "x": -HALF,

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from metalab.settings import Settings
 
 Split = Literal["train", "validation", "test"]
+HIGHER_IS_BETTER = frozenset({"accuracy", "return"})
+"""The metrics of which more is better; of all others less is."""
 
 
 class Examples(NamedTuple):
