@@ -40,7 +40,8 @@ def waves(*lanes, truth=True):
     x = np.linspace(-5, 5, 11, dtype=np.float32)
     return Race(
         kind="regression", metric="loss", title="", steps=K, lanes=lanes,
-        support_x=x[:3, None], support_y=np.sin(x[:3]), query_x=None, query_y=None, probe_x=x, truth=np.sin(x) if truth else None, ways=1, one_by_one=False,
+        support_x=x[:3, None], support_y=np.sin(x[:3]), query_x=None, query_y=None, probe_x=x,
+        truth=np.sin(x) if truth else None, ways=1, one_by_one=False,
     )  # fmt: skip
 
 
