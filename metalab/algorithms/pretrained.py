@@ -10,21 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
+from metalab.algorithms.base import Card, InnerStep, Learner
 from metalab.algorithms.gradient_based import GradientBased
-from metalab.models.base import init_linear, linear
-from metalab.params import Params, detach, expand, gradients, statistics, weights
-from metalab.tasks.base import Examples, TaskBatch
-
-JOINT = "joint"
-"""Prefix of the wide head's entries; they are left behind when a new task is learned."""
+from metalab.algorithms.joint import Joint, without_joint
+from metalab.params import Params
+from metalab.tasks.base import Examples
 
 
-class Pretrained(GradientBased):
+class Pretrained(Joint, GradientBased):
     """theta <- theta - beta * grad_theta L(all examples of all tasks; theta)."""
 
     title: ClassVar[str] = "Pre-trained"
@@ -45,40 +38,5 @@ class Pretrained(GradientBased):
 
     name: Literal["pretrained"] = "pretrained"
 
-    def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
-        theta = learner.init(rng, dtype)
-        if learner.family.kind == "classification":
-            width = theta["head.weight"].shape[0]
-            theta |= init_linear(JOINT, width, learner.family.n_classes("train"), rng, dtype)
-        return theta
-
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        own = {name: value for name, value in theta.items() if not name.startswith(JOINT)}
-        return super().adapt(learner, own, support, steps)
-
-    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
-        x = torch.cat([batch.support.x, batch.query.x], 1).flatten(0, 1)[None]
-        theta = detach(weights(theta), requires_grad=True) | statistics(theta)
-        shared = expand(theta, 1)
-        collected: Params = {}
-        # All examples are one support set: with `support` given, support-plus-one would take each image by itself.
-        features = learner.model.features(shared, x, collect=collected)
-        if learner.family.kind == "classification":
-            prediction, target = linear(shared, JOINT, features), _class_ids(batch).to(x.device)[None]
-            loss = F.cross_entropy(prediction[0], target[0])
-            figures = {"loss": loss, "accuracy": (prediction.argmax(-1) == target).double().mean()}
-        else:
-            y = torch.cat([batch.support.y, batch.query.y], 1).flatten(0, 1)[None]
-            loss = learner.family.loss(linear(shared, "head", features), y).mean()
-            figures = {"loss": loss}
-        return MetaGradient(
-            gradients(loss, weights(theta)),
-            {name: value.detach() for name, value in figures.items()},
-            {name: collected[name] for name in statistics(theta)},
-        )
-
-
-def _class_ids(batch: TaskBatch) -> Tensor:
-    """The global class of every example, support before query in each task: (T * n,)."""
-    labels = torch.cat([batch.support.y, batch.query.y], 1).cpu()
-    return batch.info["classes"].gather(1, labels).flatten()
+        return super().adapt(learner, without_joint(theta), support, steps)

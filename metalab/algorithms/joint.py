@@ -1,0 +1,66 @@
+"""Learning all training tasks as one: what the transfer baselines share, and leave to their `adapt`.
+
+For classification one wide joint head tells all meta-training classes apart; a new task starts from the body and a
+fresh head. For regression the joint network's head is the head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metalab.algorithms.base import Algorithm, Learner, MetaGradient
+from metalab.models.base import init_linear, linear
+from metalab.params import Params, detach, expand, gradients, statistics, weights
+from metalab.tasks.base import Examples, TaskBatch
+
+JOINT = "joint"
+"""Prefix of the wide head's entries; they are left behind when a new task is learned."""
+
+
+class Joint(Algorithm):
+    """theta <- theta - beta * grad_theta L(all examples of all tasks; theta). A subclass declares `adapt`."""
+
+    def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
+        theta = learner.init(rng, dtype)
+        if learner.family.kind == "classification":
+            width = theta["head.weight"].shape[0]
+            theta |= init_linear(JOINT, width, learner.family.n_classes("train"), rng, dtype)
+        return theta
+
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
+        examples = all_examples(batch)
+        theta = detach(weights(theta), requires_grad=True) | statistics(theta)
+        shared = expand(theta, 1)
+        collected: Params = {}
+        # All examples are one support set: with `support` given, support-plus-one would take each image by itself.
+        features = learner.model.features(shared, examples.x.flatten(0, 1)[None], collect=collected)
+        if learner.family.kind == "classification":
+            classes = class_ids(batch, examples.y).to(features.device)
+            prediction, target = linear(shared, JOINT, features), classes.flatten()[None]
+            loss = F.cross_entropy(prediction[0], target[0])
+            figures = {"loss": loss, "accuracy": (prediction.argmax(-1) == target).double().mean()}
+        else:
+            loss = learner.family.loss(linear(shared, "head", features), examples.y.flatten(0, 1)[None]).mean()
+            figures = {"loss": loss}
+        return MetaGradient(
+            gradients(loss, weights(theta)),
+            {name: value.detach() for name, value in figures.items()},
+            {name: collected[name] for name in statistics(theta)},
+        )
+
+
+def without_joint(theta: Params) -> Params:
+    """What a new task starts from."""
+    return {name: value for name, value in theta.items() if not name.startswith(JOINT)}
+
+
+def all_examples(batch: TaskBatch) -> Examples:
+    """Support before query in each task: (T, n, ...)."""
+    return Examples(*(torch.cat(parts, 1) for parts in zip(batch.support, batch.query, strict=True)))
+
+
+def class_ids(batch: TaskBatch, labels: Tensor) -> Tensor:
+    """The global class of each task's labels (T, n), on the CPU."""
+    return batch.info["classes"].gather(1, labels.cpu())
