@@ -1,0 +1,46 @@
+"""A linear probe: a new head on frozen pre-trained features (Alain, Bengio: Understanding intermediate layers using
+linear classifier probes. ICLR workshop 2017, arXiv:1610.01644). Tian et al. 2020 (arXiv:2003.11539) found it hard to
+beat for few-shot images.
+
+The features come from joint training (`joint.py`). The head is fitted by gradient steps of THE inner loop, not by
+the closed form of ridge regression, so that its curve runs over the same inner steps as everybody's. It starts from
+the joint network's head for regression, from a random one for classification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from metalab.algorithms.base import Card, InnerStep, Learner
+from metalab.algorithms.gradient_based import GradientBased
+from metalab.algorithms.inner_loop import inner_loop
+from metalab.algorithms.joint import Joint, without_joint
+from metalab.models.base import HEAD
+from metalab.params import Params, expand
+from metalab.tasks.base import Examples
+
+
+class LinearProbe(Joint, GradientBased):
+    """theta as in joint training; head <- head - alpha * grad_head L_support, the body stays."""
+
+    title: ClassVar[str] = "Linear probe"
+    summary: ClassVar[str] = "Learns all training tasks as one, then fits a new last layer on the frozen features."
+    card: ClassVar[Card] = Card(
+        kind="transfer",
+        learned="One network for all tasks' examples together.",
+        adapts="The last layer alone, by gradient steps.",
+        gradient_order="1",
+        memory="Constant: there is no inner loop in meta-training.",
+        paper="Alain, Bengio: Understanding intermediate layers using linear classifier probes. ICLR workshop 2017",
+        url="https://arxiv.org/abs/1610.01644",
+        rule=r"h_{k+1} = h_k - \alpha \nabla_h \mathcal{L}^{\mathrm{support}}(\theta_{\mathrm{body}}, h_k),"
+        r" \quad \phi_K = (\theta_{\mathrm{body}}, h_K)",
+    )
+
+    name: Literal["linear_probe"] = "linear_probe"
+
+    def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
+        phi = expand(without_joint(theta), support.x.shape[0])
+        rates = {name: self.inner_lr for name in phi if name.startswith(HEAD)}
+        return inner_loop(learner, phi, support, steps, lambda k: rates)
