@@ -1,0 +1,129 @@
+"""Caruana: Multitask Learning. Machine Learning 28, 1997: one body for all training tasks, a head for each of them.
+
+Hard sharing: every training task has a last layer of its own, all read the same features, and the body descends the
+tasks' mean loss. Where joint training (`joint.py`) learns all tasks as one, here each is told which task it is.
+
+For classification a task is its classes: its head is those columns of one wide head, with a softmax over the task's
+own ways, where joint training has one over all classes. For regression tasks are drawn once, `training_tasks` of them
+with fixed examples, and theta holds a head for each; meta-batches take them in turn, so that the family's stream of
+ever new tasks is not looked at.
+
+A new task gets a fresh random head, fitted by gradient steps; the body stays or moves with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
+from metalab.algorithms.gradient_based import GradientBased
+from metalab.algorithms.inner_loop import inner_loop
+from metalab.algorithms.joint import JOINT, Joint, all_examples, without_joint
+from metalab.models.base import HEAD, init_linear, linear
+from metalab.params import Params, detach, expand, gradients, network, statistics, weights
+from metalab.settings import setting
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
+
+POOL_SEED = 0
+"""Draws the pool of training tasks."""
+
+
+class MultiTask(Joint, GradientBased):
+    """theta <- theta - beta * grad_theta mean_i L_i(body, head_i)."""
+
+    title: ClassVar[str] = "Multi-task"
+    summary: ClassVar[str] = "Learns the training tasks side by side: one body for all, a head for each."
+    card: ClassVar[Card] = Card(
+        kind="transfer",
+        learned="A body that all training tasks share, and a head for each of them.",
+        adapts="A fresh head, by gradient steps; the body too, where it is let.",
+        gradient_order="1",
+        memory="Constant in the inner steps; a head for each training task is kept.",
+        paper="Caruana: Multitask Learning. Machine Learning 28, 1997",
+        url="https://doi.org/10.1023/A:1007379606734",
+        rule=r"\begin{aligned}"
+        r"(\theta, h_1, \ldots, h_T) &\leftarrow (\theta, h_1, \ldots, h_T) - \beta \nabla \tfrac{1}{T}"
+        r" \textstyle\sum_i \mathcal{L}_i(\theta, h_i) \\"
+        r"h &\leftarrow h - \alpha \nabla_h \mathcal{L}^{\mathrm{support}}(\theta, h) \quad \text{on a new task}"
+        r"\end{aligned}",
+    )
+
+    name: Literal["multi_task"] = "multi_task"
+    adapt_body: bool = setting(False, "Let the body move with the new head on a held-out task, or only the head.")
+    training_tasks: int = setting(
+        200,
+        "How many training tasks there are, for regression: each with its own head and its own fixed examples. For "
+        "classification the classes are what is trained on.",
+        low=2,
+        high=1_000,
+        scale="log",
+    )
+
+    def misfit(self, learner: Learner) -> str | None:
+        if learner.family.kind not in ("regression", "classification"):
+            return (
+                f"multi_task gives each task a head for its examples, but {learner.family.name} is about "
+                f"{learner.family.kind}: choose a regression or classification family"
+            )
+        if not learner.model.has_body:
+            return f"multi_task shares a body among tasks, but this {learner.model.name} is nothing but a head"
+        return super().misfit(learner)
+
+    def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
+        """The body, the head that new tasks start from, and the training tasks' heads."""
+        theta = super().init(learner, rng, dtype)
+        if learner.family.kind == "regression":
+            fan_in, fan_out = theta[f"{HEAD}weight"].shape
+            heads = [init_linear(JOINT, fan_in, fan_out, rng, dtype) for _ in range(self.training_tasks)]
+            theta |= {name: torch.stack([head[name] for head in heads]) for name in heads[0]}
+        return theta
+
+    def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
+        phi = expand(without_joint(theta), support.x.shape[0])
+        rates = {name: self.inner_lr for name in network(phi) if self.adapt_body or name.startswith(HEAD)}
+        return inner_loop(learner, phi, support, steps, lambda k: rates)
+
+    def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
+        theta = detach(weights(theta), requires_grad=True) | statistics(theta)
+        examples, heads = self._tasks(learner.family, theta, batch, done)
+        collected: Params = {}
+        # As in joint training, all examples are one support set: the heads are all that differs from it.
+        x = examples.x.flatten(0, 1)[None]
+        features = learner.model.features(expand(theta, 1), x, collect=collected)[0].unflatten(0, examples.x.shape[:2])
+        prediction = linear(heads, JOINT, features)
+        loss = learner.family.loss(prediction, examples.y).mean()
+        figures = learner.family.metrics(prediction.detach(), examples.y)
+        return MetaGradient(
+            gradients(loss, weights(theta)),
+            {name: value.mean() for name, value in figures.items()},
+            {name: collected[name] for name in statistics(theta)},
+        )
+
+    def _tasks(self, family: TaskFamily, theta: Params, batch: TaskBatch, done: int) -> tuple[Examples, Params]:
+        """The examples (T, n, ...) that this outer step learns from, and their tasks' heads (T, ...)."""
+        weight, bias = theta[f"{JOINT}.weight"], theta[f"{JOINT}.bias"]
+        if family.kind == "classification":
+            classes = batch.info["classes"].to(weight.device)
+            return all_examples(batch), {
+                f"{JOINT}.weight": weight[:, classes].permute(1, 0, 2),
+                f"{JOINT}.bias": bias[classes],
+            }
+        turn = torch.arange(done * batch.n_tasks, (done + 1) * batch.n_tasks) % self.training_tasks
+        pool, turn = pool_of(family, self.training_tasks), turn.to(weight.device)
+        examples = Examples(*(_like(part, weight)[turn] for part in pool))
+        return examples, {f"{JOINT}.weight": weight[turn], f"{JOINT}.bias": bias[turn]}
+
+
+@lru_cache(maxsize=8)
+def pool_of(family: TaskFamily, n_tasks: int) -> Examples:
+    """The fixed training tasks of a regression family: all examples of each, on the CPU."""
+    return all_examples(family.sample(n_tasks, "train", torch.Generator().manual_seed(POOL_SEED)))
+
+
+def _like(part: Tensor, weight: Tensor) -> Tensor:
+    return part.to(weight.device, weight.dtype)
