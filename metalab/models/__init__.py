@@ -1,12 +1,16 @@
 """The networks, by name. A new one is a file here and a line in MODELS."""
 
 from metalab.models.base import Model
+from metalab.models.cnp import CNP
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
 from metalab.models.point import Point
+from metalab.models.transformer import Transformer
 
 MODELS: dict[str, type[Model]] = {
     "mlp": MLP,
     "conv4": Conv4,
     "point": Point,
+    "cnp": CNP,
+    "transformer": Transformer,
 }

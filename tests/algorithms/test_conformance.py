@@ -96,6 +96,8 @@ def check_adapt(learner: Learner, algorithm: Algorithm, theta: dict) -> None:
     family, steps = learner.family, 3
     batch = family.sample(TASKS, "test", torch.Generator().manual_seed(2))
     path = list(algorithm.adapt(learner, theta, batch.support, steps))
+    if algorithm.axis == "shot":
+        steps = min(steps, SMALL["shots"])
     assert [inner.k for inner in path] == list(range(steps + 1))
     assert path[-1].support_loss is None
     assert path[-1].gradient is None

@@ -1,0 +1,143 @@
+"""Transfer without meta-learning: nearest neighbour by brute force, the probe's frozen body, a head for each task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from engine_cases import ALL, Case, assert_same, conv_case, image_mlp_case, sine_case
+from plain_torch import inner_steps, loss_of
+from support_readers import case as reader_case
+from support_readers import theta_of
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from metalab.algorithms import LinearProbe, MultiTask, NearestNeighbour, Pretrained
+from metalab.algorithms.joint import all_examples
+from metalab.algorithms.multi_task import pool_of
+from metalab.params import Params, expand, weights
+
+EXACT = 1e-10
+HEAD = {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("name", ["nearest-transductive", "nearest-support_plus_one", "nearest-running"])
+def test_nearest_neighbour_is_the_one_of_a_loop_over_all_pairs(name):
+    algorithm, learner, batch = reader_case(name)
+    theta = theta_of(algorithm, learner)
+    *_, end = algorithm.adapt(learner, theta, batch.support, 100)
+    found = algorithm.predict(learner, end.phi, batch.query.x, batch.support.x).numpy()
+    body = expand(theta, batch.n_tasks)
+    known = learner.model.features(body, batch.support.x).numpy()
+    asked = learner.model.features(body, batch.query.x, support=batch.support.x).numpy()
+    labels = batch.support.y.numpy()
+    for task in range(batch.n_tasks):
+        for j, query in enumerate(asked[task]):
+            distances = [float(np.sum((query - example) ** 2)) for example in known[task]]
+            assert found[task, j].argmax() == labels[task][int(np.argmin(distances))]
+            for w in range(learner.family.output_size):
+                nearest = min(d for d, label in zip(distances, labels[task], strict=True) if label == w)
+                assert found[task, j, w] == pytest.approx(-nearest, rel=1e-10)
+
+
+@pytest.mark.parametrize("algorithm", [NearestNeighbour(), LinearProbe()])
+@pytest.mark.parametrize("build", [image_mlp_case, conv_case])
+def test_training_is_that_of_the_pre_trained_network(algorithm, build):
+    case = build()
+    theta, same = case.theta(algorithm), case.theta(Pretrained())
+    assert all(torch.equal(theta[entry], same[entry]) for entry in same)
+    found, expected = (a.meta_gradient(case.learner, theta, case.batch) for a in (algorithm, Pretrained()))
+    for entry in expected.gradient:
+        assert torch.equal(found.gradient[entry], expected.gradient[entry])
+
+
+def head_steps(case: Case, start: Params, task: int, steps: int, alpha: float) -> Params:
+    """Gradient steps of plain torch on the head alone."""
+    fixed = {entry: value for entry, value in start.items() if entry not in HEAD}
+    head = {entry: value for entry, value in start.items() if entry in HEAD}
+    for _ in range(steps):
+        head = {entry: value.detach().requires_grad_() for entry, value in head.items()}
+        loss = loss_of(
+            functional_call(case.plain, fixed | head, (case.batch.support.x[task],)), case.batch.support.y[task]
+        )
+        slopes = torch.autograd.grad(loss, list(head.values()))
+        head = {entry: value - alpha * g for (entry, value), g in zip(head.items(), slopes, strict=True)}
+    return {entry: value.detach() for entry, value in (fixed | head).items()}
+
+
+@pytest.mark.parametrize("algorithm", [LinearProbe(inner_lr=0.1), MultiTask(inner_lr=0.1)])
+@pytest.mark.parametrize("name", ALL)
+def test_only_the_head_moves_on_a_new_task(name, algorithm):
+    case = ALL[name]()
+    theta = case.theta(algorithm)
+    own = {entry: value for entry, value in weights(theta).items() if not entry.startswith("joint")}
+    start = case.plain.to_torch(own)
+    for inner in algorithm.adapt(case.learner, theta, case.batch.support, 3):
+        assert inner.gradient is None or set(inner.gradient) == HEAD
+        for task in range(case.batch.n_tasks):
+            mine = case.plain.to_torch({entry: inner.phi[entry][task] for entry in own})
+            assert_same(mine, head_steps(case, start, task, inner.k, 0.1), EXACT)
+
+
+@pytest.mark.parametrize("name", ["sine", "image_mlp", "strided-transductive"])
+def test_the_body_of_a_multi_task_network_may_move_too(name):
+    case, algorithm = ALL[name](), MultiTask(inner_lr=0.1, adapt_body=True)
+    theta = case.theta(algorithm)
+    own = {entry: value for entry, value in weights(theta).items() if not entry.startswith("joint")}
+    *_, end = algorithm.adapt(case.learner, theta, case.batch.support, 2)
+    for task in range(case.batch.n_tasks):
+        state = {entry: value.requires_grad_() for entry, value in case.plain.to_torch(own).items()}
+        x, y = case.batch.support.x[task], case.batch.support.y[task]
+        expected = inner_steps(case.plain, state, x, y, 2, 0.1, order=1)
+        mine = case.plain.to_torch({entry: end.phi[entry][task] for entry in own})
+        assert_same(mine, {entry: value.detach() for entry, value in expected.items()}, EXACT)
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_multi_task_regression_is_a_network_with_a_head_for_each_training_task(done):
+    """Against plain torch: tasks of the fixed pool in turn, the head of each beside the shared body."""
+    case, algorithm = sine_case(), MultiTask(training_tasks=7)
+    theta = case.theta(algorithm)
+    assert theta["joint.weight"].shape == (7, 5, 1)
+    found = algorithm.meta_gradient(case.learner, theta, case.batch, done=done)
+    leaves = {entry: value.clone().requires_grad_() for entry, value in theta.items()}
+    pool, losses = pool_of(case.learner.family, 7), []
+    for i in range(case.batch.n_tasks):
+        task = (done * case.batch.n_tasks + i) % 7
+        own = {f"head.{part}": leaves[f"joint.{part}"][task] for part in ("weight", "bias")}
+        state = case.plain.to_torch({e: v for e, v in leaves.items() if not e.startswith(("joint", "head"))} | own)
+        losses.append(F.mse_loss(functional_call(case.plain, state, (pool.x[task].double(),)), pool.y[task].double()))
+    loss = torch.stack(losses).mean()
+    torch.testing.assert_close(found.metrics["loss"], loss.detach(), rtol=EXACT, atol=EXACT)
+    slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    expected = {e: torch.zeros_like(v) if g is None else g for (e, v), g in zip(leaves.items(), slopes, strict=True)}
+    assert_same(found.gradient, expected, EXACT)
+    taken = {(done * case.batch.n_tasks + i) % 7 for i in range(case.batch.n_tasks)}
+    assert {task for task in range(7) if found.gradient["joint.weight"][task].any()} == taken
+
+
+@pytest.mark.parametrize("build", [image_mlp_case, conv_case])
+def test_multi_task_classification_is_a_softmax_over_the_ways_of_each_task(build):
+    """Against plain torch: one wide head, of which each task sees the columns of its own classes."""
+    case, algorithm = build(), MultiTask()
+    theta = case.theta(algorithm)
+    found = algorithm.meta_gradient(case.learner, theta, case.batch)
+    leaves = {entry: value.clone().requires_grad_() for entry, value in theta.items()}
+    examples, losses = all_examples(case.batch), []
+    wide = functional_call(case.plain, case.plain.to_torch(leaves), (examples.x.flatten(0, 1),), {"joint": True})
+    for task, logits in enumerate(wide.unflatten(0, examples.x.shape[:2])):
+        losses.append(F.cross_entropy(logits[:, case.batch.info["classes"][task]], examples.y[task]))
+    loss = torch.stack(losses).mean()
+    torch.testing.assert_close(found.metrics["loss"], loss.detach(), rtol=EXACT, atol=EXACT)
+    slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    expected = {e: torch.zeros_like(v) if g is None else g for (e, v), g in zip(leaves.items(), slopes, strict=True)}
+    assert_same(found.gradient, expected, EXACT)
+
+
+def test_the_pool_of_training_tasks_stays_the_same_and_holds_different_tasks():
+    family = sine_case().learner.family
+    one, again = pool_of(family, 5), pool_of(type(family)(**family.model_dump()), 5)
+    assert torch.equal(one.x, again.x)
+    assert torch.equal(one.y, again.y)
+    assert one.x.shape == (5, family.shots + family.queries, 1)
+    assert len({tuple(task.flatten().tolist()) for task in one.y}) == 5
