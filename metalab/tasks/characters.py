@@ -21,14 +21,14 @@ from metalab.settings import setting
 from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily
 
 DRAWERS = 20
-"""People who drew each character once."""
+"""People who drew each character once, unless a library says otherwise."""
 SIDE = 28
 """Height and width of a picture in pixels."""
 
 
 @dataclass(frozen=True)
 class Characters:
-    """The classes of one split: images (C, DRAWERS, SIDE, SIDE), ink 255 on 0, and a name for each class."""
+    """The classes of one split: images (C, drawers, SIDE, SIDE), ink 255 on 0, and a name for each class."""
 
     images: NDArray[np.uint8]
     names: tuple[str, ...]
@@ -43,9 +43,13 @@ class Characters:
 class Library:
     """The pictures of one family, loaded at the first use, once for all threads, and kept on each device."""
 
-    def __init__(self, load: Callable[[], Mapping[Split, Characters]]) -> None:
-        """`load` gives the unturned characters of every split; it may raise `DataMissing`."""
+    def __init__(self, load: Callable[[], Mapping[Split, Characters]], *, turn: bool = True) -> None:
+        """`load` gives the unturned characters of every split; it may raise `DataMissing`.
+
+        With `turn` each rotation by 90 degrees of a training character is a class of its own.
+        """
         self._load = load
+        self._turn = turn
         self._lock = threading.RLock()
         self._splits: dict[Split, Characters] = {}
         self._images: dict[tuple[Split, torch.device], Tensor] = {}
@@ -55,18 +59,20 @@ class Library:
         return bool(self._splits)
 
     def characters(self, split: Split) -> Characters:
-        """The classes of `split`; in "train" each rotation by 90 degrees is a class of its own."""
+        """The classes of `split`, in "train" with their rotations where there are any."""
         splits = self._splits
         if not splits:
             with self._lock:
                 if not self._splits:
-                    found = self._load()
-                    self._splits = {name: found[name].turned() if name == "train" else found[name] for name in found}
+                    found = dict(self._load())
+                    if self._turn:
+                        found["train"] = found["train"].turned()
+                    self._splits = found
                 splits = self._splits
         return splits[split]
 
     def images(self, split: Split, device: torch.device | str = "cpu") -> Tensor:
-        """(C, DRAWERS, SIDE, SIDE) uint8 on `device`, shared: not to be written to."""
+        """(C, drawers, SIDE, SIDE) uint8 on `device`, shared: not to be written to."""
         key = (split, torch.device(device))
         found = self._images.get(key)
         if found is None:
@@ -82,6 +88,8 @@ class CharacterFamily(TaskFamily):
     kind: ClassVar[Literal["regression", "classification"]] = "classification"
     input_shape: ClassVar[tuple[int, ...]] = (1, SIDE, SIDE)
     library: ClassVar[Library]
+    each: ClassVar[int] = DRAWERS
+    """Pictures of each class."""
 
     ways: int = setting(5, "How many different characters each task asks to tell apart.", low=2, high=20)
     shots: int = setting(1, "How many drawings of each character the model may learn from.", low=1, high=10)
@@ -89,10 +97,10 @@ class CharacterFamily(TaskFamily):
 
     @model_validator(mode="after")
     def _enough_drawers(self) -> Self:
-        if self.shots + self.queries > DRAWERS:
+        if self.shots + self.queries > self.each:
             raise ValueError(
                 f"shots + queries = {self.shots} + {self.queries} = {self.shots + self.queries}, expected at most "
-                f"{DRAWERS}: every character was drawn by {DRAWERS} people, once each. Lower shots or queries"
+                f"{self.each}: every character was drawn by {self.each} people, once each. Lower shots or queries"
             )
         return self
 
@@ -111,9 +119,9 @@ class CharacterFamily(TaskFamily):
         n = self.shots + self.queries
         # The places of the highest of independent numbers are a random choice in random order.
         classes = torch.rand(n_tasks, len(images), generator=rng).topk(self.ways).indices
-        drawers = torch.rand(n_tasks, self.ways, DRAWERS, generator=rng).topk(n).indices
-        rows = classes[..., None] * DRAWERS + drawers
-        names = self.library.characters(split).names
+        drawers = torch.rand(n_tasks, self.ways, images.shape[1], generator=rng).topk(n).indices
+        rows = classes[..., None] * images.shape[1] + drawers
+        names = self.characters(split).names
         info = {
             "classes": classes,
             "drawers": drawers,
@@ -130,17 +138,27 @@ class CharacterFamily(TaskFamily):
         y = torch.arange(ways, device=images.device).repeat_interleave(each).repeat(n_tasks, 1)
         return Examples(x, y)
 
+    def source(self, split: Split) -> tuple[Library, Split]:
+        """Whose pictures the tasks of `split` are made of."""
+        return self.library, split
+
+    def characters(self, split: Split) -> Characters:
+        """The classes of `split`. Raises DataMissing."""
+        library, its = self.source(split)
+        return library.characters(its)
+
     def images(self, split: Split, device: torch.device | str = "cpu") -> Tensor:
-        """(C, DRAWERS, SIDE, SIDE) uint8, ink 255 on 0, shared: not to be written to. Raises DataMissing."""
-        return self.library.images(split, device)
+        """(C, drawers, SIDE, SIDE) uint8, ink 255 on 0, shared: not to be written to. Raises DataMissing."""
+        library, its = self.source(split)
+        return library.images(its, device)
 
     def n_classes(self, split: Split) -> int:
         """How many classes the split has, in "train" with their rotations. Raises DataMissing."""
-        return len(self.library.characters(split).names)
+        return len(self.characters(split).names)
 
     def class_name(self, split: Split, class_id: int) -> str:
         """Alphabet and number of a class of `split`, e.g. 'Greek 7, turned 90°'. Raises DataMissing."""
-        return self.library.characters(split).names[class_id]
+        return self.characters(split).names[class_id]
 
     def describe(self, info: Mapping[str, Any], task: int) -> str:
         return "; ".join(info["names"][task])

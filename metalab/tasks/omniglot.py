@@ -8,18 +8,14 @@ meta-training each rotation by 90 degrees is a class of its own.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal, NamedTuple
-from urllib.request import urlopen
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +24,7 @@ from PIL import Image
 from metalab import places
 from metalab.tasks.base import DataMissing, Split
 from metalab.tasks.characters import DRAWERS, SIDE, CharacterFamily, Characters, Library
+from metalab.tasks.fetching import PROBLEMS, Progress, Remote, fetch
 
 ARCHIVES: dict[str, int] = {"images_background": 964, "images_evaluation": 659}
 """The archives and how many characters each holds."""
@@ -43,15 +40,9 @@ LARGEST_MEMBER = 20_000
 MOST_MEMBERS = 100_000
 LARGEST_ARCHIVE = 64_000_000
 """Bytes. The originals have 9.5 and 6.5 million."""
-TIMEOUT = 20.0
-"""Seconds without an answer after which a download gives up."""
 
 RECORD = np.dtype([("alphabet", "U48"), ("character", np.int64), ("images", np.uint8, (DRAWERS, SIDE, SIDE))])
 """One character as it is kept in the cache."""
-
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are there and the bytes in all; 0 in all: not known."""
 
 
 class Drawing(NamedTuple):
@@ -180,41 +171,13 @@ def download(progress: Progress | None = None) -> None:
 
     try:
         target = places.writable_data("omniglot")
-        with ExitStack() as stack:
-            streams = [
-                (path, stack.enter_context(urlopen(f"{Source.download_url_prefix}/{path.name}", timeout=TIMEOUT)))
-                for path in _absent()
-            ]
-            sizes = [int(stream.headers.get("Content-Length") or 0) for _, stream in streams]
-            total = sum(sizes) if all(sizes) else 0
-            done = 0
-            for path, stream in streams:
-                done = _fetch(stream, target / path.name, Source.zips_md5[path.stem], done, total, progress)
-    except (OSError, HTTPException, ValueError, places.PlaceError) as problem:
+        files = [
+            Remote(f"{Source.download_url_prefix}/{path.name}", target / path.name, Source.zips_md5[path.stem])
+            for path in _absent()
+        ]
+        fetch(files, LARGEST_ARCHIVE, progress)
+    except PROBLEMS as problem:
         raise DataMissing(f"Omniglot could not be downloaded: {problem}. {advice()}") from problem
-
-
-def _fetch(stream: HTTPResponse, path: Path, md5: str, done: int, total: int, progress: Progress | None) -> int:
-    """Write `stream` to `path` and return `done` plus its bytes. Raises ValueError on a wrong sum."""
-    start, digest = done, hashlib.md5(usedforsecurity=False)
-
-    def write(file: BinaryIO) -> None:
-        nonlocal done
-        while block := stream.read(1 << 16):
-            done += len(block)
-            if done - start > LARGEST_ARCHIVE:
-                raise ValueError(f"{path.name} has more than {LARGEST_ARCHIVE} bytes")
-            digest.update(block)
-            file.write(block)
-            if progress:
-                progress(done, total)
-        if digest.hexdigest() != md5:
-            raise ValueError(
-                f"{path.name} arrived damaged ({done - start} bytes, MD5 {digest.hexdigest()}, expected {md5})"
-            )
-
-    places.write_atomically(path, write)
-    return done
 
 
 class Omniglot(CharacterFamily):
@@ -225,6 +188,10 @@ class Omniglot(CharacterFamily):
     library: ClassVar[Library] = Library(load)
 
     name: Literal["omniglot"] = "omniglot"
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        return ("omniglot",)
 
     def require(self) -> None:
         """Raise DataMissing where neither the archives nor what was decoded from them is on this machine."""

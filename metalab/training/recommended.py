@@ -62,6 +62,9 @@ QUADRATIC: Mapping[str, Values] = {
     "scratch": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 20}},
 }
 
+NETWORK: Mapping[str, str] = {"cnp": "cnp", "in_context": "transformer"}
+"""The networks of the algorithms that do not go with any; others take what suits the family."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -84,6 +87,8 @@ PICTURES = Start(
     {"outer_steps": 2_000, "evaluate_every": 50, "evaluation_tasks": 20},
     {"conv4": {"filters": 32}},
 )
+# Convolutions look for neighbours, and shuffled pixels have none.
+PIXELS = Start("mlp", CHARACTERS, PICTURES.run, {"mlp": {"widths": (128, 64)}})
 
 FAMILY: Mapping[str, Start] = {
     "sinusoid": FUNCTION,
@@ -92,6 +97,10 @@ FAMILY: Mapping[str, Start] = {
     "quadratic": Start("point", QUADRATIC, {"outer_steps": 2_000}),
     "glyphs": PICTURES,
     "omniglot": PICTURES,
+    "mnist": PICTURES,
+    "cross": PICTURES,
+    "rotated_mnist": PICTURES,
+    "permuted_mnist": PIXELS,
 }
 """One line for each family."""
 
@@ -99,6 +108,6 @@ FAMILY: Mapping[str, Start] = {
 def recommended(family: str | None, algorithm: str | None, model: str | None = None) -> dict[str, Any]:
     """Nested settings to start from, `model` included where the caller has not chosen one."""
     begin = FAMILY.get(family or "", FUNCTION)
-    chosen = model or begin.model
+    chosen = model or NETWORK.get(algorithm or "", begin.model)
     start = {**begin.run, **begin.algorithms.get(algorithm or "", {})}
     return start | {"model": {"name": chosen, **begin.models.get(chosen, {})}}

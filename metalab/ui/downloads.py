@@ -6,29 +6,31 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
+from pydantic import ValidationError
 
-from metalab.tasks import FAMILIES
-from metalab.tasks.base import DataMissing
-from metalab.tasks.omniglot import download as download_omniglot
+from metalab.tasks import FAMILIES, mnist, omniglot
+from metalab.tasks.base import DataMissing, TaskFamily
+from metalab.tasks.fetching import Progress
 from metalab.ui.i18n import _
 from metalab.ui.links import escape
 
-Progress = Callable[[int, int], None]
-SOURCES: Mapping[str, Callable[[Progress], None]] = {"omniglot": download_omniglot}
-"""How a family's data is fetched; a family that is not listed has nothing to fetch."""
+Sets = tuple[str, ...]
+SOURCES: Mapping[str, Callable[[Progress], None]] = {"omniglot": omniglot.download, "mnist": mnist.download}
+"""How each data set is fetched that a family may need."""
 _MEGABYTE = 1_000_000
 _LOOK_AGAIN_SECONDS = 0.5
 
 _LOG = logging.getLogger(__name__)
-_downloads: dict[str, Download] = {}
+_downloads: dict[Sets, Download] = {}
 _lock = threading.Lock()
 
 
 @dataclass
 class Download:
-    """One family's download, for everybody on this server."""
+    """One download of what a family needs, for everybody on this server."""
 
     done: int = 0
     total: int = 0
@@ -36,23 +38,32 @@ class Download:
     problem: str = ""
 
 
-def missing(family: str) -> str:
+def missing(family: str, settings: Mapping[str, Any] | None = None) -> str:
     """What the family lacks on this machine and what to do, in the engine's words; empty where it lacks nothing."""
     try:
-        FAMILIES[family](name=family).require()
+        _family(family, settings).require()
     except DataMissing as problem:
         return str(problem)
     return ""
 
 
-def missing_data_card(family: str, problem: str, *, instead: str) -> bool:
+def _family(name: str, settings: Mapping[str, Any] | None) -> TaskFamily:
+    """The family with these settings; with its defaults where they are wrong, which is said elsewhere."""
+    try:
+        return FAMILIES[name].model_validate({**(settings or {}), "name": name})
+    except ValidationError:
+        return FAMILIES[name](name=name)
+
+
+def missing_data_card(family: str, problem: str, *, instead: str, settings: Mapping[str, Any] | None = None) -> bool:
     """Say what is missing and offer to fetch it; True where the family `instead` was chosen in its place."""
+    sets = _family(family, settings).data_sets
     with st.container(border=True, key="missing-data"):
         title = _(FAMILIES[family].title)
         st.markdown(f"#### :material/folder_off: {_('{family} is not on this machine').format(family=title)}")
         st.markdown(escape(problem))
-        if family in SOURCES:
-            st.fragment(_fetching, run_every=_LOOK_AGAIN_SECONDS if _going_on(family) else None)(family)
+        if sets:
+            st.fragment(_fetching, run_every=_LOOK_AGAIN_SECONDS if _going_on(sets) else None)(sets)
         other = _(FAMILIES[instead].title)
         return st.button(
             _("Take {family} instead").format(family=other),
@@ -62,14 +73,14 @@ def missing_data_card(family: str, problem: str, *, instead: str) -> bool:
         )
 
 
-def _fetching(family: str) -> None:
+def _fetching(sets: Sets) -> None:
     with _lock:
-        download = _downloads.get(family)
+        download = _downloads.get(sets)
     if download is None or download.problem:
         if download is not None:
             st.error(escape(download.problem), icon=":material/cloud_off:")
         if st.button(_("Download"), type="primary", icon=":material/download:", key="missing-data.download"):
-            _begin(family)
+            _begin(sets)
             st.rerun()
         return
     if download.over:
@@ -82,32 +93,33 @@ def _fetching(family: str) -> None:
     st.progress(min(1.0, download.done / download.total) if download.total else 0.0, text=text)
 
 
-def _going_on(family: str) -> bool:
+def _going_on(sets: Sets) -> bool:
     with _lock:
-        download = _downloads.get(family)
+        download = _downloads.get(sets)
     return download is not None and not download.over
 
 
-def _begin(family: str) -> None:
+def _begin(sets: Sets) -> None:
     """Fetch in the background; a second press joins the download that goes on."""
     with _lock:
-        going_on = _downloads.get(family)
+        going_on = _downloads.get(sets)
         if going_on is not None and not going_on.over:
             return
-        download = _downloads[family] = Download()
+        download = _downloads[sets] = Download()
 
     def progress(done: int, total: int) -> None:
         download.done, download.total = done, total
 
     def work() -> None:
         try:
-            SOURCES[family](progress)
+            for name in sets:
+                SOURCES[name](progress)
         except DataMissing as problem:
             download.problem = str(problem)
         except Exception:
-            _LOG.exception("The download for %s failed.", family)
+            _LOG.exception("The download of %s failed.", ", ".join(sets))
             download.problem = "The download failed; the server's log says why."
         finally:
             download.over = True
 
-    threading.Thread(target=work, name=f"metalab-download-{family}", daemon=True).start()
+    threading.Thread(target=work, name=f"metalab-download-{sets[0]}", daemon=True).start()

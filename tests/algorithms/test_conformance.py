@@ -141,11 +141,13 @@ def test_same_seed_same_tasks(name):
     assert all(len(value) == 4 for value in one.info.values())
 
 
-CLASSIFICATION = pytest.mark.parametrize("name", [n for n, cls in FAMILIES.items() if cls.kind == "classification"])
+CLASSES = [name for name, cls in FAMILIES.items() if cls.kind == "classification"]
+SHUFFLED = pytest.mark.parametrize("name", [name for name in CLASSES if FAMILIES[name].shuffles_labels])
+FIXED = pytest.mark.parametrize("name", [name for name in CLASSES if not FAMILIES[name].shuffles_labels])
 MANY = 400
 
 
-@CLASSIFICATION
+@SHUFFLED
 def test_labels_are_shuffled_anew_for_each_task(name):
     """A class has each label equally often: the mean class number of every label is that of all, to four errors."""
     family = family_of(name)
@@ -155,7 +157,7 @@ def test_labels_are_shuffled_anew_for_each_task(name):
     assert (classes.mean(0) - (family.n_classes("train") - 1) / 2).abs().max() < 4 * error
 
 
-@CLASSIFICATION
+@SHUFFLED
 def test_before_adaptation_accuracy_is_one_in_n(name):
     """In expectation; here within four standard errors, for linear networks that do not favour one label."""
     family = family_of(name)
@@ -169,6 +171,14 @@ def test_before_adaptation_accuracy_is_one_in_n(name):
         error = float(accuracy.std()) / math.sqrt(MANY)
         assert error > 0.005, "the predictions do not depend on the images"
         assert abs(float(accuracy.mean()) - 1 / family.output_size) < 4 * error
+
+
+@FIXED
+def test_labels_that_are_not_shuffled_are_the_classes(name):
+    family = family_of(name)
+    batch = family.sample(MANY, "train", torch.Generator().manual_seed(0))
+    assert torch.equal(batch.info["classes"], torch.arange(family.output_size).expand(MANY, -1))
+    assert family.n_classes("train") == family.output_size
 
 
 @pytest.mark.parametrize("registry", [FAMILIES, MODELS, ALGORITHMS], ids=["families", "models", "algorithms"])
