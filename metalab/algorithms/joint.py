@@ -1,7 +1,7 @@
 """Learning all training tasks as one: what the transfer baselines share, and leave to their `adapt`.
 
 For classification one wide joint head tells all meta-training classes apart; a new task starts from the body and a
-fresh head. For regression the joint network's head is the head.
+fresh head. Elsewhere the joint network's head is the head.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ class Joint(Algorithm):
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         examples = all_examples(batch)
         theta = detach(weights(theta), requires_grad=True) | statistics(theta)
-        shared = expand(theta, 1)
         collected: Params = {}
-        # All examples are one support set: with `support` given, support-plus-one would take each image by itself.
-        features = learner.model.features(shared, examples.x.flatten(0, 1)[None], collect=collected)
         if learner.family.kind == "classification":
+            shared = expand(theta, 1)
+            # All examples are one support set: with `support` given, support-plus-one takes each image by itself.
+            features = learner.model.features(shared, examples.x.flatten(0, 1)[None], collect=collected)
             classes = class_ids(batch, examples.y).to(features.device)
             prediction, target = linear(shared, JOINT, features), classes.flatten()[None]
             loss = F.cross_entropy(prediction[0], target[0])
             figures = {"loss": loss, "accuracy": (prediction.argmax(-1) == target).double().mean()}
         else:
-            loss = learner.family.loss(linear(shared, "head", features), examples.y.flatten(0, 1)[None]).mean()
-            figures = {"loss": loss}
+            # Task by task: what an example is judged against, such as a baseline of returns, is the task's own.
+            shared = expand(theta, batch.n_tasks)
+            found = learner.family.attempt(lambda x: learner.model.forward(shared, x, collect=collected), examples)
+            loss = learner.family.loss(found, examples.y).mean()
+            figures = {n: each.mean() for n, each in learner.family.metrics(found.detach(), examples.y).items()}
         return MetaGradient(
             gradients(loss, weights(theta)),
             {name: value.detach() for name, value in figures.items()},

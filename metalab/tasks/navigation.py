@@ -4,8 +4,9 @@ A point starts at the origin and moves by at most 0.1 along each axis at a time.
 the Euclidean distance to the goal (as in the paper's code; its text says squared), and an episode ends within 0.01
 of the goal along both axes. Only the rewards tell one task from another.
 
-The policy is Gaussian. Its chance is drawn beforehand: x holds standard normal numbers, y the goals, and to attempt
-an example is to act out one trajectory. So a task is as fixed as an image, while the actions follow the parameters.
+The policy is Gaussian: the network gives the mean of an action and the logarithm of its standard deviation. Its
+chance is drawn beforehand: x holds standard normal numbers, y the goals, and to attempt an example is to act out one
+trajectory. So a task is as fixed as an image, while the actions follow the parameters.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ WITHIN = 0.01
 """An episode ends this close to the goal, along both axes."""
 HALF = 0.5
 """Goals lie in the square from -0.5 to 0.5."""
+UNIT = HALF / 3**0.5
+"""The network reads positions in units of the goals' standard deviation."""
+LOG_STD = (-3.0, 1.5)
+"""How far the logarithm of the standard deviation can be adapted: a policy without chance learns no more."""
 
 
 class Trajectories(NamedTuple):
@@ -34,7 +39,7 @@ class Trajectories(NamedTuple):
     positions: Tensor
     """After each time step: (T, n, H, 2). They stay where an episode ends."""
     log_prob: Tensor
-    """Of each action: (T, n, H)."""
+    """Of each action, but for a constant: (T, n, H)."""
     rewards: Tensor
     """(T, n, H), 0 after the end."""
     counts: Tensor
@@ -71,7 +76,8 @@ class Navigation(TaskFamily):
     horizon: int = setting(100, "Time steps after which an episode ends.", low=1, high=200)
     std: float = setting(
         0.5,
-        "How much the policy tries out: the standard deviation of its actions, 1 being the largest step.",
+        "How much the policy tries out at first: the standard deviation of its actions, 1 being the largest step. It "
+        "is learned and adapts from there.",
         label="Exploration",
         low=0.05,
         high=2.0,
@@ -98,7 +104,7 @@ class Navigation(TaskFamily):
 
     @property
     def output_size(self) -> int:
-        return 2
+        return 4
 
     @property
     def metric(self) -> str:
@@ -134,16 +140,23 @@ class Navigation(TaskFamily):
         with torch.no_grad():
             actions, positions, rewards, counts = self._walk(predict, examples.x, examples.y)
         walked = Trajectories(positions, rewards, rewards, counts)
-        mean = predict(walked.observations.flatten(1, 2)).view_as(actions)
-        log_prob = -0.5 * ((actions - mean) / self.std).square().sum(-1)
+        output = predict(walked.observations.flatten(1, 2) / UNIT)
+        mean, std = self._policy(output.unflatten(1, actions.shape[1:3]))
+        log_prob = -(((actions - mean) / std).square() / 2 + std.log()).sum(-1)
         return walked._replace(log_prob=log_prob).pack()
+
+    def _policy(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of an action, (.., 2) each, from the network's output (.., 4)."""
+        mean, log_std = output.chunk(2, -1)
+        return mean, self.std * log_std.clamp(*LOG_STD).exp()
 
     def _walk(self, predict: Callable[[Tensor], Tensor], noise: Tensor, goal: Tensor) -> tuple[Tensor, ...]:
         """Act: actions and positions (T, n, H, 2), rewards and counts (T, n, H)."""
         at, going = torch.zeros_like(goal), torch.ones_like(goal[..., 0])
         steps = []
         for t in range(noise.shape[2]):
-            action = predict(at) + self.std * noise[:, :, t]
+            mean, std = self._policy(predict(at / UNIT))
+            action = mean + std * noise[:, :, t]
             at = at + LARGEST_STEP * action.clamp(-1, 1) * going[..., None]
             off = at - goal
             steps.append((action, at, -off.norm(dim=-1) * going, going))
