@@ -7,6 +7,7 @@ from metalab.tasks.glyphs import Glyphs
 from metalab.tasks.linear import Linear
 from metalab.tasks.mixture import Mixture
 from metalab.tasks.mnist import Mnist
+from metalab.tasks.navigation import Navigation
 from metalab.tasks.omniglot import Omniglot
 from metalab.tasks.quadratic import Quadratic
 from metalab.tasks.sinusoid import Sinusoid
@@ -16,6 +17,7 @@ FAMILIES: dict[str, type[TaskFamily]] = {
     "linear": Linear,
     "mixture": Mixture,
     "quadratic": Quadratic,
+    "navigation": Navigation,
     "glyphs": Glyphs,
     "omniglot": Omniglot,
     "mnist": Mnist,

@@ -62,6 +62,18 @@ QUADRATIC: Mapping[str, Values] = {
     "scratch": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 20}},
 }
 
+# Finn et al. 2017, section 5.3, with Adam in place of a trust region.
+NAVIGATION: Mapping[str, Values] = {
+    "maml": {"algorithm": {"inner_lr": 0.5, "inner_steps": 1, "inner_steps_eval": 3}},
+    "reptile": {
+        "algorithm": {"inner_lr": 0.1, "inner_steps": 3, "inner_steps_eval": 3},
+        "outer_optimiser": "sgd",
+        "outer_lr": 1.0,
+    },
+    "pretrained": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 3}},
+    "scratch": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 3}},
+}
+
 NETWORK: Mapping[str, str] = {"cnp": "cnp", "in_context": "transformer"}
 """The networks of the algorithms that do not go with any; others take what suits the family."""
 
@@ -90,11 +102,25 @@ PICTURES = Start(
 # Convolutions look for neighbours, and shuffled pixels have none.
 PIXELS = Start("mlp", CHARACTERS, PICTURES.run, {"mlp": {"widths": (128, 64)}})
 
+ACTING = Start(
+    "policy",
+    NAVIGATION,
+    {
+        "outer_lr": 0.01,
+        "clip_norm": 1.0,
+        "meta_batch_size": 20,
+        "outer_steps": 500,
+        "evaluate_every": 20,
+        "evaluation_tasks": 40,
+    },
+)
+
 FAMILY: Mapping[str, Start] = {
     "sinusoid": FUNCTION,
     "linear": FUNCTION,
     "mixture": FUNCTION,
     "quadratic": Start("point", QUADRATIC, {"outer_steps": 2_000}),
+    "navigation": ACTING,
     "glyphs": PICTURES,
     "omniglot": PICTURES,
     "mnist": PICTURES,
