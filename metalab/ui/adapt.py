@@ -84,9 +84,9 @@ def _unfold(state: dict[str, Any]) -> list[str]:
         said.append(_("who names a contender twice in the link: it races once."))
     if any(step and name == SCRATCH for name, _at, step in named):
         said.append(_("{name} has no checkpoints: the one in the link is left out.").format(name=SCRATCH))
-    surplus = len(state["rates"]) - len(names)
-    if surplus > 0:
-        said.append(_("rates has {n} more numbers in the link than who has contenders: left out.").format(n=surplus))
+    if len(state["rates"]) > len(names):
+        sentence = _("rates has {rates} numbers in the link for {names} contenders in who: the rest is left out.")
+        said.append(sentence.format(rates=len(state["rates"]), names=len(names)))
     if len(state["x"]) != len(state["y"]):
         sentence = _("x has {x} numbers in the link and y has {y}: the first {n} points are taken.")
         said.append(sentence.format(x=len(state["x"]), y=len(state["y"]), n=len(state["points"])))

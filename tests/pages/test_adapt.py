@@ -104,7 +104,7 @@ def test_a_wrong_link_is_said_and_the_page_still_works(open_page):
         ({"who": "RUN@30"}, "has no checkpoint after outer step 30 of the link\\: that after 40", ("at", {"RUN": 40})),
         ({"who": "RUN,RUN"}, "names a contender twice", ("who", ["RUN"])),
         ({"who": "scratch@3"}, "scratch has no checkpoints", ("who", ["scratch"])),
-        ({"who": "RUN", "rates": "0.1,0.2"}, "rates has 1 more numbers", ("alpha", {"RUN": 0.1})),
+        ({"who": "RUN", "rates": "0.1,0.2"}, "rates has 2 numbers in the link for 1 contenders", ("alpha", {"RUN": 0.1})),
         ({"who": "RUN", "rates": "0.00001"}, "is 0.00001 in the link, beyond its range", ("alpha", {"RUN": 1e-4})),
         ({"x": "1,2", "y": "3"}, "x has 2 numbers in the link and y has 1", ("points", [(1.0, 3.0)])),
         ({"steps": "4", "step": "9"}, "there are 4 inner steps", ("step", -1)),
