@@ -58,7 +58,8 @@ class Lane:
     label: str
     colour_key: tuple[str, int, int]
     """The contender's."""
-    inner_lr: float
+    inner_lr: float | None
+    """None where rates are learned, or none is used."""
     support_loss: Floats
     """(K + 1,) on the whole support set, at phi_0 .. phi_K."""
     gradient_norm: Floats
@@ -220,7 +221,7 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
     return Lane(
         label=contender.label,
         colour_key=contender.colour_key,
-        inner_lr=float(getattr(algorithm, "inner_lr", 0.0)),
+        inner_lr=algorithm.alpha,
         support_loss=columns["support_loss"],
         gradient_norm=torch.cat(lengths).float().numpy() if lengths else np.zeros(0, np.float32),
         query={name.removeprefix(QUERY): values for name, values in columns.items() if name.startswith(QUERY)},

@@ -143,6 +143,24 @@ class RunConfig(Settings):
     def learner(self) -> Learner:
         return Learner(self.model, self.family)
 
+    @property
+    def live(self) -> tuple[str, ...]:
+        """Those of LIVE that this run has, and that have an effect while it goes on."""
+        algorithm = self.algorithm
+        fixed = "inner_lr" not in type(algorithm).model_fields or algorithm.learns_rates
+        return tuple(name for name in LIVE if not (fixed and name == "algorithm.inner_lr"))
+
+    def changed_live(self, changes: Mapping[str, Any]) -> RunConfig:
+        """The config with `changes` that are made while its run goes on. Raises ConfigError for other settings, too."""
+        for name in sorted(set(changes) - set(self.live)):
+            if name == "algorithm.inner_lr" and self.algorithm.learns_rates:
+                raise ConfigError(
+                    f"{name} is only where the inner learning rates started that this run learns: changing it now has "
+                    f"no effect; expected {' or '.join(self.live)}"
+                )
+            raise ConfigError(f"{name} cannot change while a run goes on; expected one of {', '.join(self.live)}")
+        return self.changed(changes)
+
     def changed(self, changes: Mapping[str, Any]) -> RunConfig:
         """The config with `changes` (dotted names to values). Raises ConfigError."""
         data = self.model_dump(mode="json")

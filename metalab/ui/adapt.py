@@ -121,9 +121,9 @@ def fit(state: dict[str, Any], found: Sequence[Entrant]) -> list[str]:
 
 def _fit_rate(state: dict[str, Any], entrant: Entrant, rate: float) -> list[str]:
     label, algorithm = entrant.contender.label, type(entrant.contender.algorithm)
-    if "inner_lr" not in algorithm.model_fields:
+    if entrant.contender.algorithm.alpha is None:
         del state["alpha"][entrant.id]
-        return [_("{run} has no inner learning rate: the one in the link is left out.").format(run=label)]
+        return [_("{run} has no inner learning rate to be set: the one in the link is left out.").format(run=label)]
     declared = setting_of(algorithm, "inner_lr")
     held = min(max(rate, declared.low or rate), declared.high or rate)
     if held == rate:
@@ -232,7 +232,7 @@ def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[D
                 help=_(declared.help),
             )
         )
-    rated = [entrant for entrant in found if hasattr(entrant.contender.algorithm, "inner_lr")]
+    rated = [entrant for entrant in found if entrant.contender.algorithm.alpha is not None]
     if state["together"] and rated:
         rate = state["alpha"].get(rated[0].id, _own_rate(rated[0]))
         dials.append(_alpha_dial("alpha:", _("Inner learning rate α"), rated[0], rate, colour=False))
@@ -285,7 +285,7 @@ def _alpha_dial(name: str, label: str, entrant: Entrant, rate: float, *, colour:
 
 
 def _own_rate(entrant: Entrant) -> float:
-    return float(getattr(entrant.contender.algorithm, "inner_lr", 0.0))
+    return entrant.contender.algorithm.alpha or 0.0
 
 
 def _revision(state: Mapping[str, Any], dials: Sequence[Dial]) -> int:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from metalab.settings import declarations
 from metalab.store import COMMAND_LINE, Run
-from metalab.training.config import LIVE, ConfigError
+from metalab.training.config import ConfigError
 from metalab.ui import runs
 from metalab.ui.controls import setting_control
 from metalab.ui.draft import classes
@@ -75,7 +75,7 @@ def _begin(run: Run, name: str, value: Any) -> Any:
 def _rates(run: Run) -> dict[str, Any]:
     data = run.current.model_dump()
     flat = data | {f"algorithm.{name}": value for name, value in data["algorithm"].items()}
-    return {name: flat[name] for name in LIVE if name in flat}
+    return {name: flat[name] for name in run.current.live}
 
 
 def manage(chosen: Sequence[Run]) -> None:
