@@ -22,8 +22,16 @@ SINUSOID: Mapping[str, Values] = {
         "schedule": "linear",
     },
     "pretrained": {"algorithm": {"inner_lr": 0.01, "inner_steps_eval": 10}},
+    # A new head learns faster than a whole network may.
+    "linear_probe": {"algorithm": {"inner_lr": 0.05, "inner_steps_eval": 10}},
+    "multi_task": {"algorithm": {"inner_lr": 0.05, "inner_steps_eval": 10}},
+    "cnp": {"schedule": "cosine"},
+    "in_context": {"schedule": "cosine", "outer_steps": 3_000},
     "scratch": {"algorithm": {"inner_lr": 0.01, "inner_steps_eval": 10}},
 }
+
+# Where an outer step holds no inner ones.
+PLAIN: Values = {"outer_lr": 3e-3, "schedule": "cosine", "meta_batch_size": 8}
 
 CHARACTERS: Mapping[str, Values] = {
     "maml": {
@@ -40,12 +48,12 @@ CHARACTERS: Mapping[str, Values] = {
         "schedule": "linear",
         "meta_batch_size": 5,
     },
-    "pretrained": {
-        "algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10},
-        "outer_lr": 3e-3,
-        "schedule": "cosine",
-        "meta_batch_size": 8,
-    },
+    "pretrained": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}, **PLAIN},
+    "prototypes": PLAIN,
+    "nearest_neighbour": PLAIN,
+    "linear_probe": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 10}, **PLAIN},
+    "multi_task": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 10}, **PLAIN},
+    "in_context": {"schedule": "cosine", "meta_batch_size": 16},
     "scratch": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}},
 }
 
