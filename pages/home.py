@@ -1,4 +1,4 @@
-"""Home: what meta-learning is, three runs to start with one press, and what runs already."""
+"""Home: what meta-learning is, runs to start with one press, and what runs already."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def recent_list() -> None:
     st.subheader(_("Recent runs"), anchor=False)
     found = runs.recent(RECENT)
     if not found:
-        st.info(_("No runs yet. Press Start on one of the three cards above."), icon=":material/arrow_upward:")
+        st.info(_("No runs yet. Press Start on one of the cards above."), icon=":material/arrow_upward:")
     named = runs.numbered(found)
     for run in found:
         recent_run(run, named[run.id])

@@ -40,4 +40,13 @@ PRESETS: dict[str, Preset] = {
             {"family": "sinusoid", "algorithm": "reptile", "outer_steps": 3_000},
         ),
     ),
+    "meta-multi-task-transfer": Preset(
+        "Meta-learning, multi-task or transfer?",
+        "The same sine waves practised in three ways: to be adapted from (MAML), side by side, and all as one.",
+        (
+            {"family": "sinusoid", "algorithm": "maml", "outer_steps": 3_000},
+            {"family": "sinusoid", "algorithm": "multi_task", "outer_steps": 3_000},
+            {"family": "sinusoid", "algorithm": "pretrained", "outer_steps": 3_000},
+        ),
+    ),
 }

@@ -48,6 +48,16 @@ def test_a_preset_queues_its_runs_and_goes_to_train(open_page, tmp_path):
     store.close()
 
 
+def test_meta_learning_multi_task_and_transfer_start_with_one_press(open_page, tmp_path):
+    app = open_page("home")
+    app.button(key="start-meta-multi-task-transfer").click().run()
+    store = Store(tmp_path / "home")
+    assert {run.algorithm: run.family for run in store.runs()} == dict.fromkeys(
+        ("maml", "multi_task", "pretrained"), "sinusoid"
+    )
+    store.close()
+
+
 def test_a_home_whose_locks_cannot_be_taken_says_what_to_do(open_page, tmp_path):
     app = open_page("home")
     (tmp_path / "home" / "locks").write_text("not a folder")
