@@ -222,7 +222,7 @@ class Panel {
   buildMetricChoice() {
     const say = this.speak.say;
     const choose = (metric) => make("button", { type: "button", class: "ml-toggle", "data-metric": metric, title: say(`${metric}_help`), text: say(metric), onclick: () => { this.settings.metric = metric; this.redraw("learning", "adaptation"); } });
-    this.metricChoice = make("div", { class: "ml-metric", role: "group", "aria-label": say("metric") }, choose("loss"), choose("accuracy"));
+    this.metricChoice = make("div", { class: "ml-metric", role: "group", "aria-label": say("metric") }, ...METRICS.map(choose));
     this.metricChoice.hidden = true;
   }
 
@@ -271,10 +271,13 @@ class Panel {
     const dirty = this.dirty;
     this.dirty = new Set();
     if (dirty.has("runs")) for (const row of this.rows.values()) row.draw(this.look, this.speak, this.data.commands);
-    const accuracy = hasAccuracy(this.runs);
-    this.metricChoice.hidden = !accuracy;
-    for (const button of this.metricChoice.children) button.setAttribute("aria-pressed", button.dataset.metric === this.settings.metric);
-    if (!accuracy && this.runs.some((run) => run.evaluations.length)) this.settings.metric = "loss";
+    const metrics = metricsOf(this.runs);
+    this.metricChoice.hidden = metrics.length < 2;
+    for (const button of this.metricChoice.children) {
+      button.hidden = !metrics.includes(button.dataset.metric);
+      button.setAttribute("aria-pressed", button.dataset.metric === this.settings.metric);
+    }
+    if (metrics.length && !metrics.includes(this.settings.metric)) this.settings.metric = "loss";
     if (dirty.has("learning")) this.drawLearning();
     if (dirty.has("adaptation")) this.drawAdaptation();
     if (dirty.has("functions")) this.drawFunctions();

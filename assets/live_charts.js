@@ -55,7 +55,7 @@ function line(colour, width, dash = "solid") {
   return { color: colour, width, dash };
 }
 
-// 1. Is it learning? Meta-train and held-out loss or accuracy against outer step.
+// 1. Is it learning? Meta-train and held-out metric against outer step.
 function learningFigure(state, look, view, speak) {
   const metric = state.metric;
   const data = [];
@@ -73,7 +73,7 @@ function learningFigure(state, look, view, speak) {
       data.push({ type: "scatter", x, y, name: label, hovertemplate: `%{y:${metric === "accuracy" ? ".1%" : ".4g"}}<extra>%{fullData.name}</extra>`, ...style });
       if (end) ends.push({ x: x[x.length - 1], y: y[y.length - 1], text: several ? end.several && run.name : end.text, colour });
     };
-    const train = metric === "accuracy" ? "train/accuracy" : "train/loss";
+    const train = `train/${metric}`;
     if (state.smoothing > 0) {
       add(train, called("train"), false, { mode: "lines", line: line(fade(colour, several ? 0.12 : 0.2), 1), hoverinfo: "skip", hovertemplate: null });
     }
@@ -85,7 +85,7 @@ function learningFigure(state, look, view, speak) {
   const layout = baseLayout(look, view);
   layout.hovermode = "x unified";
   layout.xaxis = axis(look, speak.say("outer_step"), { type: state.logX ? "log" : "linear", rangemode: state.logX ? "normal" : "tozero" });
-  layout.yaxis = axis(look, metricTitle(state, speak), { type: state.logY ? "log" : "linear", tickformat: metric === "accuracy" ? ".0%" : "" });
+  layout.yaxis = axis(look, metricTitle(state, speak), { type: state.logY && metric !== "return" ? "log" : "linear", tickformat: metric === "accuracy" ? ".0%" : "" });
   if (metric === "accuracy" && !state.logY) layout.yaxis.range = [0, 1.02];
   if (!view.narrow) {
     layout.margin.r = 20 + 9 * Math.max(0, ...ends.map((end) => (end.text ? Math.min(end.text.length, 14) : 0)));
@@ -139,7 +139,7 @@ function escapeMarkup(text) {
 }
 
 function metricTitle(state, speak) {
-  if (state.metric === "accuracy") return speak.say("accuracy_axis");
+  if (state.metric !== "loss") return speak.say(`${state.metric}_axis`);
   return state.lossLabel ? `${speak.say("loss_axis")} (${state.lossLabel})` : speak.say("loss_axis");
 }
 
@@ -149,7 +149,7 @@ function learningSummary(state, speak) {
     const after = run.series[`validation/${state.metric}_after`];
     if (!after || after.step.length === 0) return speak.say("learning_empty", { run: run.name });
     const i = after.step.length - 1;
-    return speak.say(state.metric === "accuracy" ? "learning_summary_accuracy" : "learning_summary_loss", {
+    return speak.say(`learning_summary_${state.metric}`, {
       run: run.name,
       step: speak.number(after.step[i]),
       before: speak.value(before && before.value[before.value.length - 1], state.metric),
@@ -218,7 +218,8 @@ function adaptationRange(state) {
     }
   }
   if (!Number.isFinite(high)) return undefined;
-  if (state.logLoss) return [Math.log10(Math.max(low, high * 1e-5)) - 0.1, Math.log10(high) + 0.1];
+  if (high <= 0) return [low * 1.04, 0];
+  if (state.logLoss && state.metric === "loss") return [Math.log10(Math.max(low, high * 1e-5)) - 0.1, Math.log10(high) + 0.1];
   return [Math.min(0, low), high * 1.04];
 }
 
@@ -228,7 +229,7 @@ function adaptationSummary(state, speak) {
     const curve = now && now.curves[state.metric];
     if (!curve) return speak.say("adaptation_empty", { run: run.name });
     const last = curve.mean.length - 1;
-    return speak.say(state.metric === "accuracy" ? "adaptation_summary_accuracy" : "adaptation_summary_loss", {
+    return speak.say(`adaptation_summary_${state.metric}`, {
       run: run.name,
       step: speak.number(now.step),
       before: speak.value(curve.mean[0], state.metric),

@@ -81,8 +81,12 @@ function evaluationSteps(runs) {
   return [...new Set(runs.flatMap((run) => run.evaluations.map((evaluation) => evaluation.step)))].sort((a, b) => a - b);
 }
 
-function hasAccuracy(runs) {
-  return runs.some((run) => run.evaluations.some((evaluation) => evaluation.curves.accuracy));
+// What the panel can show: the metrics of these runs that have a name here.
+const METRICS = ["loss", "accuracy", "return", "perplexity"];
+
+function metricsOf(runs) {
+  const seen = new Set(runs.flatMap((run) => run.evaluations.flatMap((evaluation) => Object.keys(evaluation.curves))));
+  return METRICS.filter((metric) => seen.has(metric));
 }
 
 // Text and numbers in the reader's language.

@@ -58,14 +58,14 @@ def live_panel(
     runs: Sequence[LiveRun],
     *,
     key: str,
-    metric: Literal["loss", "accuracy"] = "loss",
+    metric: str = "loss",
     loss_label: str = "",
     height: int = 400,
 ) -> Command | None:
     """Draw the live charts of `runs` and return the transport button that was pressed for this rerun, if any.
 
-    At most six runs are followed; the rest are named as left out. `metric` is what is shown first where a run has
-    accuracies, `loss_label` says what the loss is ("mean squared error"), `height` is that of a chart in pixels.
+    At most six runs are followed; the rest are named as left out. `metric` is what is shown first where the
+    runs have it, `loss_label` says what the loss is ("mean squared error"), `height` is that of a chart in pixels.
     """
     followed, left_out = list(runs[:RUNS_PER_STREAM]), list(runs[RUNS_PER_STREAM:])
     result = _component()(
@@ -140,11 +140,15 @@ def _texts() -> dict[str, str]:
         "title_functions": _("What does it predict?"),
         "loss": _("Loss"),
         "accuracy": _("Accuracy"),
+        "return": _("Return"),
+        "perplexity": _("Perplexity"),
         "metric": _("What the charts show"),
         "outer_step": _("outer step"),
         "inner_step": _("inner step"),
         "loss_axis": _("query loss"),
         "accuracy_axis": _("query accuracy"),
+        "return_axis": _("return of query trajectories"),
+        "perplexity_axis": _("query perplexity"),
         "at_outer_step": _("outer step {step}"),
         "note": _("Outer step {step}: {text}"),
         **_state_texts(),
@@ -210,6 +214,8 @@ def _button_texts() -> dict[str, str]:
         "log_loss_help": _("Logarithmic losses: small ones in more detail"),
         "loss_help": _("Show the loss, which training lowers"),
         "accuracy_help": _("Show the share of right predictions"),
+        "return_help": _("Show the reward that an episode earns"),
+        "perplexity_help": _("Show among how many letters the model hesitates"),
         "scrubber": _("Evaluation to show"),
         "scrubber_help": _("Go back to how the run adapted at an earlier outer step"),
         "functions_of": _("Whose functions are drawn"),
@@ -248,6 +254,12 @@ def _summary_texts() -> dict[str, str]:
         "learning_summary_accuracy": _(
             "{run}: at outer step {step} the held-out accuracy goes from {before} before to {after} after adaptation."
         ),
+        "learning_summary_return": _(
+            "{run}: at outer step {step} the held-out return goes from {before} before to {after} after adaptation."
+        ),
+        "learning_summary_perplexity": _(
+            "{run}: at outer step {step} the held-out perplexity goes from {before} before to {after} after adaptation."
+        ),
         "adaptation_empty": _("{run}: no evaluation yet."),
         "adaptation_summary_loss": _(
             "{run}, outer step {step}: the mean query loss goes from {before} at inner step 0 to {after} "
@@ -255,6 +267,14 @@ def _summary_texts() -> dict[str, str]:
         ),
         "adaptation_summary_accuracy": _(
             "{run}, outer step {step}: the mean query accuracy goes from {before} at inner step 0 to {after} "
+            "(95% interval {low} to {high}) at inner step {inner}."
+        ),
+        "adaptation_summary_return": _(
+            "{run}, outer step {step}: the mean return goes from {before} at inner step 0 to {after} "
+            "(95% interval {low} to {high}) at inner step {inner}."
+        ),
+        "adaptation_summary_perplexity": _(
+            "{run}, outer step {step}: the mean query perplexity goes from {before} at inner step 0 to {after} "
             "(95% interval {low} to {high}) at inner step {inner}."
         ),
         "functions_summary": _(
