@@ -11,7 +11,7 @@ from metalab.training.presets import PRESETS
 from metalab.ui import adapt, adapt_entrants, links, runs
 from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
 from metalab.ui.adapt_race import STAGE, diverged, pictures, scores
-from metalab.ui.adapt_task import Task, own_characters, own_points, sampled
+from metalab.ui.adapt_task import Task, own, sampled
 from metalab.ui.dials import Reading, draw_dials, read_dials
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.i18n import _
@@ -39,15 +39,15 @@ def question(state: dict[str, Any]) -> None:
 def menus(state: dict[str, Any]) -> None:
     """Which family, whose task, who races."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        family = st.segmented_control(
+        family = st.selectbox(
             _("Task family"),
             list(FAMILIES),
             format_func=lambda name: _(FAMILIES[name].title),
-            required=True,
+            width=280,
             key=adapt.menu("family", state["family"]),
             help=_("What kind of task is to be learned: only runs that practised on its family can race."),
         )
-        adapt.choose_family(state, family or state["family"])
+        adapt.choose_family(state, family)
         found = adapt_entrants.candidates(state["family"])
         if FAMILIES[state["family"]].kind == "classification":
             found = ways_menu(state, found)
@@ -65,9 +65,10 @@ def menus(state: dict[str, Any]) -> None:
 def ways_menu(state: dict[str, Any], found: list[runs.Run]) -> list[runs.Run]:
     """How many classes: a network has as many outputs as it was trained for, so this chooses among runs."""
     trained = {ways for run in found if (ways := adapt_entrants.ways_of(run))}
-    options = sorted(trained | set(adapt.OWN_WAYS))
+    usual = adapt.own_ways(state["family"])
+    options = sorted(trained | set(usual))
     if state["ways"] not in options:
-        instead = min(trained, default=adapt.OWN_WAYS[-1])
+        instead = min(trained, default=usual[-1])
         if "ways" in state["asked"]:
             sentence = _("ways = {ways} in the link: no run here tells so many classes apart; {instead} is used.")
             links.show_warnings([sentence.format(ways=state["ways"], instead=instead)])
@@ -198,9 +199,7 @@ def make_task(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     """Sampled, clicked or drawn. Raises Problem."""
     if state["mode"] == "sample":
         return sampled(state, found)
-    if FAMILIES[state["family"]].kind == "classification":
-        return own_characters(state, found)
-    return own_points(state, found)
+    return own(state, found)
 
 
 def show(state: dict[str, Any], task: Task, reading: Reading) -> None:

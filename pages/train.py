@@ -53,7 +53,7 @@ def controls(begin: Draft, key: str) -> tuple[Draft, str]:
     chosen = part_menus(begin, key)
     start_box = st.container()
     chosen = all_settings(chosen, key)
-    lacking = missing(chosen.names["family"])
+    lacking = missing(chosen.names["family"], chosen.of_part("family"))
     with start_box:
         start(chosen, lacking)
     return chosen, lacking
@@ -94,7 +94,7 @@ def start(chosen: Draft, lacking: str) -> None:
 
 def offer(chosen: Draft, lacking: str) -> None:
     """The family's data is not here: fetch it, or take the invented characters by one's own choice."""
-    if missing_data_card(chosen.names["family"], lacking, instead=INSTEAD):
+    if missing_data_card(chosen.names["family"], lacking, instead=INSTEAD, settings=chosen.of_part("family")):
         st.session_state["train.begin"] = drafts.start(INSTEAD, chosen.names["algorithm"])
         st.session_state["train.opened"] += 1
         st.rerun()
@@ -145,9 +145,9 @@ def watch(chosen: list[Run]) -> None:
     command = live_panel(
         runs.live_runs(chosen),
         key="train-live",
-        metric="accuracy" if first.kind == "classification" else "loss",
+        metric=first.metric,
         height=340,
-        loss_label=_("cross-entropy") if first.kind == "classification" else _("mean squared error"),
+        loss_label=_(first.loss_name),
     )
     if command is not None:
         try:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -61,12 +61,22 @@ def sample_challenge(
     )  # fmt: skip
 
 
+def makeable(family: TaskFamily) -> Literal["points", "drawings", ""]:
+    """What a person can make a task of this family from: a function's points, drawings, or nothing."""
+    shape = family.input_shape
+    if family.kind == "regression" and shape == (1,) and family.output_size == 1:
+        return "points"
+    if family.kind == "classification" and len(shape) == 3 and shape[0] == 1:
+        return "drawings"
+    return ""
+
+
 def points_challenge(family: TaskFamily, points: Sequence[tuple[float, float]]) -> Challenge:
     """The task of a function's points (x, y), for a regression family with one input and one output.
 
     Raises ValueError for another family, no points, more than 100, or coordinates beyond plus and minus 1000.
     """
-    if family.kind != "regression" or family.input_shape != (1,) or family.output_size != 1:
+    if makeable(family) != "points":
         raise ValueError(f"points: expected a family of functions of one variable, not {family.name!r}")
     if not 1 <= len(points) <= MOST_POINTS:
         raise ValueError(f"{len(points)} points: expected 1 to {MOST_POINTS}")
@@ -88,7 +98,7 @@ def drawings_challenge(
 
     Raises ValueError where the family's images or its number of ways differ, or a class has no example.
     """
-    if family.kind != "classification" or len(family.input_shape) != 3 or family.input_shape[0] != 1:
+    if makeable(family) != "drawings":
         raise ValueError(f"drawings: expected a family of grey images, not {family.name!r}")
     if len(drawings) != family.output_size:
         raise ValueError(f"drawings of {len(drawings)} classes: expected {family.output_size}, one for each output")

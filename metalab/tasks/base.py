@@ -108,6 +108,12 @@ class TaskFamily(Settings):
         """The one of `metrics` that says best how well a task is solved."""
         return "accuracy" if self.kind == "classification" else "loss"
 
+    @property
+    def loss_name(self) -> str:
+        """What `loss` is, with its unit where it has one: an axis' label."""
+        names = {"regression": "mean squared error", "reinforcement": "minus the return"}
+        return names.get(self.kind, "cross-entropy, nats")
+
     def attempt(self, predict: Callable[[Tensor], Tensor], examples: Examples) -> Tensor:
         """What `predict`, a network's function of inputs (T, m, *input_shape), makes of the examples.
 
@@ -137,4 +143,11 @@ class TaskFamily(Settings):
 
 
 class DataMissing(RuntimeError):
-    """A data set is not on this machine. The message says where to put it or how to get it."""
+    """A data set is not on this machine. The message says where to put it or how to get it.
+
+    `in_short` is the same in one sentence, for who reads it beside a button that gets it.
+    """
+
+    def __init__(self, message: str, in_short: str = "") -> None:
+        super().__init__(message)
+        self.in_short = in_short or message

@@ -70,6 +70,10 @@ class Quadratic(TaskFamily):
         return (0,)
 
     @property
+    def loss_name(self) -> str:
+        return "quadratic loss"
+
+    @property
     def output_size(self) -> int:
         return self.dimension
 

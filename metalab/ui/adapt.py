@@ -171,6 +171,13 @@ def menu(name: str, value: Any) -> str:
     return key
 
 
+def own_ways(family: str) -> list[int]:
+    """The ways that are offered even where no run has them: of OWN_WAYS those that the family's tasks can have."""
+    declared = next((each for each in declarations(FAMILIES[family]) if each.name == "ways"), None)
+    most = declared.high if declared else None
+    return [ways for ways in OWN_WAYS if most is None or ways <= most]
+
+
 def restart_menus() -> None:
     """Let every menu stand where the state says at the next run."""
     st.session_state[_MENUS] = st.session_state.get(_MENUS, 0) + 1

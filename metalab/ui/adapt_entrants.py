@@ -83,7 +83,20 @@ def _entrants(who: Sequence[str], family: str, ways: int) -> list[Entrant]:
     like = found[0].config if found else _untrained(family, ways)
     if SCRATCH in who:
         found.insert(list(who).index(SCRATCH), _from_scratch(like))
+    unlike = next((e for e in found if _shapes(e.config) != _shapes(found[0].config)), None)
+    if unlike is not None:
+        raise runs.Problem(
+            _(
+                "{one} and {other} learned tasks with other numbers of inputs or outputs: choose runs of the same "
+                "dimension."
+            ).format(one=found[0].id, other=unlike.id)
+        )
     return _named(found)
+
+
+def _shapes(config: RunConfig) -> tuple[str, tuple[int, ...], int]:
+    """What tasks of a run look like to a network."""
+    return config.family.name, config.family.input_shape, config.family.output_size
 
 
 def _from_run(store: Store, run_id: str, step: int | None) -> Entrant:
@@ -108,7 +121,7 @@ def _from_scratch(like: RunConfig) -> Entrant:
     advised = _untrained(like.family.name, like.family.output_size)
     rate = getattr(advised.algorithm, "inner_lr", 0.01)
     config = like.model_copy(update={"algorithm": advised.algorithm})
-    key = (SCRATCH, like.model.model_dump_json(), like.family.name, like.family.output_size, like.seed)
+    key = (SCRATCH, like.model.model_dump_json(), *_shapes(like), like.seed)
     contender = _contenders.get(key, lambda: scratch("", like.model, like.family, like.seed, rate))
     return Entrant(SCRATCH, contender, config, None, ())
 

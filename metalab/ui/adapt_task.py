@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from metalab.analysis.adaptation import Race
-from metalab.analysis.challenge import drawings_challenge, points_challenge, sample_challenge
+from metalab.analysis.challenge import drawings_challenge, makeable, points_challenge, sample_challenge
 from metalab.figures.style import contender_colour
 from metalab.ui import adapt, runs
 from metalab.ui.adapt_entrants import Entrant
@@ -45,6 +45,18 @@ def sampled(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
             raise runs.Problem(str(problem)) from None
     st.caption(_("Task {number}: {title}").format(number=state["seed"], title=challenge.title))
     return Task(run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found)))
+
+
+def own(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
+    """A task made by hand, of what its family is made of. Raises Problem where nobody could make one."""
+    family = found[0].config.family
+    made_of = makeable(family)
+    if made_of == "points":
+        return own_points(state, found)
+    if made_of == "drawings":
+        return own_characters(state, found)
+    sentence = _("{family}: these tasks are made neither of points of a curve nor of drawings. Sample a task instead.")
+    raise runs.Problem(sentence.format(family=_(family.title)))
 
 
 def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:

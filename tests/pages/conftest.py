@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from metalab.tasks import mnist
 from metalab.tasks.characters import Library
+from metalab.tasks.mnist import Mnist
 from metalab.tasks.omniglot import Omniglot, load
 from metalab.ui import runs
 
@@ -21,6 +23,8 @@ def open_page(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "_stores", stores)
     # What another test has loaded would answer for the data that is absent here.
     monkeypatch.setattr(Omniglot, "library", Library(load))
+    monkeypatch.setattr(Mnist, "library", Library(mnist.load, turn=False))
+    monkeypatch.setattr(mnist, "ALL_DIGITS", Library(mnist.load_all, turn=False))
 
     def opened(name, **link):
         app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60)

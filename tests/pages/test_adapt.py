@@ -178,7 +178,7 @@ def test_another_family_starts_with_its_own_contenders_and_settings(open_page, h
     glyph = keep(home, family="glyphs", model=SMALL, steps=(0,))
     page = open_page("adapt", steps="7")
     assert contenders(page).value == [sine, "scratch"]
-    family = next(control for control in page.button_group if control.label == "Task family")
+    family = next(menu for menu in page.selectbox if menu.label == "Task family")
     family.set_value("glyphs").run()
     assert not page.exception
     assert contenders(page).value == [glyph, "scratch"]

@@ -63,6 +63,26 @@ def test_a_moved_slider_is_in_the_link_and_another_algorithm_starts_from_its_rec
     assert not app.error
 
 
+def test_an_algorithm_that_cannot_go_with_the_network_brings_its_own_and_says_so(open_page):
+    app = open_page("train")
+    menu(app, "Algorithm").set_value("cnp").run()
+    assert menu(app, "Network").value == "cnp"
+    said = "Conditional neural process does not go with the network Multi-layer perceptron"
+    assert [each.value for each in app.caption if each.value.startswith(said)]
+    assert not app.error
+    assert not app.exception
+    assert dict(app.query_params) == {"algorithm": "cnp"}
+    slider(app, "Meta-batch").set_value(20).run()
+    assert menu(app, "Network").value == "cnp"
+    assert not [each.value for each in app.caption if "does not go with" in each.value]
+    menu(app, "Algorithm").set_value("maml").run()
+    assert menu(app, "Network").value == "mlp"
+    assert not app.error
+    menu(app, "Network").set_value("transformer").run()
+    assert "transformer reads the support set itself" in app.error[0].value
+    assert app.button(key="train.start").disabled
+
+
 def test_what_does_not_fit_says_why_in_a_sentence_and_cannot_start(open_page):
     app = open_page("train", model="conv4")
     assert "conv4 reads images" in app.error[0].value
@@ -72,7 +92,7 @@ def test_what_does_not_fit_says_why_in_a_sentence_and_cannot_start(open_page):
 def test_a_hostile_link_gives_sentences_and_defaults(open_page):
     app = open_page("train", seed="-1", outer_lr="nan", family="<script>", nonsense="1", runs="../../etc")
     assert len(app.warning) == 4, "three sentences and how many more"
-    assert app.warning[0].value.startswith("family = '\\<script\\>' in the link\\: expected one of sinusoid, glyphs")
+    assert app.warning[0].value.startswith("family = '\\<script\\>' in the link\\: expected one of sinusoid, linear")
     assert dict(app.query_params) == {}
 
 
@@ -84,7 +104,8 @@ def test_a_run_that_is_gone_is_named(open_page):
 def test_absent_omniglot_shows_where_to_put_it_and_takes_glyphs_only_when_asked(open_page):
     app = open_page("train", family="omniglot")
     shown = " ".join(markdown.value for markdown in app.markdown)
-    assert "images\\_background.zip" in shown
+    assert shown.count("images\\_background.zip") == 1
+    assert "python" not in shown.replace("folder python", "")
     assert app.button(key="train.start").disabled
     assert menu(app, "Task family").value == "omniglot"
     app.button(key="missing-data.instead").click().run()
