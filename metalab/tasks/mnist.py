@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -43,10 +44,13 @@ def folder() -> Path:
 def advice() -> str:
     """How to come by the files: the end of every error message here."""
     return (
-        f"Put {IMAGES} and {LABELS} into {folder()}, or set METALAB_DATA to the folder that has them in its "
-        "subfolder mnist, or, with a network, download them: "
-        'python -c "from metalab.tasks import mnist; mnist.download()"'
+        f"{_put((IMAGES, LABELS))}, or set METALAB_DATA to the folder that has them in its subfolder mnist, or, with a "
+        'network, download them: python -c "from metalab.tasks import mnist; mnist.download()"'
     )
+
+
+def _put(names: Iterable[str]) -> str:
+    return f"Put {' and '.join(names)} into {folder()}"
 
 
 def _absent() -> list[Path]:
@@ -56,8 +60,8 @@ def _absent() -> list[Path]:
 def require() -> None:
     """Raise DataMissing where a file is not on this machine."""
     if absent := _absent():
-        missing = " and ".join(path.name for path in absent)
-        raise DataMissing(f"MNIST needs {IMAGES} and {LABELS}; {missing} not found in {folder()}. {advice()}")
+        names = [path.name for path in absent]
+        raise DataMissing(f"MNIST lacks {' and '.join(names)}. {advice()}", f"{_put(names)}.")
 
 
 def read() -> NDArray[np.uint8]:
@@ -120,7 +124,8 @@ def download(progress: Progress | None = None) -> None:
             return fetch(files, LARGEST_FILE, progress)
         except PROBLEMS as problem:
             problems.append(str(problem))
-    raise DataMissing(f"MNIST could not be downloaded: {'; '.join(dict.fromkeys(problems))}. {advice()}")
+    said = f"MNIST could not be downloaded: {'; '.join(dict.fromkeys(problems))}."
+    raise DataMissing(f"{said} {advice()}", said)
 
 
 ALL_DIGITS = Library(load_all, turn=False)

@@ -12,7 +12,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -62,14 +62,14 @@ def folder() -> Path:
 def advice() -> str:
     """How to come by the archives: the end of every error message here."""
     return (
-        f"Put {_names()} (from github.com/brendenlake/omniglot, folder python) into {folder()}, or set "
-        "METALAB_DATA to the folder that has them in its subfolder omniglot, or, with a network, download them: "
+        f"{_put(f'{name}.zip' for name in ARCHIVES)}, or set METALAB_DATA to the folder that has them in its subfolder "
+        "omniglot, or, with a network, download them: "
         'python -c "from metalab.tasks import omniglot; omniglot.download()"'
     )
 
 
-def _names() -> str:
-    return " and ".join(f"{name}.zip" for name in ARCHIVES)
+def _put(names: Iterable[str]) -> str:
+    return f"Put {' and '.join(names)} (from github.com/brendenlake/omniglot, folder python) into {folder()}"
 
 
 def _absent() -> list[Path]:
@@ -177,7 +177,8 @@ def download(progress: Progress | None = None) -> None:
         ]
         fetch(files, LARGEST_ARCHIVE, progress)
     except PROBLEMS as problem:
-        raise DataMissing(f"Omniglot could not be downloaded: {problem}. {advice()}") from problem
+        said = f"Omniglot could not be downloaded: {problem}."
+        raise DataMissing(f"{said} {advice()}", said) from problem
 
 
 class Omniglot(CharacterFamily):
@@ -199,5 +200,5 @@ class Omniglot(CharacterFamily):
             return
         cached = places.cached_path(CACHE)
         if cached is None or not cached.is_file():
-            missing = " and ".join(path.name for path in absent)
-            raise DataMissing(f"Omniglot needs {_names()}; {missing} not found in {folder()}. {advice()}")
+            names = [path.name for path in absent]
+            raise DataMissing(f"Omniglot lacks {' and '.join(names)}. {advice()}", f"{_put(names)}.")

@@ -39,11 +39,11 @@ class Download:
 
 
 def missing(family: str, settings: Mapping[str, Any] | None = None) -> str:
-    """What the family lacks on this machine and what to do, in the engine's words; empty where it lacks nothing."""
+    """Where to put what the family lacks on this machine, in the engine's words; empty where it lacks nothing."""
     try:
         _family(family, settings).require()
     except DataMissing as problem:
-        return str(problem)
+        return problem.in_short
     return ""
 
 
@@ -79,7 +79,8 @@ def _fetching(sets: Sets) -> None:
     if download is None or download.problem:
         if download is not None:
             st.error(escape(download.problem), icon=":material/cloud_off:")
-        if st.button(_("Download"), type="primary", icon=":material/download:", key="missing-data.download"):
+        told = _("Fetches it to that place, and checks that it is whole.")
+        if st.button(_("Download"), type="primary", icon=":material/download:", key="missing-data.download", help=told):
             _begin(sets)
             st.rerun()
         return
@@ -115,7 +116,7 @@ def _begin(sets: Sets) -> None:
             for name in sets:
                 SOURCES[name](progress)
         except DataMissing as problem:
-            download.problem = str(problem)
+            download.problem = problem.in_short
         except Exception:
             _LOG.exception("The download of %s failed.", ", ".join(sets))
             download.problem = "The download failed; the server's log says why."

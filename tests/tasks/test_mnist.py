@@ -120,7 +120,7 @@ def test_without_data_one_sentence_says_what_to_do(place):
 
 def test_one_file_of_two_is_not_enough(place, files):
     put(place, {IMAGES: files[IMAGES]})
-    with pytest.raises(DataMissing, match=rf"; {LABELS} not found in"):
+    with pytest.raises(DataMissing, match=rf"^MNIST lacks {LABELS}\. Put"):
         Mnist().require()
 
 

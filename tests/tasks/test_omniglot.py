@@ -170,6 +170,8 @@ def test_without_data_one_sentence_says_what_to_do(nowhere):
         Omniglot().require()
     for part in ("images_background.zip", "images_evaluation.zip", str(nowhere), "METALAB_DATA", "omniglot.download()"):
         assert part in str(caught.value)
+    files = "images_background.zip and images_evaluation.zip (from github.com/brendenlake/omniglot, folder python)"
+    assert caught.value.in_short == f"Put {files} into {nowhere}."
     with pytest.raises(DataMissing, match=r"images_background\.zip is not there"):
         Omniglot().n_classes("test")
     assert not nowhere.exists()
@@ -178,7 +180,7 @@ def test_without_data_one_sentence_says_what_to_do(nowhere):
 def test_one_archive_of_two_is_not_enough(nowhere):
     nowhere.mkdir(parents=True)
     (nowhere / "images_background.zip").touch()
-    with pytest.raises(DataMissing, match=r"; images_evaluation\.zip not found in"):
+    with pytest.raises(DataMissing, match=r"^Omniglot lacks images_evaluation\.zip\. Put"):
         Omniglot().require()
 
 
