@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from metalab.algorithms import ALGORITHMS
+from metalab.algorithms.base import Learner
 from metalab.models import MODELS
 from metalab.settings import Settings
 from metalab.tasks import FAMILIES
@@ -21,11 +22,36 @@ def part_menus(begin: Draft, key: str) -> Draft:
     """Menus for family, algorithm and network; the draft to which the settings' controls start."""
     family = _menu(_("Task family"), FAMILIES, begin.names["family"], f"{key}.family")
     algorithm = _menu(_("Algorithm"), ALGORITHMS, begin.names["algorithm"], f"{key}.algorithm")
-    same = family == begin.names["family"]
-    advised = begin.names["model"] if same else drafts.start(family, algorithm).names["model"]
-    model = _menu(_("Network"), MODELS, advised, f"{key}.model.{family}", misfits=_misfits(family))
+    model = _network_menu(begin, family, algorithm, key)
     names = {"family": family, "algorithm": algorithm, "model": model}
     return begin if names == dict(begin.names) else drafts.start(family, algorithm, model)
+
+
+def _network_menu(begin: Draft, family: str, algorithm: str, key: str) -> str:
+    """The menu of networks; when another algorithm is chosen that cannot go with the current one, it moves and says so.
+
+    Who chooses such a network afterwards is told by the checks of the whole run.
+    """
+    state, misfits = st.session_state, _misfits(family, algorithm)
+    advised = drafts.start(family, algorithm).names["model"]
+    asked = begin.names["model"]
+    given = {"family": family, "algorithm": algorithm}.items() <= begin.names.items()
+    first = asked if given or (family == begin.names["family"] and asked not in misfits) else advised
+    # A menu that moves is a new menu: one with a key of its own keeps where it stands.
+    turn = state.get(f"{key}.model.turn", 0)
+    current = state.get(f"{key}.model.{family}.{turn}", first)
+    changed = state.get(f"{key}.model.for", algorithm) != algorithm
+    state[f"{key}.model.for"] = algorithm
+    moved = changed and current in misfits and advised not in misfits
+    if moved:
+        first, turn = advised, turn + 1
+        state[f"{key}.model.turn"] = turn
+    chosen = _menu(_("Network"), MODELS, first, f"{key}.model.{family}.{turn}", misfits=misfits)
+    if moved:
+        sentence = _("{algorithm} does not go with the network {before}: {now} is taken.")
+        names = {"before": MODELS[current].title, "now": MODELS[advised].title}
+        st.caption(sentence.format(algorithm=_(ALGORITHMS[algorithm].title), **{k: _(v) for k, v in names.items()}))
+    return chosen
 
 
 def all_settings(begin: Draft, key: str) -> Draft:
@@ -64,8 +90,9 @@ def _menu(
     return st.selectbox(label, names, index=names.index(begin), format_func=title, key=key, help=described)
 
 
-def _misfits(family: str) -> dict[str, str]:
-    """Why networks cannot learn the family's tasks, by name, as far as their defaults go."""
-    tasks = FAMILIES[family](name=family)
-    reasons = {name: model(name=name).misfit_with(tasks) for name, model in MODELS.items()}
+def _misfits(family: str, algorithm: str) -> dict[str, str]:
+    """Why networks cannot learn the family's tasks with the algorithm, by name, as far as their defaults go."""
+    tasks, method = FAMILIES[family](name=family), ALGORITHMS[algorithm](name=algorithm)
+    networks = {name: model(name=name) for name, model in MODELS.items()}
+    reasons = {name: n.misfit_with(tasks) or method.misfit(Learner(n, tasks)) for name, n in networks.items()}
     return {name: reason for name, reason in reasons.items() if reason}
