@@ -110,6 +110,8 @@ class Race:
     """The family's kind."""
     metric: str
     """The metric that says best how well a contender does."""
+    loss_name: str
+    """What its loss is."""
     title: str
     """The task in the field's terms; empty for a person's own."""
     steps: int
@@ -280,6 +282,7 @@ def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by
     return Race(
         kind=family.kind,
         metric=family.metric,
+        loss_name=family.loss_name,
         title=challenge.title,
         steps=steps,
         lanes=lanes,

@@ -99,7 +99,7 @@ def function_range(race: Race) -> list[float]:
 
 def support_loss(race: Race, say: Say, *, log: bool = False) -> Picture:
     """What the inner loop descends, against inner step."""
-    unit = _unit(race, say)
+    unit = say(race.loss_name)
     figure = _curves(race, lambda lane: lane.support_loss, say("support loss ({unit})").format(unit=unit), say, log=log)
     return Picture(
         "support_loss",
@@ -119,7 +119,7 @@ def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> P
         title, log = say("return of query trajectories"), False
         question = say("How much reward does it earn?")
     else:
-        title = say("query loss ({unit})").format(unit=_unit(race, say))
+        title = say("query loss ({unit})").format(unit=say(race.loss_name))
         question = say("Does it generalise?")
 
     def values(lane: Lane) -> NDArray:
@@ -280,12 +280,6 @@ def _colour(lane: Lane) -> str:
 
 def _shortened(label: str) -> str:
     return label if len(label) <= LABEL_LETTERS else label[: LABEL_LETTERS - 1] + "…"
-
-
-def _unit(race: Race, say: Say) -> str:
-    if race.kind == "classification":
-        return say("cross-entropy, nats")
-    return say("minus the return") if race.kind == "reinforcement" else say("mean squared error")
 
 
 def _distances(race: Race, say: Say) -> str:

@@ -39,7 +39,7 @@ def lane(label, name="maml", *, functions=False, q=0, twin=0):
 def waves(*lanes, truth=True):
     x = np.linspace(-5, 5, 11, dtype=np.float32)
     return Race(
-        kind="regression", metric="loss", title="", steps=K, lanes=lanes,
+        kind="regression", metric="loss", loss_name="mean squared error", title="", steps=K, lanes=lanes,
         support_x=x[:3, None], support_y=np.sin(x[:3]), query_x=None, query_y=None, probe_x=x,
         truth=np.sin(x) if truth else None, ways=1, one_by_one=False,
     )  # fmt: skip
@@ -47,7 +47,7 @@ def waves(*lanes, truth=True):
 
 def characters(*lanes, q):
     return Race(
-        kind="classification", metric="accuracy", title="", steps=K, lanes=lanes,
+        kind="classification", metric="accuracy", loss_name="cross-entropy, nats", title="", steps=K, lanes=lanes,
         support_x=np.ones((WAYS, 1, 28, 28), np.float32), support_y=np.arange(WAYS),
         query_x=np.full((q, 1, 28, 28), 0.5, np.float32), query_y=np.arange(q) % WAYS,
         probe_x=None, truth=None, ways=WAYS, one_by_one=False,

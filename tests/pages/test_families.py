@@ -83,8 +83,10 @@ def test_absent_digits_show_where_to_put_them_and_can_be_fetched(open_page, fami
 
 def test_of_a_shift_the_data_of_the_chosen_families_is_asked_for(open_page):
     app = open_page("train", family="cross", family__test_on="mnist")
-    assert "MNIST needs" in said(app)
-    assert "Omniglot needs" not in said(app)
+    assert "t10k-images-idx3-ubyte" in said(app)
+    assert "images\\_background.zip" not in said(app)
+    app = open_page("train", family="cross", family__test_on="omniglot")
+    assert "images\\_background.zip" in said(app)
     app = open_page("train", family="cross", family__test_on="glyphs")
     assert not app.button(key="train.start").disabled
 

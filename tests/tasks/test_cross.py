@@ -105,10 +105,10 @@ def test_the_data_of_either_family_can_be_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(Mnist, "library", Library(mnist.load, turn=False))
     fresh = Cross()
     assert fresh.data_sets == ("omniglot",)
-    with pytest.raises(DataMissing, match="Omniglot needs"):
+    with pytest.raises(DataMissing, match="Omniglot lacks"):
         fresh.require()
     both = Cross(train_on="omniglot", test_on="mnist")
     assert both.data_sets == ("omniglot", "mnist")
     Cross(train_on="glyphs", test_on="glyphs").require()
-    with pytest.raises(DataMissing, match="MNIST needs"):
+    with pytest.raises(DataMissing, match="MNIST lacks"):
         Cross(train_on="glyphs", test_on="mnist").require()
