@@ -87,15 +87,28 @@ def adam_direction(
 
 
 def minibatch(support: Examples, size: int, k: int) -> Examples:
-    """The examples of inner step k: each epoch runs through one fixed shuffle, the same for all tasks.
+    """The examples of inner step k: each epoch runs through a shuffle in which the classes take turns.
 
-    Which example stands where in a support set is already random, so the shuffle only mixes the classes.
+    Taking turns keeps every minibatch balanced: else the last one of a task would favour the same labels in every
+    task, and the head with them. Which of a class's examples stands where is already random, so that one shuffle
+    serves all tasks.
     """
     n = support.x.shape[1]
     if not 0 < size < n:
         return support
     per_epoch = n // size
-    shuffle = torch.randperm(n, generator=torch.Generator().manual_seed(k // per_epoch))
+    shuffle = torch.randperm(n, generator=torch.Generator().manual_seed(k // per_epoch)).to(support.x.device)
     start = (k % per_epoch) * size
-    chosen = shuffle[start : start + size].to(support.x.device)
-    return Examples(support.x[:, chosen], support.y[:, chosen])
+    if support.y.ndim != 2:
+        chosen = shuffle[start : start + size]
+        return Examples(support.x[:, chosen], support.y[:, chosen])
+    order = shuffle[occurrence(support.y[:, shuffle]).argsort(dim=1, stable=True)]
+    chosen = order[:, start : start + size]
+    tasks = torch.arange(len(chosen), device=chosen.device)[:, None]
+    return Examples(support.x[tasks, chosen], support.y[tasks, chosen])
+
+
+def occurrence(y: Tensor) -> Tensor:
+    """How many of a task's earlier examples have the same class id, for class ids (T, n): (T, n)."""
+    same = y[:, :, None] == y[:, None, :]
+    return same.tril(-1).sum(2)

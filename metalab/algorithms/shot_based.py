@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metalab.algorithms.base import Algorithm, InnerStep, Learner
+from metalab.algorithms.inner_loop import occurrence
 from metalab.params import CONTEXT, Params, detach, expand
 from metalab.tasks.base import Examples, TaskFamily
 
@@ -67,8 +68,7 @@ def shot_numbers(family: TaskFamily, y: Tensor) -> Tensor:
     """Which shot each example is, from 0: among those of its class, or of the task's; (T, n)."""
     if family.kind != "classification":
         return torch.arange(y.shape[1], device=y.device).expand(y.shape[:2])
-    same = y[:, :, None] == y[:, None, :]
-    return same.tril(-1).sum(2)
+    return occurrence(y)
 
 
 def first_shots(support: Examples, shots: Tensor, k: int) -> Examples:

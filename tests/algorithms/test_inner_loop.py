@@ -47,6 +47,19 @@ def test_epochs_are_shuffled_differently_and_repeatably():
     assert epochs == [tuple(minibatch(numbered(20), 10, k).y[0].tolist()) for k in range(0, 10, 2)]
 
 
+def test_classes_take_turns_in_minibatches():
+    """Four examples of each of three classes, arranged otherwise in each task: every six hold two of each."""
+    y = torch.stack([torch.arange(3).repeat_interleave(4), torch.arange(3).repeat(4)])
+    examples = Examples(torch.arange(24.0).view(2, 12, 1), y)
+    for epoch in range(3):
+        parts = [minibatch(examples, 6, 2 * epoch + k) for k in range(2)]
+        for task in range(2):
+            assert all(part.y[task].bincount().tolist() == [2, 2, 2] for part in parts)
+            seen = torch.cat([part.x[task, :, 0] for part in parts]).long()
+            assert sorted(seen.tolist()) == list(range(12 * task, 12 * task + 12))
+            assert torch.equal(y[task][seen - 12 * task], torch.cat([part.y[task] for part in parts]))
+
+
 @pytest.mark.parametrize("size", [0, 6, 7])
 def test_a_minibatch_as_large_as_the_set_is_the_set(size):
     examples = numbered(6)
