@@ -16,6 +16,7 @@ from torch import Tensor
 
 from metalab.settings import Settings, explain
 from metalab.tasks.base import Examples, TaskFamily
+from metalab.tasks.navigation import HALF
 from metalab.training.trainer import stream
 
 S = TypeVar("S", bound=Settings)
@@ -61,14 +62,33 @@ def sample_challenge(
     )  # fmt: skip
 
 
-def makeable(family: TaskFamily) -> Literal["points", "drawings", ""]:
-    """What a person can make a task of this family from: a function's points, drawings, or nothing."""
+def makeable(family: TaskFamily) -> Literal["points", "drawings", "goal", ""]:
+    """What a person can make a task of this family from: a function's points, drawings, a goal, or nothing."""
+    if family.kind == "reinforcement":
+        return "goal"
     shape = family.input_shape
     if family.kind == "regression" and shape == (1,) and family.output_size == 1:
         return "points"
     if family.kind == "classification" and len(shape) == 3 and shape[0] == 1:
         return "drawings"
     return ""
+
+
+def goal_challenge(family: TaskFamily, goal: tuple[float, float], *, shots: int | None = None) -> Challenge:
+    """The task of a goal (x, y) in the plane; by chance its trajectories have what those of task 0 have.
+
+    Raises ValueError for another family, or a goal outside the square in which goals lie.
+    """
+    if family.kind != "reinforcement":
+        raise ValueError(f"goal: expected a family in which a point is moved, not {family.name!r}")
+    if not all(math.isfinite(v) and abs(v) <= HALF for v in goal):
+        raise ValueError(f"goal {tuple(goal)!r}: expected two numbers from -{HALF:g} to {HALF:g}")
+    family = changed(family, shots=shots)
+    batch = family.sample(1, "test", stream(0, "test"))
+    place = torch.tensor(goal)
+    support, query = (Examples(each.x, place.expand(each.y.shape)) for each in (batch.support, batch.query))
+    title = family.describe({"goal": place[None]}, 0)
+    return Challenge(family, support, query.x, query.y, None, title, ("goal", family.model_dump_json(), tuple(goal)))
 
 
 def points_challenge(family: TaskFamily, points: Sequence[tuple[float, float]]) -> Challenge:

@@ -10,8 +10,9 @@ import numpy as np
 import streamlit as st
 
 from metalab.analysis.adaptation import Race
-from metalab.analysis.challenge import drawings_challenge, makeable, points_challenge, sample_challenge
+from metalab.analysis.challenge import drawings_challenge, goal_challenge, makeable, points_challenge, sample_challenge
 from metalab.figures.style import contender_colour
+from metalab.tasks.navigation import HALF
 from metalab.ui import adapt, runs
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.adapt_race import STAGE, run_race
@@ -22,8 +23,10 @@ from metalab.ui.i18n import _
 from metalab.ui.stage import player_step
 
 X_RANGE, Y_RANGE = (-5.0, 5.0), (-6.0, 6.0)
-SAMPLED_QUERIES = {"regression": 50, "classification": 5}
+SAMPLED_QUERIES = {"regression": 50, "classification": 5, "reinforcement": 20}
 """Query examples (of each class) of a sampled task: more for a smooth figure, few for images that take long."""
+
+FIRST_GOAL = (0.3, 0.2)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def own(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
         return own_points(state, found)
     if made_of == "drawings":
         return own_characters(state, found)
+    if made_of == "goal":
+        return own_goal(state, found)
     sentence = _("{family}: these tasks are made neither of points of a curve nor of drawings. Sample a task instead.")
     raise runs.Problem(sentence.format(family=_(family.title)))
 
@@ -89,6 +94,24 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
         st.info(_("Click or tap on the plot to place points of a function; drag them, and watch the fits follow."))
         return Task(None)
     st.caption(_("Dashed: f with θ, before adaptation. Solid: f with φ, at the inner step below."))
+    return Task(result)
+
+
+def own_goal(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
+    """A goal that is dragged about the square; the policies race for it."""
+    key, revision, family = "adapt.goal", state["revision"], found[0].config.family
+    # A link's first point is the goal, if goals lie there: a function's points may lie elsewhere.
+    begin = [point for point in state["points"][:1] if max(map(abs, point)) <= HALF] or [FIRST_GOAL]
+    ends = (-HALF, HALF)
+    points = current_points(key, begin, revision=revision, x_range=ends, y_range=ends, max_points=1)
+    goal = [(round(x, 2), round(y, 2)) for x, y in points] or [FIRST_GOAL]
+    state["points"] = goal
+    challenge = goal_challenge(family, goal[0], shots=adapt.shots(state, found))
+    result = run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found))
+    board, _beside = st.columns([2, 3])
+    with board:
+        points_canvas(begin, key=key, revision=revision, x_range=ends, y_range=ends, max_points=1, height=320)
+    st.caption(_("Drag the point: it is the goal, and the policies learn of it from their rewards alone."))
     return Task(result)
 
 
