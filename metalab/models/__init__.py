@@ -4,6 +4,7 @@ from metalab.models.base import Model
 from metalab.models.cnp import CNP
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
+from metalab.models.ngrams import NGrams
 from metalab.models.point import Point
 from metalab.models.policy import Policy
 from metalab.models.transformer import Transformer
@@ -15,4 +16,5 @@ MODELS: dict[str, type[Model]] = {
     "policy": Policy,
     "cnp": CNP,
     "transformer": Transformer,
+    "ngrams": NGrams,
 }

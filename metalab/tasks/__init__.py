@@ -4,6 +4,7 @@ from metalab.tasks.base import TaskFamily
 from metalab.tasks.cross import Cross
 from metalab.tasks.digit_tasks import PermutedMnist, RotatedMnist
 from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.languages import Languages
 from metalab.tasks.linear import Linear
 from metalab.tasks.mixture import Mixture
 from metalab.tasks.mnist import Mnist
@@ -24,4 +25,5 @@ FAMILIES: dict[str, type[TaskFamily]] = {
     "cross": Cross,
     "rotated_mnist": RotatedMnist,
     "permuted_mnist": PermutedMnist,
+    "languages": Languages,
 }

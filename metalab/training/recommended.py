@@ -85,6 +85,18 @@ NAVIGATION: Mapping[str, Values] = {
 NETWORK: Mapping[str, str] = {"cnp": "cnp", "in_context": "transformer"}
 """The networks of the algorithms that do not go with any; others take what suits the family."""
 
+TEXT: Mapping[str, Values] = {
+    "maml": {"algorithm": {"inner_lr": 0.4, "inner_steps": 1, "inner_steps_eval": 5}},
+    "reptile": {
+        "algorithm": {"inner_lr": 0.4, "inner_steps": 5, "inner_steps_eval": 10, "inner_batch": 10},
+        "outer_optimiser": "sgd",
+        "outer_lr": 1.0,
+        "schedule": "linear",
+    },
+    "pretrained": {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}},
+    "scratch": {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}},
+}
+
 
 @dataclass(frozen=True)
 class Start:
@@ -123,6 +135,19 @@ ACTING = Start(
     },
 )
 
+LANGUAGES = Start(
+    "ngrams",
+    TEXT,
+    {
+        "outer_lr": 1e-2,
+        "schedule": "cosine",
+        "meta_batch_size": 8,
+        "outer_steps": 2_000,
+        "evaluate_every": 50,
+        "evaluation_tasks": 50,
+    },
+)
+
 FAMILY: Mapping[str, Start] = {
     "sinusoid": FUNCTION,
     "linear": FUNCTION,
@@ -135,6 +160,7 @@ FAMILY: Mapping[str, Start] = {
     "cross": PICTURES,
     "rotated_mnist": PICTURES,
     "permuted_mnist": PIXELS,
+    "languages": LANGUAGES,
 }
 """One line for each family."""
 
