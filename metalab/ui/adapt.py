@@ -112,7 +112,7 @@ def fit(state: dict[str, Any], found: Sequence[Entrant]) -> list[str]:
         sentence = _("shots = {shots} in the link: here at most {most} are possible; {most} is used.")
         said.append(sentence.format(shots=state["shots"], most=most))
         state["shots"] = most
-    if state["step"] > steps:
+    if state["step"] > steps and steppers(found):
         sentence = _("step = {step} in the link: there are {steps} inner steps; the last one is shown.")
         said.append(sentence.format(step=state["step"], steps=steps))
         state["step"] = -1
@@ -217,17 +217,19 @@ def checkpoint_dials(state: Mapping[str, Any], found: Sequence[Entrant]) -> tupl
 def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[Dial], int]:
     """Inner steps, shots and α, where they stand now, and their revision."""
     first = found[0].config
-    classes = first.family.kind == "classification"
-    dials = [
-        Dial(
-            "steps",
-            _("Inner steps"),
-            whole_stops(1, MOST_STEPS),
-            float(inner_steps(state, found)),
-            help=_("How many gradient steps each contender takes on the support set."),
+    counted = first.family.kind == "regression" and state["mode"] == "own"
+    dials = []
+    if steppers(found):
+        dials.append(
+            Dial(
+                "steps",
+                _("Inner steps"),
+                whole_stops(1, MOST_STEPS),
+                float(inner_steps(state, found)),
+                help=_("How many gradient steps each contender takes on the support set."),
+            )
         )
-    ]
-    if classes or state["mode"] == "sample":
+    if not counted:
         declared = setting_of(type(first.family), "shots")
         most = most_shots(state, found)
         dials.append(
@@ -239,10 +241,10 @@ def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[D
                 help=_(declared.help),
             )
         )
-    rated = [entrant for entrant in found if entrant.contender.algorithm.alpha is not None]
-    if state["together"] and rated:
-        rate = state["alpha"].get(rated[0].id, _own_rate(rated[0]))
-        dials.append(_alpha_dial("alpha:", _("Inner learning rate α"), rated[0], rate, colour=False))
+    with_rate = rated(found)
+    if state["together"] and with_rate:
+        rate = state["alpha"].get(with_rate[0].id, _own_rate(with_rate[0]))
+        dials.append(_alpha_dial("alpha:", _("Inner learning rate α"), with_rate[0], rate, colour=False))
     else:
         dials += [
             _alpha_dial(
@@ -251,14 +253,25 @@ def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[D
                 entrant,
                 state["alpha"].get(entrant.id, _own_rate(entrant)),
             )
-            for entrant in rated
+            for entrant in with_rate
         ]
     return dials, _revision(state, dials)
 
 
+def steppers(found: Sequence[Entrant]) -> list[Entrant]:
+    """Those that take inner steps."""
+    return [entrant for entrant in found if entrant.contender.algorithm.axis == "inner step"]
+
+
+def rated(found: Sequence[Entrant]) -> list[Entrant]:
+    """Those whose inner learning rate can be moved."""
+    return [entrant for entrant in found if entrant.contender.algorithm.alpha is not None]
+
+
 def inner_steps(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
-    """Inner steps that every contender takes."""
-    return int(state["steps"] or min(found[0].config.algorithm.evaluation_steps, MOST_STEPS))
+    """Inner steps that every contender takes that takes any."""
+    first = next(iter(steppers(found)), found[0])
+    return int(state["steps"] or min(first.config.algorithm.evaluation_steps, MOST_STEPS))
 
 
 def shots(state: Mapping[str, Any], found: Sequence[Entrant]) -> int:
