@@ -188,6 +188,9 @@ def controls_of(state: dict[str, Any], found: Sequence[Entrant], dials: Sequence
         )
     log = _("Small losses in more detail: each grid line is a power of ten.")
     state["log"] = st.toggle(_("Logarithmic losses"), key=adapt.menu("log", state["log"]), help=log)
+    for entrant in found:
+        if entrant.note:
+            st.caption(links.escape(entrant.note))
     moving, steps = adapt.checkpoint_dials(state, found)
     if moving:
         with st.expander(_("Checkpoints"), icon=":material/history:"):

@@ -34,6 +34,14 @@ class Scratch(GradientBased):
 
     name: Literal["scratch"] = "scratch"
 
+    def misfit(self, learner: Learner) -> str | None:
+        if learner.model.keeps_averages:
+            return (
+                "scratch has no meta-training from which batch_norm = 'running' could take its averages: choose "
+                "transductive or support_plus_one"
+            )
+        return super().misfit(learner)
+
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         """Zero, and the statistics as they are: there is nothing to learn from a meta-batch."""
         zero = {name: torch.zeros_like(value) for name, value in weights(theta).items()}

@@ -28,6 +28,11 @@ class Model(Settings):
     name: str
 
     @property
+    def keeps_averages(self) -> bool:
+        """Whether meta-training keeps running averages that new tasks are normalised with."""
+        return False
+
+    @property
     def has_body(self) -> bool:
         """Whether anything is learned before the head."""
         return True

@@ -41,6 +41,10 @@ class Conv4(Model):
         "other), the support set plus the one image, or running averages from meta-training.",
     )
 
+    @property
+    def keeps_averages(self) -> bool:
+        return self.batch_norm == "running"
+
     def misfit(self, input_shape: Sequence[int]) -> str | None:
         if len(input_shape) != 3:
             return f"conv4 reads images (channels, height, width), but inputs here have shape {tuple(input_shape)}"

@@ -63,6 +63,8 @@ class Entrant:
     step: int | None
     """The outer step of its checkpoint; None for scratch."""
     checkpoints: tuple[int, ...]
+    note: str = ""
+    """What a person should know of it, in one sentence."""
 
 
 def entrants(who: Sequence[str], family: str, ways: int) -> list[Entrant]:
@@ -119,11 +121,15 @@ def _untrained(family: str, ways: int) -> RunConfig:
 
 def _from_scratch(like: RunConfig) -> Entrant:
     advised = _untrained(like.family.name, like.family.output_size)
-    rate = getattr(advised.algorithm, "inner_lr", 0.01)
+    rate, note = getattr(advised.algorithm, "inner_lr", 0.01), ""
+    reason = advised.algorithm.misfit(like.learner)
+    if reason:
+        note = _("From scratch races with the recommended network: {reason}.").format(reason=_(reason))
+        like = like.model_copy(update={"model": advised.model})
     config = like.model_copy(update={"algorithm": advised.algorithm})
     key = (SCRATCH, like.model.model_dump_json(), *_shapes(like), like.seed)
     contender = _contenders.get(key, lambda: scratch("", like.model, like.family, like.seed, rate))
-    return Entrant(SCRATCH, contender, config, None, ())
+    return Entrant(SCRATCH, contender, config, None, (), note)
 
 
 def _named(found: Sequence[Entrant]) -> list[Entrant]:

@@ -104,7 +104,7 @@ def test_a_wrong_link_is_said_and_the_page_still_works(open_page):
         ({"who": "RUN@30"}, "has no checkpoint after outer step 30 of the link\\: that after 40", ("at", {"RUN": 40})),
         ({"who": "RUN,RUN"}, "names a contender twice", ("who", ["RUN"])),
         ({"who": "scratch@3"}, "scratch has no checkpoints", ("who", ["scratch"])),
-        ({"who": "RUN", "rates": "0.1,0.2"}, "rates has 2 numbers in the link for 1 contenders", ("alpha", {"RUN": 0.1})),
+        ({"who": "RUN", "rates": "0.1,0.2"}, "2 numbers in the link for 1 contenders", ("alpha", {"RUN": 0.1})),
         ({"who": "RUN", "rates": "0.00001"}, "is 0.00001 in the link, beyond its range", ("alpha", {"RUN": 1e-4})),
         ({"x": "1,2", "y": "3"}, "x has 2 numbers in the link and y has 1", ("points", [(1.0, 3.0)])),
         ({"steps": "4", "step": "9"}, "there are 4 inner steps", ("step", -1)),
@@ -164,6 +164,15 @@ def test_two_runs_of_one_algorithm_race_under_two_names(open_page, home):
     assert contenders(page).value == [first, second, "scratch"]
     assert "Task 1:" in whole_text(page)
     assert not page.warning
+
+
+def test_beside_running_averages_the_random_network_is_the_recommended_one_and_that_is_said(open_page, home):
+    keep(home, family={"name": "glyphs", "ways": 3}, model={**SMALL, "batch_norm": "running"}, steps=(0,))
+    page = open_page("adapt", family="glyphs", ways="3")
+    assert not page.exception
+    assert contenders(page).value[1:] == ["scratch"]
+    assert "From scratch races with the recommended network" in whole_text(page)
+    assert "Task 1:" in whole_text(page)
 
 
 def test_too_many_ways_to_draw_is_explained(open_page, home):

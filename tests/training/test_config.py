@@ -64,6 +64,13 @@ def test_an_error_names_the_value_what_was_expected_and_its_source(given, parts)
     assert "\n" not in str(caught.value)
 
 
+def test_what_was_never_meta_trained_has_no_running_averages():
+    network = {"name": "conv4", "batch_norm": "running"}
+    with pytest.raises(ConfigError, match=r"scratch has no meta-training .* choose transductive or support_plus_one"):
+        parse_config({"family": "glyphs", "model": network, "algorithm": "scratch"})
+    assert parse_config({"family": "glyphs", "model": network}).learner.model.keeps_averages
+
+
 @pytest.mark.parametrize("data", [[], "maml", 3, None])
 def test_what_is_no_table_is_refused(data):
     with pytest.raises(ConfigError):
