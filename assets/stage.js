@@ -160,8 +160,8 @@ class Stage {
       this.buttons[name].setAttribute("aria-label", text[name]);
     }
     this.player.setAttribute("aria-label", text.player);
-    this.range.setAttribute("aria-label", text.inner_step);
-    this.range.title = text.inner_step;
+    this.range.setAttribute("aria-label", text.step);
+    this.range.title = text.step;
     this.range.max = this.data.steps;
     this.trouble.textContent = this.data.trouble;
   }
@@ -311,7 +311,7 @@ class Stage {
 
   saveCsv(name) {
     const { picture: one } = this.cards.get(name);
-    const link = node("a", { href: URL.createObjectURL(new Blob([csvText(one)], { type: "text/csv" })), download: `metalab-adapt-${name}.csv` });
+    const link = node("a", { href: URL.createObjectURL(new Blob([csvText(one, this.data.column)], { type: "text/csv" })), download: `metalab-adapt-${name}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }

@@ -65,7 +65,7 @@ function escaped(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-/** Every point of a figure: its series, its inner step (empty where it is the same at all), its values. */
+/** Every point of a figure: its series, its step (empty where it is the same at all), its values. */
 function rowsOf({ data, frames }) {
   return data.flatMap((trace, i) => {
     if (trace.meta?.csv === false) return [];
@@ -82,7 +82,7 @@ function valuesOf({ type, mode, x, y, z, text, customdata }) {
 }
 
 // A spreadsheet runs a cell that begins like a formula: such a text is made to begin with an apostrophe.
-function csvText({ figure, columns }) {
+function csvText({ figure, columns }, step) {
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);
@@ -92,6 +92,6 @@ function csvText({ figure, columns }) {
   };
   const rows = rowsOf(figure);
   const framed = rows.some(([, k]) => k !== "");
-  const table = framed ? [["series", "inner_step", ...columns], ...rows] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
+  const table = framed ? [["series", step, ...columns], ...rows] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
   return table.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -178,7 +178,7 @@ def controls_of(state: dict[str, Any], found: Sequence[Entrant], dials: Sequence
             number = _("The same number is always the same task.")
             state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch", help=number)
     draw_dials(dials, key="adapt.dials", revision=revision)
-    if len(found) > 1:
+    if len(adapt.rated(found)) > 1:
         state["together"] = st.toggle(
             _("One α for all"),
             key=adapt.menu("together", state["together"]),
@@ -219,6 +219,7 @@ def show(state: dict[str, Any], task: Task, reading: Reading) -> None:
         lanes,
         metric,
         task.race.steps,
+        task.race.axis,
         key=STAGE,
         revision=revision,
         begin=None if state["step"] < 0 else state["step"],

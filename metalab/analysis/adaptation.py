@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from metalab.algorithms.base import Algorithm, Learner
 from metalab.algorithms.scratch import Scratch
 from metalab.analysis.challenge import Challenge, changed
 from metalab.analysis.memory import Memory
-from metalab.models.base import HEAD, Model
+from metalab.models.base import Model
 from metalab.params import Params, norm, weights
 from metalab.tasks.base import Examples, TaskFamily
 from metalab.tasks.navigation import Trajectories
@@ -53,17 +54,19 @@ class Contender:
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """How one contender went: K inner steps lead from phi_0 = theta to phi_K."""
+    """How one contender went: K steps of `axis` lead from phi_0, which knows nothing of the task, to phi_K."""
 
     label: str
     colour_key: tuple[str, int, int]
     """The contender's."""
+    axis: Literal["inner step", "shot"]
+    """What its algorithm counts."""
     inner_lr: float | None
     """None where rates are learned, or none is used."""
     support_loss: Floats
     """(K + 1,) on the whole support set, at phi_0 .. phi_K."""
     gradient_norm: Floats
-    """(K,) Euclidean norm of the gradient that each inner step followed, at phi_0 .. phi_{K-1}."""
+    """(K,) Euclidean norm of the gradient that each inner step followed, at phi_0 .. phi_{K-1}; (0,) without steps."""
     query: Mapping[str, Floats]
     """Each of the family's metrics on the query set, (K + 1,); empty where its targets are unknown."""
     functions: Floats | None
@@ -79,7 +82,7 @@ class Lane:
         return len(self.support_loss) - 1
 
     def upto(self, steps: int, contender: Contender) -> Lane:
-        """The lane's first inner steps, under that contender's label and colour."""
+        """The lane's first steps, under that contender's label and colour."""
 
         def cut(values: Floats | None) -> Floats | None:
             return None if values is None else values[: steps + 1]
@@ -115,6 +118,7 @@ class Race:
     title: str
     """The task in the field's terms; empty for a person's own."""
     steps: int
+    """Of `axis`."""
     lanes: tuple[Lane, ...]
     support_x: Floats
     """(n, *input_shape), or what else an example holds."""
@@ -133,6 +137,25 @@ class Race:
     one_by_one: bool
     """Whether query images were normalised with the support set instead of with each other."""
 
+    @property
+    def axis(self) -> Literal["inner step", "shot"]:
+        """What `steps` counts: shots only where no contender takes inner steps."""
+        return axis_of(self.lanes)
+
+    def index(self, lane: Lane, k: int) -> int:
+        """Where a lane stands at step k of the race.
+
+        One that reads its shots at once, among others that take inner steps, stands at its end from the first on.
+        """
+        if lane.axis == self.axis:
+            return min(k, lane.steps)
+        return 0 if k == 0 else lane.steps
+
+
+def axis_of(lanes: Sequence[Lane]) -> Literal["inner step", "shot"]:
+    """The axis of a race between these."""
+    return "shot" if all(lane.axis == "shot" for lane in lanes) else "inner step"
+
 
 _lanes: Memory[Lane] = Memory(512)
 
@@ -145,7 +168,7 @@ def race(
     inner_lr: Mapping[str, float] | None = None,
     one_by_one: bool = False,
 ) -> Race:
-    """Let each contender adapt to the challenge for `steps` inner steps.
+    """Let each contender adapt to the challenge for `steps` inner steps, or to all its shots one after another.
 
     `inner_lr` replaces the rate of the contenders whose labels it names. With `one_by_one` a network that
     normalises query images together (transductive batch norm) takes each with the support set instead: one
@@ -188,14 +211,16 @@ def _lane(contender: Contender, challenge: Challenge, steps: int, inner_lr: floa
     if one_by_one and _mixes_queries(model):
         model = changed(model, batch_norm="support_plus_one")
     learner = Learner(model, challenge.family)
-    outputs = contender.theta[f"{HEAD}bias"].shape[-1]
-    if outputs != challenge.family.output_size:
+    outputs = model.outputs(contender.theta)
+    if outputs is not None and outputs != challenge.family.output_size:
         raise ValueError(
             f"{contender.label}: its network has {outputs} outputs, but the task needs {challenge.family.output_size}"
         )
+    if algorithm.axis == "shot":
+        steps = algorithm.evaluation_steps
     key = (contender.key, algorithm.model_dump_json(), model.model_dump_json(), challenge.key)
     known = _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
-    if known.steps < steps:
+    if known.steps < steps and known.axis == "inner step":
         known = _lanes.put(key, _run(contender, algorithm, learner, challenge, steps))
     return known.upto(steps, contender)
 
@@ -205,7 +230,7 @@ def _mixes_queries(model: Model) -> bool:
 
 
 def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge: Challenge, steps: int) -> Lane:
-    dtype = contender.theta[f"{HEAD}bias"].dtype
+    dtype = next(iter(contender.theta.values())).dtype
     support = Examples(*(part.to(dtype) if part.is_floating_point() else part for part in challenge.support))
     phis: list[Params] = []
     lengths: list[Tensor] = []
@@ -214,15 +239,18 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
         if inner.gradient is not None:
             lengths.append(norm(weights(inner.gradient).values(), task_axis=True))
     found: dict[str, list[Tensor]] = {}
+    # What was read of k shots has another shape for each k.
+    at_once = 1 if algorithm.axis == "shot" else PHIS_AT_ONCE
     with torch.no_grad():
-        for first in range(0, len(phis), PHIS_AT_ONCE):
-            some = phis[first : first + PHIS_AT_ONCE]
+        for first in range(0, len(phis), at_once):
+            some = phis[first : first + at_once]
             for name, values in _measured(algorithm, learner, challenge, support, some).items():
                 found.setdefault(name, []).append(values)
     columns = {name: torch.cat(values).float().numpy() for name, values in found.items()}
     return Lane(
         label=contender.label,
         colour_key=contender.colour_key,
+        axis=algorithm.axis,
         inner_lr=algorithm.alpha,
         support_loss=columns["support_loss"],
         gradient_norm=torch.cat(lengths).float().numpy() if lengths else np.zeros(0, np.float32),
@@ -284,7 +312,7 @@ def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by
         metric=family.metric,
         loss_name=family.loss_name,
         title=challenge.title,
-        steps=steps,
+        steps=steps if axis_of(lanes) == "inner step" else max(lane.steps for lane in lanes),
         lanes=lanes,
         support_x=challenge.support.x[0].float().numpy(),
         support_y=targets(challenge.support.y),

@@ -1,6 +1,8 @@
 """A race as pictures: the functions, and losses, accuracies and gradients against inner step.
 
-Each has one frame for each inner step 0 .. K; the base figure shows the end, step K.
+Each has one frame for each inner step 0 .. K; the base figure shows the end, step K. A contender without inner steps
+reads its shots at once: beside others it is a dashed line at the height where it then stands. Where nobody takes inner
+steps, curves and frames run over the number of shots.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from metalab.figures.style import (
     steps_axis,
 )
 
-STEP = "inner_step"
-"""Heading of a table's column."""
+STEP = {"inner step": "inner_step", "shot": "shots"}
+"""Heading of a table's column, by the race's axis."""
 LABEL_LETTERS = 16
 LABEL_GAP = 0.085
 """Between two labels at the lines' ends, as a share of the plot's height."""
@@ -63,7 +65,11 @@ def functions(race: Race, say: Say) -> Picture:
         }
     )
     frames = [
-        {"name": str(k), "traces": moving, "data": [{"y": _functions(lane)[k]} for lane in race.lanes]}
+        {
+            "name": str(k),
+            "traces": moving,
+            "data": [{"y": _functions(lane)[race.index(lane, k)]} for lane in race.lanes],
+        }
         for k in range(race.steps + 1)
     ]
     look = layout(
@@ -106,7 +112,8 @@ def support_loss(race: Race, say: Say, *, log: bool = False) -> Picture:
         say("Does it fit the examples?"),
         _from_to(race, say, lambda lane: lane.support_loss, "support"),
         figure,
-        columns=(STEP, "support_loss"),
+        columns=(STEP[race.axis], "support_loss"),
+        key=_at_once(race, say),
     )
 
 
@@ -131,7 +138,8 @@ def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> P
         question,
         _from_to(race, say, values, metric),
         figure,
-        columns=(STEP, f"query_{metric}"),
+        columns=(STEP[race.axis], f"query_{metric}"),
+        key=_at_once(race, say),
     )
 
 
@@ -143,7 +151,7 @@ def gradient_norm(race: Race, say: Say, *, log: bool = False) -> Picture:
         say("How steep is it?"),
         _from_to(race, say, lambda lane: lane.gradient_norm, "gradient"),
         figure,
-        columns=(STEP, "gradient_norm"),
+        columns=(STEP[race.axis], "gradient_norm"),
     )
 
 
@@ -157,29 +165,33 @@ def _curves(
     percent: bool = False,
 ) -> Figure:
     """One line a contender against inner step, and a dot on each where the step of the frame is."""
-    lines = [_line_of(lane, values(lane), ".1%" if percent else ".3g") for lane in race.lanes]
-    dots = [_dot_of(lane, values(lane), race.steps) for lane in race.lanes]
+    form = ".1%" if percent else ".3g"
+    drawn = [lane for lane in race.lanes if len(values(lane))]
+    lines = [_line_of(race, lane, values(lane), form, say) for lane in drawn]
+    moving_lanes = [lane for lane in drawn if lane.axis == race.axis]
+    dots = [_dot_of(lane, values(lane), race.steps) for lane in moving_lanes]
     moving = [len(lines) + i for i in range(len(dots))]
     frames = [
-        {"name": str(k), "traces": moving, "data": [_dot(values(lane), k) for lane in race.lanes]}
+        {"name": str(k), "traces": moving, "data": [_dot(values(lane), k) for lane in moving_lanes]}
         for k in range(race.steps + 1)
     ]
     bounds = [0.0, 1.04] if percent else value_range([values(lane) for lane in race.lanes], log=log)
-    ends = [_height(values(lane), bounds, log) for lane in race.lanes]
+    ends = [_height(values(lane), bounds, log) for lane in drawn]
     look = layout(
-        xaxis=steps_axis(say("inner step"), race.steps),
+        xaxis=steps_axis(say("inner step") if race.axis == "inner step" else say("shots"), race.steps),
         yaxis=axis(title, type="log" if log else "linear", range=bounds, tickformat=".0%" if percent else ""),
         hovermode="x unified",
-        annotations=_end_labels(race.lanes, ends),
+        annotations=_end_labels(drawn, ends),
     )
-    if len(race.lanes) > 1:
-        letters = max(len(_shortened(lane.label)) for lane in race.lanes)
+    if len(drawn) > 1:
+        letters = max(len(_shortened(lane.label)) for lane in drawn)
         look["margin"] = look["margin"] | {"r": 16 + round(letters * FONT * 0.56)}
     return {"data": [*lines, *dots], "layout": look, "frames": frames}
 
 
-def _line_of(lane: Lane, y: NDArray, form: str) -> dict[str, Any]:
-    return {
+def _line_of(race: Race, lane: Lane, y: NDArray, form: str, say: Say) -> dict[str, Any]:
+    """A contender's curve; where it has no steps to be drawn against, a dashed line at its end's height."""
+    drawn = {
         "type": "scatter",
         "mode": "lines+markers" if len(y) <= 21 else "lines",
         "x": np.arange(len(y), dtype=np.int16),
@@ -189,6 +201,19 @@ def _line_of(lane: Lane, y: NDArray, form: str) -> dict[str, Any]:
         "name": plain(lane.label),
         "hovertemplate": f"%{{y:{form}}}<extra>%{{fullData.name}}</extra>",
     }
+    if lane.axis == race.axis:
+        return drawn
+    name = say("{contender}, {shots} shots").format(contender=plain(lane.label), shots=lane.steps)
+    level = np.repeat(y[-1:], race.steps + 1)
+    across = {"x": np.arange(race.steps + 1, dtype=np.int16), "y": level, "mode": "lines"}
+    return drawn | across | {"name": name, "line": line(_colour(lane), 3, "dash")}
+
+
+def _at_once(race: Race, say: Say) -> tuple[tuple[str, str], ...]:
+    """What a dashed line means, where there is one."""
+    if all(lane.axis == race.axis for lane in race.lanes):
+        return ()
+    return (("dash", say("without inner steps: after all its shots")),)
 
 
 def _dot_of(lane: Lane, y: NDArray, k: int) -> dict[str, Any]:
@@ -292,9 +317,9 @@ def _distances(race: Race, say: Say) -> str:
         )
         for lane in race.lanes
     )
-    return say(
-        "After {steps} inner steps the functions lie this far from the true one (root mean square): {parts}."
-    ).format(steps=race.steps, parts=parts)
+    return say("After {steps} the functions lie this far from the true one (root mean square): {parts}.").format(
+        steps=steps_in_words(race, say), parts=parts
+    )
 
 
 def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str) -> str:
@@ -314,6 +339,12 @@ def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str)
         for lane in race.lanes
         if len(values(lane))
     ]
-    return say("In {steps} inner steps {what} goes: {parts}.").format(
-        steps=race.steps, what=name, parts="; ".join(parts)
+    return say("In {steps} {what} goes: {parts}.").format(
+        steps=steps_in_words(race, say), what=name, parts="; ".join(parts)
     )
+
+
+def steps_in_words(race: Race, say: Say) -> str:
+    """How far the race goes, e.g. "4 inner steps"."""
+    words = say("{steps} inner steps") if race.axis == "inner step" else say("{steps} shots")
+    return words.format(steps=race.steps)

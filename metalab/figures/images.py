@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metalab.analysis.adaptation import Lane, Race
+from metalab.figures.adaptation import steps_in_words
 from metalab.figures.style import CLEAR, FONT, GRID, INK, Picture, Say, axis, contender_colour, layout, plain, static
 
 RIGHT, WRONG = "✓", "✗"
@@ -140,8 +141,8 @@ def certainty(race: Race, say: Say) -> Picture:
     return Picture(
         "certainty",
         say("What does it mix up?"),
-        say("Mean probability of the true class after {steps} inner steps: {parts}.").format(
-            steps=race.steps, parts=sure
+        say("Mean probability of the true class after {steps}: {parts}.").format(
+            steps=steps_in_words(race, say), parts=sure
         ),
         {"data": data, "layout": look, "frames": frames},
         columns=("true_class", "class", "mean_probability"),
@@ -208,7 +209,7 @@ def answer(race: Race, say: Say) -> Picture:
         {
             "type": "bar",
             "x": names,
-            **_bars(lane, race.steps),
+            **_bars(race, lane, race.steps),
             "textposition": "outside",
             "cliponaxis": False,
             "marker": {"color": contender_colour(lane.colour_key)},
@@ -218,7 +219,7 @@ def answer(race: Race, say: Say) -> Picture:
         for lane in race.lanes
     ]
     frames = [
-        {"name": str(k), "traces": list(range(len(data))), "data": [_bars(lane, k) for lane in race.lanes]}
+        {"name": str(k), "traces": list(range(len(data))), "data": [_bars(race, lane, k) for lane in race.lanes]}
         for k in range(race.steps + 1)
     ]
     look = layout(
@@ -238,21 +239,23 @@ def answer(race: Race, say: Say) -> Picture:
     return Picture(
         "answer",
         say("What does each contender take the query for?"),
-        say("Most likely class of the query after {steps} inner steps: {parts}.").format(steps=race.steps, parts=parts),
+        say("Most likely class of the query after {steps}: {parts}.").format(
+            steps=steps_in_words(race, say), parts=parts
+        ),
         {"data": data, "layout": look, "frames": frames},
         columns=("class", "probability"),
     )
 
 
-def _bars(lane: Lane, k: int) -> dict[str, Any]:
-    probabilities = _probabilities(lane)[k, 0]
+def _bars(race: Race, lane: Lane, k: int) -> dict[str, Any]:
+    probabilities = _probabilities(lane)[race.index(lane, k), 0]
     return {"y": probabilities, "text": [f"{p:.0%}" for p in probabilities]}
 
 
 def mean_probabilities(race: Race, lane: Lane, k: int) -> NDArray[np.float32]:
-    """(ways, ways): row the true class, column the class that the probability is given to, after k inner steps."""
+    """(ways, ways): row the true class, column the class that the probability is given to, at step k."""
     assert race.query_y is not None
-    probabilities = _probabilities(lane)[k]
+    probabilities = _probabilities(lane)[race.index(lane, k)]
     rows = [probabilities[race.query_y == c].mean(0) for c in range(race.ways)]
     return np.stack(rows).round(4).astype(np.float32)
 
@@ -314,7 +317,7 @@ def _marks(race: Race, lane: Lane, n: int, board: _Board) -> dict[str, Any]:
 
 def _verdicts(race: Race, lane: Lane, board: _Board, k: int) -> list[str]:
     assert race.query_y is not None
-    said = _probabilities(lane)[k].argmax(1)
+    said = _probabilities(lane)[race.index(lane, k)].argmax(1)
     return [
         f"{RIGHT if said[index] == race.query_y[index] else WRONG} {class_name(int(said[index]))}"
         for index, _, _ in board.shown
@@ -329,6 +332,6 @@ def _scores(race: Race, say: Say) -> str:
         parts.append(
             say("{contender} {right} of {all}").format(contender=lane.label, right=right, all=len(race.query_y))
         )
-    return say("Query images recognised after {steps} inner steps: {parts}.").format(
-        steps=race.steps, parts="; ".join(parts)
+    return say("Query images recognised after {steps}: {parts}.").format(
+        steps=steps_in_words(race, say), parts="; ".join(parts)
     )

@@ -68,7 +68,8 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
         shown.append(Placed(images.answer(result, _), 320, "whole"))
     small = "third" if result.kind == "regression" and not own else "half"
     shown.append(Placed(curves.support_loss(result, _, log=log), place=small))
-    shown.append(Placed(curves.gradient_norm(result, _, log=log), place=small))
+    if any(len(lane.gradient_norm) for lane in result.lanes):
+        shown.append(Placed(curves.gradient_norm(result, _, log=log), place=small))
     return shown
 
 
@@ -87,7 +88,7 @@ def scores(result: Race) -> tuple[list[Score], Metric]:
         metric = Metric(_("query loss"))
         values = [lane.query["loss"] for lane in result.lanes]
     found = [
-        Score(lane.label, lane.colour_key, [float(v) for v in series])
+        Score(lane.label, lane.colour_key, [float(series[result.index(lane, k)]) for k in range(result.steps + 1)])
         for lane, series in zip(result.lanes, values, strict=True)
     ]
     return found, metric

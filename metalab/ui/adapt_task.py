@@ -93,7 +93,7 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     if not points:
         st.info(_("Click or tap on the plot to place points of a function; drag them, and watch the fits follow."))
         return Task(None)
-    st.caption(_("Dashed: f with θ, before adaptation. Solid: f with φ, at the inner step below."))
+    st.caption(_("Dashed: f with θ, before adaptation. Solid: f with φ, at the step below."))
     return Task(result)
 
 
@@ -181,7 +181,7 @@ def _probabilities(result: Race | None, lane: int, revision: int) -> list[float]
     found = result.lanes[lane].probabilities
     if found is None:
         return None
-    row = found[player_step(STAGE, revision, result.steps), 0]
+    row = found[result.index(result.lanes[lane], player_step(STAGE, revision, result.steps)), 0]
     return [float(p) for p in row] if np.isfinite(row).all() else None
 
 
@@ -207,7 +207,8 @@ def _curves(result: Race, k: int) -> list[Curve]:
     for lane in result.lanes:
         assert lane.functions is not None
         colour = contender_colour(lane.colour_key, dark=dark)
-        curves.append({"y": lane.functions[k], "label": lane.label, "colour": colour, "width": 3.5, "dash": k == 0})
+        now = lane.functions[result.index(lane, k)]
+        curves.append({"y": now, "label": lane.label, "colour": colour, "width": 3.5, "dash": k == 0})
     return curves
 
 

@@ -10,11 +10,12 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
 
+from metalab.figures.adaptation import STEP
 from metalab.figures.style import DARK, Picture, contender_colour
 from metalab.ui.canvas.bridge import asset, stored
 from metalab.ui.i18n import _
@@ -33,7 +34,7 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Score:
-    """A contender's figure in the score: one value for each inner step 0 .. K."""
+    """A contender's figure in the score: one value for each step 0 .. K."""
 
     label: str
     colour_key: tuple[str, int, int]
@@ -70,6 +71,7 @@ def draw_stage(
     scores: Sequence[Score],
     metric: Metric,
     steps: int,
+    axis: Literal["inner step", "shot"] = "inner step",
     *,
     key: str,
     revision: int,
@@ -78,7 +80,7 @@ def draw_stage(
     trouble: str = "",
     settle: bool = False,
 ) -> None:
-    """Draw the stage.
+    """Draw the stage; its player counts `steps` of `axis`.
 
     A new `revision` puts the player to inner step `begin`, None for the last. With `follow` Python hears of
     each step while the player runs, for what is drawn outside the stage; otherwise only where it rests.
@@ -110,7 +112,8 @@ def draw_stage(
             "pictures": [_packed(placed) for placed in pictures],
             "dark": dict(DARK),
             "plotly": plotly_address(),
-            "text": _texts(),
+            "column": STEP[axis],
+            "text": _texts() | (_inner_step_texts() if axis == "inner step" else _shot_texts()),
         },
         on_player_change=lambda: None,
     )
@@ -148,15 +151,31 @@ def pack(value: Any) -> Any:
 
 def _texts() -> dict[str, str]:
     return {
-        "player": _("Player of the inner loop"),
-        "inner_step": _("Inner step to show"),
-        "where": _("inner step {step} of {steps}"),
-        "play": _("Play the inner steps in order"),
         "pause": _("Pause"),
-        "back": _("One inner step back"),
-        "forward": _("One inner step on"),
         "best": _("best"),
         "png": _("Download as a picture"),
         "csv": _("Download the numbers"),
         "no_plotly": _("The chart library could not be loaded from this server. Reload the page."),
+    }
+
+
+def _inner_step_texts() -> dict[str, str]:
+    return {
+        "player": _("Player of the inner loop"),
+        "step": _("Inner step to show"),
+        "where": _("inner step {step} of {steps}"),
+        "play": _("Play the inner steps in order"),
+        "back": _("One inner step back"),
+        "forward": _("One inner step on"),
+    }
+
+
+def _shot_texts() -> dict[str, str]:
+    return {
+        "player": _("Player of the shots"),
+        "step": _("Number of shots to show"),
+        "where": _("{step} of {steps} shots"),
+        "play": _("Play with more shots, one after another"),
+        "back": _("One shot less"),
+        "forward": _("One shot more"),
     }

@@ -1,5 +1,6 @@
 """The figures of a race: a frame for each inner step, the data they were given, a sentence for who cannot see them."""
 
+import dataclasses
 import itertools
 import math
 
@@ -26,6 +27,7 @@ def lane(label, name="maml", *, functions=False, q=0, twin=0):
     return Lane(
         label=label,
         colour_key=(name, 2, twin),
+        axis="inner step",
         inner_lr=0.1,
         support_loss=2.0 / (1 + k),
         gradient_norm=3.0 / (1 + k[:-1]),
@@ -211,3 +213,66 @@ def test_the_dark_page_has_a_colour_for_each_that_it_changes():
     for name in ("maml", "reptile", "pretrained", "scratch", "fomaml"):
         light, dark = colour_of(name), colour_of(name, dark=True)
         assert DARK.get(light, light) == dark
+
+
+def reader(label, shots, **what):
+    """Made-up numbers of a contender that reads its shots at once."""
+    made = lane(label, "prototypes", **what)
+    cut = {name: values[: shots + 1] for name, values in made.query.items()}
+    return dataclasses.replace(
+        made,
+        axis="shot",
+        support_loss=made.support_loss[: shots + 1],
+        gradient_norm=np.zeros(0, np.float32),
+        query=cut,
+        functions=None if made.functions is None else made.functions[: shots + 1],
+        probabilities=None if made.probabilities is None else made.probabilities[: shots + 1],
+    )
+
+
+def test_beside_inner_steps_a_reader_is_a_dashed_line_at_its_end():
+    two = waves(lane("MAML", functions=True), reader("Neural process", 2, functions=True))
+    picture = adaptation.query(two, same)
+    steps, level, dot = picture.figure["data"]
+    assert steps["name"] == "MAML"
+    assert level["name"] == "Neural process, 2 shots"
+    assert level["line"]["dash"] == "dash"
+    np.testing.assert_array_equal(level["x"], np.arange(K + 1))
+    np.testing.assert_allclose(level["y"], two.lanes[1].query["loss"][-1])
+    assert dot["name"] == "MAML"
+    assert picture.key == (("dash", "without inner steps: after all its shots"),)
+    assert picture.columns[0] == "inner_step"
+    assert picture.figure["layout"]["xaxis"]["title"]["text"] == "inner step"
+    frames = adaptation.functions(two, same).figure["frames"]
+    for k, expected in enumerate([0, 2, 2, 2, 2]):
+        np.testing.assert_array_equal(frames[k]["data"][1]["y"], two.lanes[1].functions[expected])
+    slopes = adaptation.gradient_norm(two, same).figure
+    assert [trace["name"] for trace in slopes["data"]] == ["MAML", "MAML"]
+    assert "Neural process" not in adaptation.gradient_norm(two, same).alt
+
+
+def test_readers_alone_are_drawn_over_shots():
+    two = dataclasses.replace(
+        waves(reader("Neural process", 2, functions=True), reader("b", 2, functions=True)), steps=2
+    )
+    picture = adaptation.support_loss(two, same)
+    assert picture.figure["layout"]["xaxis"]["title"]["text"] == "shots"
+    assert picture.columns[0] == "shots"
+    assert picture.key == ()
+    assert len(picture.figure["frames"]) == 3
+    assert picture.alt.startswith("In 2 shots the support loss goes: Neural process from")
+    for trace in picture.figure["data"][:2]:
+        assert trace["line"]["dash"] == "solid"
+        assert len(trace["y"]) == 3
+    assert adaptation.functions(two, same).alt.startswith("After 2 shots the functions lie this far")
+
+
+def test_a_readers_answers_in_a_mixed_race_are_those_after_all_shots():
+    mixed = characters(lane("MAML", q=6), reader("Prototypes", 2, q=6), q=6)
+    for k, expected in enumerate([0, 2, 2, 2, 2]):
+        found = images.mean_probabilities(mixed, mixed.lanes[1], k)
+        each = mixed.lanes[1].probabilities[expected]
+        np.testing.assert_allclose(found[0], each[mixed.query_y == 0].mean(0), atol=1e-4)
+    assert images.answers(mixed, same).alt.startswith("Query images recognised after 4 inner steps: ")
+    for build in (images.answers, images.certainty):
+        go.Figure(build(mixed, same).figure["data"])
