@@ -14,6 +14,7 @@ from metalab.algorithms.multi_task import MultiTask
 from metalab.algorithms.nearest_neighbour import NearestNeighbour
 from metalab.algorithms.nil import NIL
 from metalab.algorithms.pretrained import Pretrained
+from metalab.algorithms.prompting import Prompting
 from metalab.algorithms.prototypes import Prototypes
 from metalab.algorithms.reptile import Reptile
 from metalab.algorithms.scratch import Scratch
@@ -30,6 +31,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "prototypes": Prototypes,
     "cnp": ConditionalNeuralProcess,
     "in_context": InContext,
+    "prompting": Prompting,
     "multi_task": MultiTask,
     "pretrained": Pretrained,
     "linear_probe": LinearProbe,

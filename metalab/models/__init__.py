@@ -1,6 +1,7 @@
 """The networks, by name. A new one is a file here and a line in MODELS."""
 
 from metalab.models.base import Model
+from metalab.models.char_transformer import CharTransformer
 from metalab.models.cnp import CNP
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
@@ -17,4 +18,5 @@ MODELS: dict[str, type[Model]] = {
     "cnp": CNP,
     "transformer": Transformer,
     "ngrams": NGrams,
+    "char_transformer": CharTransformer,
 }

@@ -8,6 +8,7 @@ from metalab.tasks.languages import Languages
 from metalab.tasks.linear import Linear
 from metalab.tasks.mixture import Mixture
 from metalab.tasks.mnist import Mnist
+from metalab.tasks.names import Names
 from metalab.tasks.navigation import Navigation
 from metalab.tasks.omniglot import Omniglot
 from metalab.tasks.quadratic import Quadratic
@@ -26,4 +27,5 @@ FAMILIES: dict[str, type[TaskFamily]] = {
     "rotated_mnist": RotatedMnist,
     "permuted_mnist": PermutedMnist,
     "languages": Languages,
+    "names": Names,
 }

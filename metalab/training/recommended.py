@@ -72,7 +72,7 @@ QUADRATIC: Mapping[str, Values] = {
 
 # Finn et al. 2017, section 5.3, with Adam in place of a trust region.
 NAVIGATION: Mapping[str, Values] = {
-    "maml": {"algorithm": {"inner_lr": 0.5, "inner_steps": 1, "inner_steps_eval": 3}},
+    "maml": {"algorithm": {"inner_lr": 2.0, "inner_steps": 1, "inner_steps_eval": 3}},
     "reptile": {
         "algorithm": {"inner_lr": 0.1, "inner_steps": 3, "inner_steps_eval": 3},
         "outer_optimiser": "sgd",
@@ -82,7 +82,7 @@ NAVIGATION: Mapping[str, Values] = {
     "scratch": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 3}},
 }
 
-NETWORK: Mapping[str, str] = {"cnp": "cnp", "in_context": "transformer"}
+NETWORK: Mapping[str, str] = {"cnp": "cnp", "in_context": "transformer", "prompting": "char_transformer"}
 """The networks of the algorithms that do not go with any; others take what suits the family."""
 
 TEXT: Mapping[str, Values] = {
@@ -95,6 +95,17 @@ TEXT: Mapping[str, Values] = {
     },
     "pretrained": {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}},
     "scratch": {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}},
+}
+WRITING: Mapping[str, Values] = {
+    "maml": {"algorithm": {"inner_lr": 0.3, "inner_steps": 3, "inner_steps_eval": 10}},
+    "reptile": {
+        "algorithm": {"inner_lr": 0.2, "inner_steps": 5, "inner_steps_eval": 10},
+        "outer_optimiser": "sgd",
+        "outer_lr": 1.0,
+        "schedule": "linear",
+    },
+    "pretrained": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}},
+    "scratch": {"algorithm": {"inner_lr": 0.3, "inner_steps_eval": 10}},
 }
 
 
@@ -147,6 +158,18 @@ LANGUAGES = Start(
         "evaluation_tasks": 50,
     },
 )
+NAMES = Start(
+    "char_transformer",
+    WRITING,
+    {
+        "outer_lr": 3e-3,
+        "schedule": "cosine",
+        "meta_batch_size": 8,
+        "outer_steps": 2_000,
+        "evaluate_every": 50,
+        "evaluation_tasks": 30,
+    },
+)
 
 FAMILY: Mapping[str, Start] = {
     "sinusoid": FUNCTION,
@@ -161,6 +184,7 @@ FAMILY: Mapping[str, Start] = {
     "rotated_mnist": PICTURES,
     "permuted_mnist": PIXELS,
     "languages": LANGUAGES,
+    "names": NAMES,
 }
 """One line for each family."""
 
