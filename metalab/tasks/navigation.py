@@ -75,7 +75,7 @@ class Navigation(TaskFamily):
     )
     horizon: int = setting(100, "Time steps after which an episode ends.", low=1, high=200)
     std: float = setting(
-        0.5,
+        0.3,
         "How much the policy tries out at first: the standard deviation of its actions, 1 being the largest step. It "
         "is learned and adapts from there.",
         label="Exploration",

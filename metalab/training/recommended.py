@@ -72,7 +72,7 @@ QUADRATIC: Mapping[str, Values] = {
 
 # Finn et al. 2017, section 5.3, with Adam in place of a trust region.
 NAVIGATION: Mapping[str, Values] = {
-    "maml": {"algorithm": {"inner_lr": 2.0, "inner_steps": 1, "inner_steps_eval": 3}},
+    "maml": {"algorithm": {"inner_lr": 2.0, "inner_steps": 1, "inner_steps_eval": 1}},
     "reptile": {
         "algorithm": {"inner_lr": 0.1, "inner_steps": 3, "inner_steps_eval": 3},
         "outer_optimiser": "sgd",
