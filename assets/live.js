@@ -311,7 +311,7 @@ class Panel {
     const view = this.views.adaptation;
     const steps = evaluationSteps(this.runs);
     this.drawScrubber(steps);
-    drawKey(view.key, adaptationKey(this.look, this.speak, this.runs.length > 1));
+    drawKey(view.key, adaptationKey(this.look, this.speak, this.runs));
     if (!this.stage(view, steps.length > 0)) return;
     const { metric, logLoss } = this.settings;
     this.react(view, (size) => adaptationFigure(this.figureState(), this.look, { ...size, revision: `${metric} ${logLoss}` }, this.speak), this.data.height);

@@ -160,19 +160,24 @@ function learningSummary(state, speak) {
 }
 
 // 2. How does it adapt? The metric on held-out tasks against inner step, at one outer step, with earlier ones as ghosts.
+// Runs that read their shots at once have a curve over shots where they are alone, else a dashed line at its end.
 function adaptationFigure(state, look, view, speak) {
   const metric = state.metric;
   const data = [];
   const several = state.runs.length > 1;
   const format = metric === "accuracy" ? ".1%" : ".4g";
-  let innerSteps = 1;
+  const counted = axisOf(state.runs);
+  const innerSteps = Math.max(1, ...state.runs.filter((run) => run.axis === counted).map((run) => lastStep(run, state)));
   for (const run of state.runs) {
     const colour = run.colours[look.dark ? "dark" : "light"];
     const now = evaluationAt(run, state.outerStep);
     const curve = now && now.curves[metric];
     if (!curve) continue;
     const k = curve.mean.map((_, i) => i);
-    innerSteps = Math.max(innerSteps, k.length - 1);
+    if (run.axis !== counted) {
+      data.push(levelOf(run, curve, innerSteps, colour, format, speak));
+      continue;
+    }
     const earlier = run.evaluations.filter((evaluation) => evaluation.step < now.step && evaluation.curves[metric]);
     for (const [i, ghost] of evenly(earlier, several ? 1 : GHOSTS).entries()) {
       const count = Math.min(earlier.length, several ? 1 : GHOSTS);
@@ -191,9 +196,22 @@ function adaptationFigure(state, look, view, speak) {
   }
   const layout = baseLayout(look, view);
   layout.hovermode = "x unified";
-  layout.xaxis = axis(look, speak.say("inner_step"), { range: [-0.02 * innerSteps - 0.05, innerSteps * 1.02 + 0.05], dtick: innerSteps <= 12 ? 1 : undefined, tick0: 0, tickformat: "d" });
+  layout.xaxis = axis(look, counted === "shot" ? speak.say("shot") : speak.say("inner_step"), { range: [-0.02 * innerSteps - 0.05, innerSteps * 1.02 + 0.05], dtick: innerSteps <= 12 ? 1 : undefined, tick0: 0, tickformat: "d" });
   layout.yaxis = axis(look, metricTitle(state, speak), { type: state.logLoss && metric === "loss" ? "log" : "linear", tickformat: metric === "accuracy" ? ".0%" : "", range: adaptationRange(state) });
   return { data, layout, summary: adaptationSummary(state, speak) };
+}
+
+function lastStep(run, state) {
+  const now = evaluationAt(run, state.outerStep);
+  const curve = now && now.curves[state.metric];
+  return curve ? curve.mean.length - 1 : 0;
+}
+
+// A run without inner steps among others: where it stands after all its shots, across the whole chart.
+function levelOf(run, curve, innerSteps, colour, format, speak) {
+  const last = curve.mean.length - 1;
+  const x = Array.from({ length: innerSteps + 1 }, (_, i) => i);
+  return { type: "scatter", mode: "lines", x, y: x.map(() => curve.mean[last]), line: line(colour, 4, "dash"), name: speak.say("after_shots", { run: escapeMarkup(run.name), shots: last }), hovertemplate: `%{y:${format}}<extra>%{fullData.name}</extra>` };
 }
 
 // `count` members spread over a list, its first and last among them.
@@ -237,6 +255,7 @@ function adaptationSummary(state, speak) {
       low: speak.value(curve.low[last], state.metric),
       high: speak.value(curve.high[last], state.metric),
       inner: speak.number(last),
+      axis: run.axis === "shot" ? speak.say("shot") : speak.say("inner_step"),
     });
   });
   return sentences.join(" ");

@@ -1,7 +1,7 @@
 // What the live panel knows of a run, and how it turns numbers into short series and text. No drawing, no DOM.
 
 function newRun(spec) {
-  return { id: spec.id, name: spec.name, colours: spec.colours, status: {}, series: {}, evaluations: [], probe: null, notes: [], version: 0 };
+  return { id: spec.id, name: spec.name, axis: spec.axis, colours: spec.colours, status: {}, series: {}, evaluations: [], probe: null, notes: [], version: 0 };
 }
 
 // Updates may overlap (a viewer joins while others are being served), so steps that are already there are dropped.
@@ -89,6 +89,11 @@ function metricsOf(runs) {
   return METRICS.filter((metric) => seen.has(metric));
 }
 
+// What the adaptation chart counts: shots only where no run takes inner steps.
+function axisOf(runs) {
+  return runs.length > 0 && runs.every((run) => run.axis === "shot") ? "shot" : "inner step";
+}
+
 // Text and numbers in the reader's language.
 function speaker(texts, language) {
   const number = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
@@ -138,13 +143,13 @@ function adaptationRows(runs) {
     for (const evaluation of run.evaluations) {
       for (const [metric, curve] of Object.entries(evaluation.curves)) {
         curve.mean.forEach((mean, k) => {
-          rows.push([run.id, run.name, metric, evaluation.step, k, "mean", mean, curve.low[k], curve.high[k]]);
-          curve.tasks.forEach((task, i) => rows.push([run.id, run.name, metric, evaluation.step, k, `task ${i + 1}`, task[k], null, null]));
+          rows.push([run.id, run.name, metric, evaluation.step, run.axis, k, "mean", mean, curve.low[k], curve.high[k]]);
+          curve.tasks.forEach((task, i) => rows.push([run.id, run.name, metric, evaluation.step, run.axis, k, `task ${i + 1}`, task[k], null, null]));
         });
       }
     }
   }
-  return { header: ["run", "name", "metric", "outer_step", "inner_step", "what", "value", "low95", "high95"], rows };
+  return { header: ["run", "name", "metric", "outer_step", "axis", "k", "what", "value", "low95", "high95"], rows };
 }
 
 function functionRows(run) {
@@ -152,8 +157,8 @@ function functionRows(run) {
   for (const evaluation of run.evaluations) {
     (evaluation.functions || []).forEach((byStep, task) => {
       const label = run.probe.tasks[task] ? run.probe.tasks[task].label : `task ${task + 1}`;
-      byStep.forEach((values, k) => values.forEach((y, i) => rows.push([run.id, label, evaluation.step, k, run.probe.x[i], y])));
+      byStep.forEach((values, k) => values.forEach((y, i) => rows.push([run.id, label, evaluation.step, run.axis, k, run.probe.x[i], y])));
     });
   }
-  return { header: ["run", "task", "outer_step", "inner_step", "x", "prediction"], rows };
+  return { header: ["run", "task", "outer_step", "axis", "k", "x", "prediction"], rows };
 }

@@ -141,12 +141,14 @@ function learningKey(look, speak) {
   ];
 }
 
-function adaptationKey(look, speak, several) {
+function adaptationKey(look, speak, runs) {
+  const several = runs.length > 1;
   const entries = [
     { text: speak.say("mean"), style: "solid", colour: look.text },
     { text: speak.say("band"), style: "band", colour: look.text },
   ];
   if (!several) entries.push({ text: speak.say("tasks"), style: "thin", colour: look.text });
+  if (runs.some((run) => run.axis !== axisOf(runs))) entries.push({ text: speak.say("at_once"), style: "dashed", colour: look.text });
   return [...entries, { text: speak.say("ghosts"), style: "ghost", colour: look.faint }];
 }
 
@@ -156,7 +158,7 @@ function functionsKey(look, speak, run) {
     { text: speak.say("truth"), style: "dashed", colour: look.text },
     { text: speak.say("support"), style: "point", colour: look.text },
     { text: speak.say("unadapted"), style: "dotted", colour: look.faint },
-    { text: speak.say("adapted"), style: "gradient", colour: mix(look.background, colour, 0.35), colour2: colour },
+    { text: run.axis === "shot" ? speak.say("adapted_shots") : speak.say("adapted"), style: "gradient", colour: mix(look.background, colour, 0.35), colour2: colour },
   ];
 }
 

@@ -38,12 +38,13 @@ _SCRIPTS = ("live_data.js", "live_charts.js", "live_rows.js", "live.js")
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run to follow: its id, what to call it, and whose colour it wears (see `colour_of`)."""
+    """A run to follow: its id, what to call it, whose colour it wears (see `colour_of`), what its adaptation counts."""
 
     id: str
     name: str
     algorithm: str
     order: int = 2
+    axis: Literal["inner step", "shot"] = "inner step"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def live_panel(
         key=key,
         data={
             "runs": [
-                {"id": run.id, "name": run.name, "colours": colours}
+                {"id": run.id, "name": run.name, "axis": run.axis, "colours": colours}
                 for run, colours in zip(followed, _colours(followed), strict=True)
             ],
             "left_out": [run.name for run in left_out],
@@ -145,6 +146,8 @@ def _texts() -> dict[str, str]:
         "metric": _("What the charts show"),
         "outer_step": _("outer step"),
         "inner_step": _("inner step"),
+        "shot": _("shot"),
+        "after_shots": _("{run}, after {shots} shots"),
         "loss_axis": _("query loss"),
         "accuracy_axis": _("query accuracy"),
         "return_axis": _("return of query trajectories"),
@@ -242,6 +245,8 @@ def _key_texts() -> dict[str, str]:
         "support": _("support points"),
         "unadapted": _("before adaptation, f with θ"),
         "adapted": _("after 1, 2, … inner steps, f with φ"),
+        "adapted_shots": _("after 1, 2, … shots, f with φ"),
+        "at_once": _("without inner steps: after all its shots"),
     }
 
 
@@ -262,20 +267,20 @@ def _summary_texts() -> dict[str, str]:
         ),
         "adaptation_empty": _("{run}: no evaluation yet."),
         "adaptation_summary_loss": _(
-            "{run}, outer step {step}: the mean query loss goes from {before} at inner step 0 to {after} "
-            "(95% interval {low} to {high}) at inner step {inner}."
+            "{run}, outer step {step}: the mean query loss goes from {before} at {axis} 0 to {after} "
+            "(95% interval {low} to {high}) at {axis} {inner}."
         ),
         "adaptation_summary_accuracy": _(
-            "{run}, outer step {step}: the mean query accuracy goes from {before} at inner step 0 to {after} "
-            "(95% interval {low} to {high}) at inner step {inner}."
+            "{run}, outer step {step}: the mean query accuracy goes from {before} at {axis} 0 to {after} "
+            "(95% interval {low} to {high}) at {axis} {inner}."
         ),
         "adaptation_summary_return": _(
-            "{run}, outer step {step}: the mean return goes from {before} at inner step 0 to {after} "
-            "(95% interval {low} to {high}) at inner step {inner}."
+            "{run}, outer step {step}: the mean return goes from {before} at {axis} 0 to {after} "
+            "(95% interval {low} to {high}) at {axis} {inner}."
         ),
         "adaptation_summary_perplexity": _(
-            "{run}, outer step {step}: the mean query perplexity goes from {before} at inner step 0 to {after} "
-            "(95% interval {low} to {high}) at inner step {inner}."
+            "{run}, outer step {step}: the mean query perplexity goes from {before} at {axis} 0 to {after} "
+            "(95% interval {low} to {high}) at {axis} {inner}."
         ),
         "functions_summary": _(
             "{run}: predictions on {tasks} tasks at outer step {step}, before and after adaptation."

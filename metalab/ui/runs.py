@@ -118,8 +118,13 @@ def labels(chosen: Sequence[Run]) -> dict[str, str]:
 
 def live_runs(chosen: Sequence[Run]) -> list[LiveRun]:
     """The runs as the live panel wants them."""
-    named = labels(chosen)
-    return [LiveRun(run.id, named[run.id], run.algorithm, order=_order(run)) for run in chosen]
+    from metalab.algorithms import ALGORITHMS
+
+    named, axes = labels(chosen), {name: algorithm.axis for name, algorithm in ALGORITHMS.items()}
+    return [
+        LiveRun(run.id, named[run.id], run.algorithm, _order(run), axes.get(run.algorithm, "inner step"))
+        for run in chosen
+    ]
 
 
 def subtitle(run: Run) -> str:

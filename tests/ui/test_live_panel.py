@@ -2,6 +2,7 @@
 
 import re
 import string
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,3 +79,11 @@ def test_two_runs_of_one_algorithm_are_told_apart_and_the_first_keeps_its_colour
     colours = [pair[side] for pair in live._colours(runs)]
     assert len(set(colours)) == 4
     assert colours[0] == colour_of("maml", dark=side == "dark")
+
+
+def test_a_run_says_what_its_adaptation_counts(monkeypatch):
+    """The browser labels the axis by it."""
+    sent = {}
+    monkeypatch.setattr(live, "_component", lambda: lambda **more: sent.update(more) or SimpleNamespace(command=None))
+    live.live_panel([*RUNS, LiveRun("r3", "CNP", "cnp", axis="shot")], key="k")
+    assert [run["axis"] for run in sent["data"]["runs"]] == ["inner step", "inner step", "shot"]
