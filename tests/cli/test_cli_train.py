@@ -17,7 +17,7 @@ from metalab.cli import configuring
 from metalab.cli.parsing import Parser
 from metalab.settings import declarations
 from metalab.store import Store
-from metalab.training.config import RunConfig, parse_config
+from metalab.training.config import ConfigError, RunConfig, parse_config
 from metalab.training.evaluation import summarise
 from metalab.training.events import Evaluated
 from metalab.training.service import Service
@@ -43,6 +43,15 @@ def test_flags_become_settings():
     config = config_of("--algorithm", "reptile", "--outer-lr", "0.5", "--seed", "7", "--set", "model.widths=8,8")
     expected = {"algorithm": "reptile", "outer_lr": 0.5, "seed": 7, "model": {"name": "mlp", "widths": [8, 8]}}
     assert config == parse_config(expected)
+
+
+def test_a_range_is_two_numbers_joined_by_a_comma():
+    family = config_of("--set", "family.amplitude=1,3", "--set", "family.frequency=[0.5, 2]").family
+    assert (family.amplitude, family.frequency) == ((1.0, 3.0), (0.5, 2.0))
+    with pytest.raises(ConfigError, match=r"family\.amplitude = .*expected two numbers from 0 to 10, the smaller one"):
+        config_of("--set", "family.amplitude=3,1")
+    declared = next(each for each in declarations(type(family)) if each.name == "amplitude")
+    assert configuring.expected(declared) == "[default 0.1,5, two numbers from 0 to 10]"
 
 
 def test_without_flags_it_is_what_is_recommended():
