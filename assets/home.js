@@ -127,7 +127,9 @@ class Picture {
   }
 
   nameButton() {
-    if (this.texts) this.button.textContent = this.running ? this.texts.pause : this.texts.play;
+    if (!this.texts) return;
+    this.button.textContent = this.running ? this.texts.pause : this.texts.play;
+    this.button.title = this.running ? this.texts.pause_help : this.texts.play_help;
   }
 
   disposeIfGone() {

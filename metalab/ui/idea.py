@@ -30,6 +30,8 @@ def moving_picture(*, key: str) -> None:
             "waves": _("Three of the tasks"),
             "pause": _("Pause"),
             "play": _("Play"),
+            "pause_help": _("Holds the picture still"),
+            "play_help": _("Lets the picture move on"),
         },
     )
 
