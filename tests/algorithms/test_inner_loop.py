@@ -6,7 +6,7 @@ import pytest
 import torch
 from engine_cases import ALL, clones, conv_case, sine_case
 
-from metalab.algorithms import MAML, Pretrained, Reptile, Scratch
+from metalab.algorithms import ANIL, BOIL, IMAML, MAML, MAMLPlusPlus, MetaSGD, Pretrained, Reptile, Scratch
 from metalab.algorithms.inner_loop import adam_direction, inner_loop, minibatch
 from metalab.params import expand, statistics, weights
 from metalab.tasks.base import Examples
@@ -16,6 +16,11 @@ ALGORITHMS = {
     "fomaml": MAML(order=1, inner_lr=0.1, inner_steps=2),
     "reptile": Reptile(inner_lr=0.1, inner_steps=3, inner_batch=3),
     "reptile_adam": Reptile(inner_lr=0.01, inner_steps=3, inner_optimiser="adam"),
+    "anil": ANIL(inner_lr=0.1, inner_steps=2),
+    "boil": BOIL(inner_lr=0.1, inner_steps=2),
+    "meta_sgd": MetaSGD(inner_lr=0.1, inner_steps=2),
+    "maml_plus_plus": MAMLPlusPlus(inner_lr=0.1, inner_steps=2),
+    "imaml": IMAML(inner_lr=0.1, inner_steps=2),
     "pretrained": Pretrained(inner_lr=0.1),
     "scratch": Scratch(inner_lr=0.1),
 }

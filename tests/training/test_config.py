@@ -7,6 +7,8 @@ import json
 import pytest
 
 from metalab.algorithms import ALGORITHMS
+from metalab.algorithms.base import Learner
+from metalab.models import MODELS
 from metalab.tasks import FAMILIES
 from metalab.training.config import LIVE, ConfigError, RunConfig, parse_config, set_dotted
 from metalab.training.recommended import recommended
@@ -15,6 +17,14 @@ from metalab.training.recommended import recommended
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_family_and_algorithm_has_a_start_that_survives_json(family, algorithm):
+    model = MODELS[recommended(family, algorithm)["model"]["name"]]()
+    learner = Learner(model, FAMILIES[family]())
+    reason = model.misfit_with(learner.family) or ALGORITHMS[algorithm]().misfit(learner)
+    if reason:
+        with pytest.raises(ConfigError) as caught:
+            parse_config({"family": family, "algorithm": algorithm})
+        assert str(caught.value) == reason
+        return
     config = parse_config({"family": family, "algorithm": algorithm})
     assert (config.family.name, config.algorithm.name) == (family, algorithm)
     assert parse_config(json.loads(config.model_dump_json())) == config
@@ -87,14 +97,41 @@ def test_changing_makes_a_new_checked_config():
         config.changed({"algorithm.inner_lr": 99})
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_may_change_while_running_exists(algorithm):
-    data = parse_config({"algorithm": algorithm}).model_dump()
-    for name in LIVE:
-        part = data
-        for key in name.split("."):
-            part = part[key]
-        assert isinstance(part, float)
+BOTH, OUTER = ("outer_lr", "algorithm.inner_lr"), ("outer_lr",)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "live"),
+    [
+        ({"name": "maml"}, BOTH),
+        ({"name": "reptile"}, BOTH),
+        ({"name": "anil"}, BOTH),
+        ({"name": "imaml"}, BOTH),
+        ({"name": "nil"}, BOTH),
+        ({"name": "meta_sgd"}, OUTER),
+        ({"name": "meta_sgd", "learn_rates": False}, BOTH),
+        ({"name": "maml_plus_plus"}, OUTER),
+        ({"name": "maml_plus_plus", "learn_rates": False}, BOTH),
+        ({"name": "prototypes"}, OUTER),
+    ],
+)
+def test_what_may_change_while_running_is_what_has_an_effect(algorithm, live):
+    config = parse_config({"family": "glyphs", "algorithm": algorithm})
+    assert config.live == live
+    assert set(BOTH) == set(LIVE)
+    assert config.changed_live(dict.fromkeys(live, 0.02)) == config.changed(dict.fromkeys(live, 0.02))
+    for name in (*(name for name in LIVE if name not in live), "seed", "algorithm.order"):
+        with pytest.raises(ConfigError, match=f"^{name} .*; expected"):
+            config.changed_live({name: 0.02})
+
+
+def test_why_a_learned_rate_cannot_be_changed_is_said():
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"algorithm": "meta_sgd"}).changed_live({"algorithm.inner_lr": 0.5})
+    assert str(caught.value) == (
+        "algorithm.inner_lr is only where the inner learning rates started that this run learns: changing it now has "
+        "no effect; expected outer_lr"
+    )
 
 
 def test_a_dotted_name_through_a_value_is_refused():

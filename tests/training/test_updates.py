@@ -278,6 +278,7 @@ def test_a_whole_run_as_its_viewer_sees_it(serve):
     assert points == {
         "train/loss": list(range(1, 13)),
         "train/gradient_norm": list(range(1, 13)),
+        "train/gradient_agreement": list(range(1, 13)),
         "validation/loss_before": looks,
         "validation/loss_after": looks,
     }
