@@ -1,20 +1,27 @@
 """The results in README.md: meta-train on the command line, evaluate on meta-test tasks, print a table.
 
-    python benchmarks/results.py                       # all, about 45 minutes on 2 cores
+    python benchmarks/results.py                       # all, about two hours on 2 cores
     python benchmarks/results.py sinusoid              # 5 minutes
-    METALAB_DATA=... python benchmarks/results.py omniglot
+    METALAB_DATA=... python benchmarks/results.py omniglot budget --jobs 2
 
-Each line is two commands anyone can run by hand; they are printed before their figures. Published numbers:
-Finn et al. 2017 (arXiv:1703.03400), figure 5 and table 1; Nichol et al. 2018 (arXiv:1803.02999), table 1.
+Each line is two commands anyone can run by hand; they are printed before their figures. In the sections `budget`,
+`budget5` and `functions` every algorithm gets the same processor time (`--cpu-seconds`): how many outer steps that
+buys is measured first, and printed. Published numbers: Finn et al. 2017 (arXiv:1703.03400), figure 5, table 1 and
+section 5.3; Nichol et al. 2018 (arXiv:1803.02999), table 1.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+PROBE_STEPS = (10, 40)
+"""Outer steps of the two short runs whose difference says what one costs."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,70 @@ class Result:
     train: str
     evaluate: str
     steps: tuple[int, ...]
-    """Inner steps that are shown."""
-    published: str
+    """Inner steps (or shots) that are shown; negative ones count from the end."""
+    published: str = ""
+    within_budget: bool = False
+    """Whether it trains as many outer steps as the processor time buys."""
 
 
 PAPER = "--outer-steps 70000 --evaluate-every 1000 --seed 0"
 OMNIGLOT = "--family omniglot --seed 0"
-ROWS = {
+SEEN_SELDOM = "--set evaluate_every=1000000 --set evaluation_tasks=20"
+
+
+def omniglot(shots: int) -> list[Result]:
+    """The algorithms on 5-way tasks, each from its recommended settings, in equal processor time."""
+    chosen = {
+        "MAML": ("maml", "", (1, 3)),
+        "FOMAML": ("maml", "--set algorithm.order=1", (1, 3)),
+        "Reptile (transductive)": ("reptile", "", (5, 20)),
+        "ANIL": ("anil", "", (1, 3)),
+        "Meta-SGD": ("meta_sgd", "", (1, 3)),
+        "MAML++": ("maml_plus_plus", "", (1, 3)),
+        "Prototypes": ("prototypes", "", (-1,)),
+    }
+    return [
+        Result(
+            f"Omniglot 5-way {shots}-shot: {title}",
+            f"{OMNIGLOT} --algorithm {name} --set family.shots={shots} --set family.queries=5 {words} {SEEN_SELDOM}",
+            "--tasks 600 --queries 15" + (f" --inner-steps {steps[-1]}" if steps[-1] > 0 else ""),
+            steps,
+            within_budget=True,
+        )
+        for title, (name, words, steps) in chosen.items()
+    ]
+
+
+def functions() -> list[Result]:
+    """Every algorithm that learns functions, on sine waves, in equal processor time."""
+    stepping = {
+        "MAML": "maml",
+        "FOMAML": "maml --set algorithm.order=1",
+        "Reptile": "reptile",
+        "ANIL": "anil",
+        "BOIL": "boil",
+        "Meta-SGD": "meta_sgd",
+        "MAML++": "maml_plus_plus",
+        "iMAML": "imaml",
+        "Pre-trained": "pretrained",
+        "Linear probe": "linear_probe",
+        "Multi-task": "multi_task",
+    }
+    rows = [(title, words, (1, 5, 10), " --inner-steps 10") for title, words in stepping.items()]
+    rows += [("Neural process", "cnp", (5, 10), ""), ("In-context transformer", "in_context", (5, 10), "")]
+    return [
+        Result(
+            f"Sinusoid, 10-shot MSE: {title}",
+            f"--family sinusoid --seed 0 --algorithm {words} {SEEN_SELDOM}",
+            f"--tasks 600{more}",
+            steps,
+            within_budget=True,
+        )
+        for title, words, steps, more in rows
+    ]
+
+
+ROWS: dict[str, list[Result]] = {
     "sinusoid": [
         Result(
             "Sinusoid, 5-shot MSE: MAML",
@@ -58,41 +122,68 @@ ROWS = {
         ),
         Result(
             "Omniglot 5-way 1-shot accuracy: Reptile (transductive)",
-            f"{OMNIGLOT} --algorithm reptile --outer-steps 20000 --evaluate-every 1000",
+            f"{OMNIGLOT} --algorithm reptile --outer-steps 20000 --evaluate-every 2000",
             "--inner-steps 20 --tasks 600 --queries 15",
             (5, 20),
             "97.68 ± .04 (100,000 steps of 5 tasks)",
         ),
     ],
+    "budget": omniglot(1),
+    "budget5": omniglot(5),
+    "functions": functions(),
 }
 
 
-def metalab(command: str, arguments: str) -> dict:
+def metalab(command: str, arguments: str, *, told: bool = True) -> dict:
     """Run one command of the command line and return the JSON object it ends with."""
     line = [sys.executable, "-m", "metalab", command, *shlex.split(arguments), "--json"]
-    print("$ python -m metalab", command, arguments, file=sys.stderr, flush=True)
-    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
+    if told:
+        print("$ python -m metalab", command, arguments, file=sys.stderr, flush=True)
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        sys.exit(done.returncode)
+        raise RuntimeError(f"python -m metalab {command} {arguments}: {done.stderr[-400:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def main(names: list[str]) -> None:
-    unknown = sorted(set(names) - set(ROWS))
+def affordable(train: str, cpu_seconds: float) -> str:
+    """The number of outer steps that the processor time buys, to the hundred below."""
+    few, more = (metalab("train", f"{train} --outer-steps {n}", told=False)["cpu_seconds"] for n in PROBE_STEPS)
+    one = (more - few) / (PROBE_STEPS[1] - PROBE_STEPS[0])
+    return f"--outer-steps {max(1, int(cpu_seconds / one / 100)) * 100}"
+
+
+def measured(row: Result, cpu_seconds: float, threads: str) -> str:
+    """Train and evaluate one row: a line of the table."""
+    train = f"{row.train}{threads}"
+    if row.within_budget:
+        train += f" {affordable(train, cpu_seconds)}"
+    run = metalab("train", train)
+    found = metalab("evaluate", f"{run['run']} {row.evaluate} --seed 1{threads}")
+    last = len(found["by_inner_step"])
+    steps = [k if k >= 0 else last + k for k in row.steps]
+    figures = " / ".join(f"{found['by_inner_step'][k]:.4f} ± {found['ci95'][k]:.4f}" for k in steps)
+    shown = " / ".join(map(str, steps)) + (" shots" if found["axis"] == "shot" else "")
+    return f"| {row.title} | {shown} | {figures} | {row.published} | {run['steps']:,} | {run['cpu_seconds'] / 60:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--cpu-seconds", type=float, default=150, help="for each row within a budget (default 150)")
+    parser.add_argument("--jobs", type=int, default=1, help="rows at a time; with more than one, one thread each")
+    parser.add_argument("--only", default="", metavar="WORD", help="only rows whose title has this word")
+    options = parser.parse_args()
+    unknown = sorted(set(options.sections) - set(ROWS))
     if unknown:
-        sys.exit(f"{unknown[0]!r}: expected {' or '.join(ROWS)}")
-    print("| what | inner steps | here (95% interval) | published | outer steps | minutes |")
-    print("|---|---|---|---|---|---|")
-    for row in [row for name in names or ROWS for row in ROWS[name]]:
-        run = metalab("train", row.train)
-        found = metalab("evaluate", f"{run['run']} {row.evaluate} --seed 1")
-        figures = " / ".join(f"{found['by_inner_step'][k]:.4f} ± {found['ci95'][k]:.4f}" for k in row.steps)
-        steps = " / ".join(str(k) for k in row.steps)
-        print(
-            f"| {row.title} | {steps} | {figures} | {row.published} | {run['steps']:,} | {run['seconds'] / 60:.1f} |",
-            flush=True,
-        )
+        parser.error(f"{unknown[0]!r}: expected some of {', '.join(ROWS)}")
+    print("| what | inner steps | here (95% interval) | published | outer steps | processor minutes |")
+    print("|---|---|---|---|---|---|", flush=True)
+    rows = [row for name in options.sections or ROWS for row in ROWS[name] if options.only in row.title]
+    threads = " --threads 1" if options.jobs > 1 else ""
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for line in pool.map(lambda row: measured(row, options.cpu_seconds, threads), rows):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

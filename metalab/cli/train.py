@@ -90,7 +90,7 @@ def _described(store: Store, run: Run, steps: int, seconds: float) -> dict[str, 
     seen, evaluation = last_evaluation(store, run), None
     if seen is not None:
         figures = asdict(measured(seen.curves, main_metric(run.config)))
-        evaluation = figures | {"split": "validation", "step": seen.step}
+        evaluation = figures | {"axis": run.config.algorithm.axis, "split": "validation", "step": seen.step}
     return {
         "run": run.id,
         "name": run.name,
@@ -98,6 +98,7 @@ def _described(store: Store, run: Run, steps: int, seconds: float) -> dict[str, 
         "message": run.message,
         "steps": run.step,
         "seconds": seconds,
+        "cpu_seconds": time.process_time(),
         "steps_per_second": steps / seconds if seconds > 0 else 0.0,
         "evaluation": evaluation,
     }
@@ -143,5 +144,5 @@ def _shown(found: dict[str, Any]) -> str:
         lines.append(f"{seen['tasks']} held-out tasks (meta-validation) at outer step {seen['step']}:")
         pairs = enumerate(zip(seen["by_inner_step"], seen["ci95"], strict=True))
         rows = [(str(k), figure(mean, metric), f"± {figure(half, metric)}") for k, (mean, half) in pairs]
-        lines.append(table(("inner step", metric, "95% interval"), rows))
+        lines.append(table((seen["axis"], metric, "95% interval"), rows))
     return "\n".join(lines)
