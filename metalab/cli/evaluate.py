@@ -12,6 +12,7 @@ from metalab.cli.stored import RUN_HELP, find_run, last_evaluation, opened
 from metalab.cli.table import figure, table
 
 if TYPE_CHECKING:
+    from metalab.algorithms import Algorithm
     from metalab.training.config import RunConfig
 
 SPLITS = ("test", "validation")
@@ -64,10 +65,8 @@ def run(options: argparse.Namespace) -> int:
         run = find_run(store, options.run_id)
         from metalab.cli import measuring
 
+        _check_rate(run.current.algorithm, options)
         config = _overridden(run.current, options)
-        if config.algorithm.learns_rates and (options.tune_inner_lr or options.inner_lr is not None):
-            flag = "--tune-inner-lr" if options.tune_inner_lr else "--inner-lr"
-            raise BadInput(f"{flag}: {config.algorithm.label} has learned its inner learning rates; leave the flag out")
         config.family.require()
         metric = options.metric or measuring.main_metric(config)
         seen = last_evaluation(store, run)
@@ -92,7 +91,8 @@ def run(options: argparse.Namespace) -> int:
         "step": kept[-1] if step is None else step,
         "split": options.split,
         "seed": options.seed,
-        "inner_steps": config.algorithm.inner_steps_eval,
+        "axis": config.algorithm.axis,
+        "inner_steps": getattr(config.algorithm, "inner_steps_eval", None),
         "inner_lr": config.algorithm.alpha,
         "shots": getattr(config.family, "shots", None),
         "queries": getattr(config.family, "queries", None),
@@ -102,6 +102,14 @@ def run(options: argparse.Namespace) -> int:
     }
     print(as_json(found) if options.json else _shown(found))
     return 0
+
+
+def _check_rate(algorithm: Algorithm, options: argparse.Namespace) -> None:
+    """Raises BadInput where a rate is asked for that the algorithm does not read."""
+    if algorithm.alpha is None and (options.tune_inner_lr or options.inner_lr is not None):
+        flag = "--tune-inner-lr" if options.tune_inner_lr else "--inner-lr"
+        why = "has learned its inner learning rates" if algorithm.learns_rates else "takes no inner steps"
+        raise BadInput(f"{flag}: {algorithm.label} {why}; leave the flag out")
 
 
 def _overridden(config: RunConfig, options: argparse.Namespace) -> RunConfig:
@@ -131,7 +139,9 @@ def _shown(found: dict[str, Any]) -> str:
     chosen = found["best_checkpoint"]
     if chosen:
         few = f"{chosen['tasks']} tasks of the {chosen['split']} split"
-        lines.append(f"the checkpoint is the best of {len(chosen['candidates'])} on {few}, averaged over inner steps")
+        lines.append(
+            f"the checkpoint is the best of {len(chosen['candidates'])} on {few}, averaged over {found['axis']}s"
+        )
     steps = zip(found["by_inner_step"], found["ci95"], strict=True)
     rows = [(str(k), figure(mean, metric), f"± {figure(half, metric)}") for k, (mean, half) in enumerate(steps)]
-    return "\n".join([*lines, table(("inner step", metric, "95% interval"), rows)])
+    return "\n".join([*lines, table((found["axis"], metric, "95% interval"), rows)])

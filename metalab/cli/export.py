@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalab.cli.parsing import BadInput, as_json
-from metalab.cli.stored import RUN_HELP, find_run, opened
+from metalab.cli.stored import RUN_HELP, axis_of, find_run, opened
 
 if TYPE_CHECKING:
     from metalab.store import Evaluation, Note, Run
@@ -23,7 +23,7 @@ Exported {date}; torch {torch}, Python {python}, {machine}.
 
 config.json          every setting of the run, the seed included
 metrics.csv          figures of each outer step: step, name, value
-evaluation.csv       the fixed held-out tasks (meta-validation), adapted from theta: outer step, metric, inner step,
+evaluation.csv       the fixed held-out tasks (meta-validation), adapted from theta: outer step, metric, {axis},
                      mean over tasks, half the width of its 95% interval, number of tasks
 theta.safetensors    the meta-parameters after outer step {kept}
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         raise BadInput(f"--to {options.to}: cannot be made ({problem.strerror}), expected a new folder") from None
     (folder / "config.json").write_text(json.dumps(run.settings, indent=2) + "\n", encoding="utf-8")
     metrics.to_csv(folder / "metrics.csv", index=False)
-    _write_evaluations(folder / "evaluation.csv", evaluations)
+    _write_evaluations(folder / "evaluation.csv", evaluations, axis_of(run))
     safetensors.torch.save_file(theta, folder / "theta.safetensors", {"run": run.id, "step": str(kept)})
     (folder / "README.txt").write_text(_readme(run, kept, notes), encoding="utf-8")
     files = sorted(path.name for path in folder.iterdir())
@@ -71,12 +71,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write_evaluations(path: Path, evaluations: list[Evaluation]) -> None:
+def _write_evaluations(path: Path, evaluations: list[Evaluation], axis: str) -> None:
     from metalab.training.evaluation import summarise
 
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(("step", "metric", "inner_step", "mean", "ci95", "tasks"))
+        rows.writerow(("step", "metric", axis.replace(" ", "_"), "mean", "ci95", "tasks"))
         for seen in evaluations:
             for metric, values in seen.curves.items():
                 summary = summarise(values)
@@ -94,6 +94,7 @@ def _readme(run: Run, kept: int, notes: list[Note]) -> str:
         rule="=" * len(run.name),
         id=run.id,
         algorithm=run.algorithm,
+        axis=axis_of(run),
         model=run.model,
         family=run.family,
         state=run.state,

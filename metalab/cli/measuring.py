@@ -25,7 +25,7 @@ INNER_LRS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric on the query sets after 0 .. K inner steps: mean over tasks, half width of its 95% interval."""
+    """A metric on the query sets after 0 .. K inner steps or shots: mean over tasks, half width of its 95% interval."""
 
     metric: str
     by_inner_step: list[float]

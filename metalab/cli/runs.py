@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from metalab.cli.parsing import BadInput, as_json, one_of, whole
-from metalab.cli.stored import RUN_HELP, find_run, last_evaluation, opened
+from metalab.cli.stored import RUN_HELP, axis_of, find_run, last_evaluation, opened
 from metalab.cli.table import figure, table
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def _figures(store: Store, run: Run) -> dict[str, Any] | None:
         "step": seen.step,
         "before": float(mean[0]),
         "after": float(mean[-1]),
+        "axis": axis_of(run),
         "inner_steps": len(mean) - 1,
     }
 
@@ -95,4 +96,4 @@ def _sentence(found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
     before, after = (figure(found[when], found["metric"]) for when in ("before", "after"))
-    return f"{found['metric']} {before} -> {after} in {found['inner_steps']} steps"
+    return f"{found['metric']} {before} -> {after} in {found['inner_steps']} {found['axis'].split()[-1]}s"

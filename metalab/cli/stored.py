@@ -53,3 +53,11 @@ def last_evaluation(store: Store, run: Run) -> Evaluation | None:
             "SELECT id, step, payload FROM evaluations WHERE run = ? ORDER BY id DESC LIMIT 1", (run.number,)
         ).fetchone()
     return unpacked(row) if row else None
+
+
+def axis_of(run: Run) -> str:
+    """What the run's adaptation counts: "inner step" or "shot"."""
+    from metalab.algorithms import ALGORITHMS
+
+    known = ALGORITHMS.get(run.algorithm)
+    return known.axis if known else "inner step"
