@@ -139,7 +139,7 @@ def metalab(command: str, arguments: str, *, told: bool = True) -> dict:
     line = [sys.executable, "-m", "metalab", command, *shlex.split(arguments), "--json"]
     if told:
         print("$ python -m metalab", command, arguments, file=sys.stderr, flush=True)
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"python -m metalab {command} {arguments}: {done.stderr[-400:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
