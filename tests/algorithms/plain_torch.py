@@ -116,6 +116,32 @@ def maml(
     return {n: g for n, g in zip(theta, found, strict=True) if g is not None}, loss.detach()
 
 
+def meta_sgd(
+    module: nn.Module, theta: State, alpha: State, batch: TaskBatch, steps: int, order: int
+) -> tuple[State, State, Tensor]:
+    """(gradient of theta, of alpha, mean query loss); alpha has a rate for each entry of theta, as large as it."""
+    theta = {n: p.detach().requires_grad_() for n, p in theta.items()}
+    alpha = {n: p.detach().requires_grad_() for n, p in alpha.items()}
+    losses = []
+    for xs, ys, xq, yq in zip(*batch.support, *batch.query, strict=True):
+        phi = dict(theta)
+        for _ in range(steps):
+            loss = loss_of(functional_call(module, phi, (xs,)), ys)
+            slopes = torch.autograd.grad(loss, list(phi.values()), create_graph=order == 2, retain_graph=True)
+            phi = {
+                n: p - alpha[n] * (g if order == 2 else g.detach())
+                for (n, p), g in zip(phi.items(), slopes, strict=True)
+            }
+        losses.append(loss_of(functional_call(module, phi, (xq, xs)), yq))
+    loss = torch.stack(losses).mean()
+    found = torch.autograd.grad(loss, [*theta.values(), *alpha.values()])
+    return (
+        dict(zip(theta, found[: len(theta)], strict=True)),
+        dict(zip(alpha, found[len(theta) :], strict=True)),
+        loss.detach(),
+    )
+
+
 def reptile(
     module: nn.Module, theta: State, batch: TaskBatch, alpha: float, adam: bool, minibatches: list[Tensor]
 ) -> State:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from engine_cases import ALL, CONVS, Case, assert_same, conv_case
-from plain_torch import inner_steps, joint, loss_of, maml, reptile
+from plain_torch import inner_steps, joint, loss_of, maml, meta_sgd, reptile
 from torch.func import functional_call
 
-from metalab.algorithms import MAML, Pretrained, Reptile, Scratch
+from metalab.algorithms import ALGORITHMS, MAML, Pretrained, Reptile, Scratch
 from metalab.algorithms.inner_loop import minibatch
-from metalab.params import Params, expand, statistics, weights
+from metalab.params import RATES, Params, expand, network, statistics, weights
 from metalab.tasks.base import Examples
 
 EXACT = 1e-10
@@ -45,6 +45,30 @@ def test_maml(name, order, steps):
     gradient, loss = maml(case.plain, plain(case, weights(theta)), case.batch, steps, 0.1, order)
     assert_same(plain(case, found.gradient), gradient, EXACT)
     torch.testing.assert_close(found.metrics["loss"], loss, rtol=EXACT, atol=EXACT)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("method", ["meta_sgd", "anil", "boil"])
+@pytest.mark.parametrize("name", ["sine", "image_mlp", "strided-transductive"])
+def test_rates_of_parameters(name, method, order):
+    """Meta-SGD with rates drawn at random, and their gradients; ANIL and BOIL with rates that are alpha or zero."""
+    case, algorithm = ALL[name](), ALGORITHMS[method](order=order, inner_lr=0.1, inner_steps=2)
+    theta, rng = case.theta(algorithm), torch.Generator().manual_seed(9)
+    own, still = weights(network(theta)), {"anil": "body", "boil": "head"}.get(method, "")
+    if still:
+        alpha = {
+            n: torch.full_like(v, 0.0 if n.startswith("head") is (still == "head") else 0.1) for n, v in own.items()
+        }
+    else:
+        alpha = {n: 0.2 * torch.rand(v.shape, generator=rng, dtype=v.dtype) for n, v in own.items()}
+        theta |= {f"{RATES}{n}": value for n, value in alpha.items()}
+    found = algorithm.meta_gradient(case.learner, theta, case.batch)
+    gradient, slopes, loss = meta_sgd(case.plain, plain(case, own), plain(case, alpha), case.batch, 2, order)
+    assert_same(plain(case, network(found.gradient)), gradient, EXACT)
+    torch.testing.assert_close(found.metrics["loss"], loss, rtol=EXACT, atol=EXACT)
+    if not still:
+        rates = {n.removeprefix(RATES): g for n, g in found.gradient.items() if n.startswith(RATES)}
+        assert_same(plain(case, rates), slopes, EXACT)
 
 
 @pytest.mark.parametrize("size", [0, 4])

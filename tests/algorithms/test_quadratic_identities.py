@@ -10,9 +10,10 @@ import torch
 from quadratic_tasks import LEARNER, THETA, apply, batch, draw, examples, shrinkage, theta_of
 from torch import Tensor
 
-from metalab.algorithms import MAML, Pretrained, Reptile
+from metalab.algorithms import ANIL, IMAML, MAML, MAMLPlusPlus, MetaSGD, Pretrained, Reptile
 from metalab.algorithms.base import Algorithm
 from metalab.algorithms.inner_loop import minibatch
+from metalab.params import RATES
 from metalab.tasks.base import Examples, TaskBatch
 
 START = torch.tensor([0.7, -1.3, 0.4], dtype=torch.float64)
@@ -20,7 +21,8 @@ ALPHA = 0.2
 
 
 def gradient(algorithm: Algorithm, theta: Tensor, tasks: TaskBatch) -> Tensor:
-    return algorithm.meta_gradient(LEARNER, theta_of(theta), tasks).gradient[THETA]
+    rates = {n: v for n, v in algorithm.init(LEARNER, torch.Generator(), theta.dtype).items() if n.startswith(RATES)}
+    return algorithm.meta_gradient(LEARNER, theta_of(theta) | rates, tasks).gradient[THETA]
 
 
 def same(found: Tensor, expected: Tensor) -> None:
@@ -80,6 +82,16 @@ RULES = {
     "joint": (Pretrained(inner_lr=ALPHA), lambda a: a),
     "maml": (MAML(order=2, inner_lr=ALPHA, inner_steps=STEPS), lambda a: a @ shrinkage(a, ALPHA, 2 * STEPS)),
     "fomaml": (MAML(order=1, inner_lr=ALPHA, inner_steps=STEPS), lambda a: a @ shrinkage(a, ALPHA, STEPS)),
+    "anil": (ANIL(inner_lr=ALPHA, inner_steps=STEPS), lambda a: a @ shrinkage(a, ALPHA, 2 * STEPS)),
+    "meta_sgd": (MetaSGD(inner_lr=ALPHA, inner_steps=STEPS), lambda a: a @ shrinkage(a, ALPHA, 2 * STEPS)),
+    "maml_plus_plus": (
+        MAMLPlusPlus(inner_lr=ALPHA, inner_steps=STEPS),
+        lambda a: torch.stack([a @ shrinkage(a, ALPHA, 2 * k) for k in range(1, STEPS + 1)]).mean(0),
+    ),
+    "imaml": (
+        IMAML(inner_lr=0.27, inner_steps=64, proximal=2.0),
+        lambda a: a @ torch.linalg.matrix_power(torch.eye(3, dtype=torch.float64) + a / 2.0, -2),
+    ),
     "reptile": (
         Reptile(inner_lr=ALPHA, inner_steps=STEPS),
         lambda a: torch.eye(3, dtype=torch.float64) - shrinkage(a, ALPHA, STEPS),
@@ -105,10 +117,12 @@ def test_mean_meta_gradient_vanishes_at_the_fixed_point_and_only_there(rule):
         same(gradient(algorithm, star + away, tasks), mean_weight @ away)
 
 
-def test_the_four_fixed_points_are_four_different_points():
+def test_the_fixed_points_are_different_points():
+    """But ANIL's and Meta-SGD's, which are MAML's where the head is all there is and rates are alike."""
     matrix, centre = draw(6, 5)
-    stars = torch.stack([fixed_point(weigh(matrix), centre) for _, weigh in RULES.values()])
-    assert torch.pdist(stars).min() > 0.01
+    others = [weigh for rule, (_, weigh) in RULES.items() if rule not in ("anil", "meta_sgd")]
+    stars = torch.stack([fixed_point(weigh(matrix), centre) for weigh in others])
+    assert torch.pdist(stars).min() > 0.003
 
 
 @pytest.mark.parametrize("rule", RULES)
