@@ -200,7 +200,7 @@ def _expectation(said: str) -> str:
     """pydantic's message in our form: "Input should be a valid integer, unable to .." is "expected an integer"."""
     said = re.sub(r", (unable to|got a number with).*", "", said)
     said = said.replace("a valid integer", "an integer").replace("a valid tuple", "a list").replace("a valid ", "a ")
-    return re.sub(r"^(Input|Tuple) should (be|have)", "expected", said).replace(" after validation, not", ", not")
+    return re.sub(r"^(Input|Tuple|Value) should (be|have)", "expected", said).replace(" after validation, not", ", not")
 
 
 def _without_tags(location: tuple[int | str, ...]) -> Iterator[int | str]:
