@@ -1,7 +1,7 @@
 """How every figure looks: colours, letters, axes. Figures are plain dictionaries that plotly draws.
 
 A figure is built for a light page. `DARK` says which colour takes the place of each on a dark page, so that
-a page can change sides without a new figure; backgrounds are transparent. Colours are the Okabe-Ito set,
+a page can change sides without a new figure; backgrounds are transparent. Hues are those of the Okabe-Ito set,
 which colour-blind people can tell apart (M. Okabe and K. Ito, "Color Universal Design", 2008).
 """
 
@@ -15,16 +15,37 @@ Figure = dict[str, Any]
 Say = Callable[[str], str]
 """Translates a literal text into the reader's language."""
 
-ALGORITHM_COLOURS = {
-    "maml": "#0072B2",
-    "fomaml": "#56B4E9",
-    "reptile": "#D55E00",
-    "pretrained": "#009E73",
-    "scratch": "#999999",
+ALGORITHM_COLOURS: Mapping[str, tuple[str, str]] = {
+    # The exact meta-gradient and its limits
+    "maml": ("#0072B2", "#3D9BDC"),
+    "fomaml": ("#2A93D0", "#56B4E9"),
+    "imaml": ("#003A63", "#A9D3F5"),
+    "reptile": ("#D55E00", "#F0803C"),
+    # A part adapts
+    "anil": ("#CC79A7", "#CC79A7"),
+    "boil": ("#8F3F6B", "#E8B4D0"),
+    "nil": ("#551B48", "#A8527F"),
+    # Rates are learned
+    "meta_sgd": ("#B87F00", "#E69F00"),
+    "maml_plus_plus": ("#7A4A00", "#FFCE7A"),
+    # The support set is read at once
+    "prototypes": ("#9C9000", "#F0E442"),
+    "cnp": ("#5C5600", "#FFF9C0"),
+    "in_context": ("#5E8A00", "#B4DB4A"),
+    "prompting": ("#34500A", "#84A63C"),
+    # Transfer
+    "pretrained": ("#009E73", "#26BF94"),
+    "multi_task": ("#00593F", "#8CE8CC"),
+    "linear_probe": ("#008C99", "#35B7C4"),
+    "nearest_neighbour": ("#0A4A55", "#A6E6EC"),
+    "scratch": ("#6E6E6E", "#999999"),
 }
-FALLBACK_COLOURS = ("#CC79A7", "#E69F00", "#F0E442")  # the rest of the set, for algorithms to come
-_DARKER_ON_WHITE = {"#56B4E9": "#2A93D0", "#999999": "#6E6E6E", "#E69F00": "#B87F00", "#F0E442": "#9C9000"}
-_LIGHTER_ON_BLACK = {"#0072B2": "#3D9BDC", "#D55E00": "#F0803C", "#009E73": "#26BF94"}
+"""On a light page and on a dark one: a hue of the set for each kind of algorithm, a shade of it for each of the kind.
+
+Seventeen hues could not be told apart; shades can, by the colour-blind too, and each line carries its name.
+"""
+SPARE_COLOURS = (("#8257C2", "#B394EC"), ("#A0522D", "#D39A78"), ("#C2185B", "#F4719F"))
+"""For further runs of an algorithm that is on the picture already, and for algorithms to come."""
 
 INK = "#16202B"
 """Text, and what belongs to the task rather than to an algorithm."""
@@ -43,14 +64,13 @@ def colour_of(name: str, order: int = 2, *, dark: bool = False) -> str:
     table gets one of the remaining colours, always the same one.
     """
     key = "fomaml" if name == "maml" and order == 1 else name
-    colour = ALGORITHM_COLOURS.get(key) or FALLBACK_COLOURS[sum(key.encode()) % len(FALLBACK_COLOURS)]
-    return (_LIGHTER_ON_BLACK if dark else _DARKER_ON_WHITE).get(colour, colour)
+    pair = ALGORITHM_COLOURS.get(key) or SPARE_COLOURS[sum(key.encode()) % len(SPARE_COLOURS)]
+    return pair[dark]
 
 
 def spare_colour(n: int, *, dark: bool = False) -> str:
     """The colour of an algorithm's second run on one picture (n = 0), of its third (1), and so on."""
-    colour = FALLBACK_COLOURS[n % len(FALLBACK_COLOURS)]
-    return (_LIGHTER_ON_BLACK if dark else _DARKER_ON_WHITE).get(colour, colour)
+    return SPARE_COLOURS[n % len(SPARE_COLOURS)][dark]
 
 
 def contender_colour(key: tuple[str, int, int], *, dark: bool = False) -> str:
@@ -59,13 +79,9 @@ def contender_colour(key: tuple[str, int, int], *, dark: bool = False) -> str:
     return spare_colour(twin - 1, dark=dark) if twin else colour_of(name, order, dark=dark)
 
 
-def _dark_of() -> dict[str, str]:
-    every = [*ALGORITHM_COLOURS.values(), *FALLBACK_COLOURS]
-    pairs = {_DARKER_ON_WHITE.get(c, c): _LIGHTER_ON_BLACK.get(c, c) for c in every}
-    return {light: dark for light, dark in pairs.items() if light != dark} | {INK: "#EEF3F7", SOFT: "#B3BFCA"}
-
-
-DARK: Mapping[str, str] = _dark_of()
+DARK: Mapping[str, str] = {
+    light: dark for light, dark in [*ALGORITHM_COLOURS.values(), *SPARE_COLOURS] if light != dark
+} | {INK: "#EEF3F7", SOFT: "#B3BFCA"}
 """A light page's colour to a dark page's."""
 
 

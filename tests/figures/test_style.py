@@ -1,13 +1,16 @@
 """An algorithm's colour: its own, the same everywhere, and visible on both backgrounds."""
 
+import itertools
+import math
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from metalab.figures.style import ALGORITHM_COLOURS, colour_of
+from metalab.algorithms import ALGORITHMS
+from metalab.figures.style import ALGORITHM_COLOURS, DARK, colour_of, spare_colour
 
-NAMES = [("maml", 2), ("maml", 1), ("reptile", 2), ("pretrained", 2), ("scratch", 2), ("anil", 2), ("imaml", 2)]
+NAMES = [("maml", 1), *((name, 2) for name in ALGORITHMS), ("an algorithm to come", 2)]
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
 
 
@@ -23,13 +26,39 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
+def lab(colour):
+    """CIE L*a*b* (D65)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    xyz = (
+        (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505,
+        0.2126 * r + 0.7152 * g + 0.0722 * b,
+        (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089,
+    )
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_five_algorithms_have_five_colours(dark):
-    assert len({colour_of(*name, dark=dark) for name in NAMES[:5]}) == 5
+def test_every_algorithm_has_a_colour_that_is_told_from_all_others(dark):
+    """At least 10 apart, where 2.3 is just noticeable; so are the colours of second and third runs."""
+    found = {name: colour_of(*name, dark=dark) for name in NAMES[:-1]}
+    found |= {("spare", n): spare_colour(n, dark=dark) for n in range(3)}
+    for (one, a), (other, b) in itertools.combinations(found.items(), 2):
+        assert math.dist(lab(a), lab(b)) > 10, (one, other)
+
+
+def test_every_registered_algorithm_is_in_the_table():
+    assert set(ALGORITHMS) | {"fomaml"} == set(ALGORITHM_COLOURS)
+
+
+def test_a_dark_page_takes_the_place_of_each_light_colour():
+    for name in NAMES:
+        assert DARK.get(colour_of(*name), colour_of(*name)) == colour_of(*name, dark=True)
 
 
 def test_order_decides_between_maml_and_fomaml():
-    assert colour_of("maml", 2) == ALGORITHM_COLOURS["maml"]
+    assert colour_of("maml", 2) == ALGORITHM_COLOURS["maml"][0]
     assert colour_of("maml", 1) == colour_of("fomaml")
 
 
