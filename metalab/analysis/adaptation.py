@@ -18,6 +18,7 @@ from metalab.algorithms.base import Algorithm, Learner
 from metalab.algorithms.scratch import Scratch
 from metalab.analysis.challenge import Challenge, changed
 from metalab.analysis.memory import Memory
+from metalab.analysis.text import written_names
 from metalab.models.base import Model
 from metalab.params import Params, norm, weights
 from metalab.tasks.base import Examples, TaskFamily
@@ -27,6 +28,8 @@ from metalab.training.config import RunConfig
 MOST_STEPS = 200
 QUERY = "query_"
 """Prefix of the columns that hold the family's metrics on the query set."""
+WRITTEN = 10
+"""Names that a lane writes after each step."""
 PHIS_AT_ONCE = 8
 """Inner steps that are measured in one call: few enough that a convolution's patches fit the cache."""
 Floats = NDArray[np.float32]
@@ -75,6 +78,8 @@ class Lane:
     """(K + 1, q, ways) of each query image, classification only."""
     positions: Floats | None
     """(K + 1, q, H, 2) after each of H time steps of each query trajectory, reinforcement only."""
+    written: Floats | None = None
+    """(K + 1, WRITTEN, letters) tokens of names that it writes, generation only."""
 
     @property
     def steps(self) -> int:
@@ -97,6 +102,7 @@ class Lane:
             functions=cut(self.functions),
             probabilities=cut(self.probabilities),
             positions=cut(self.positions),
+            written=cut(self.written),
         )
 
     @property
@@ -136,6 +142,10 @@ class Race:
     """Classes, or outputs."""
     one_by_one: bool
     """Whether query images were normalised with the support set instead of with each other."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called, where people know them by names; else empty."""
+    tokens: bool = False
+    """Whether examples are texts."""
 
     @property
     def axis(self) -> Literal["inner step", "shot"]:
@@ -218,7 +228,8 @@ def _lane(contender: Contender, challenge: Challenge, steps: int, inner_lr: floa
         )
     if algorithm.axis == "shot":
         steps = algorithm.evaluation_steps
-    key = (contender.key, algorithm.model_dump_json(), model.model_dump_json(), challenge.key)
+    writing = (challenge.temperature, challenge.draw)
+    key = (contender.key, algorithm.model_dump_json(), model.model_dump_json(), challenge.key, writing)
     known = _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
     if known.steps < steps and known.axis == "inner step":
         known = _lanes.put(key, _run(contender, algorithm, learner, challenge, steps))
@@ -258,6 +269,7 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
         functions=columns.get("functions"),
         probabilities=columns.get("probabilities"),
         positions=columns.get("positions"),
+        written=columns.get("written"),
     )
 
 
@@ -276,6 +288,10 @@ def _measured(
     probe_x = _probe_x(family)
     if probe_x is not None:
         found["functions"] = algorithm.predict(learner, phi, again(probe_x[None].to(x)), x)[..., 0]
+    if family.kind == "generation":
+        found["written"] = written_names(
+            algorithm, learner, phi, x, WRITTEN, temperature=challenge.temperature, seed=challenge.draw
+        )
     if challenge.query_x is None:
         return found
     query_x, query_y = again(challenge.query_x.to(x)), challenge.query_y
@@ -321,5 +337,7 @@ def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by
         probe_x=None if probe_x is None else probe_x[:, 0].numpy(),
         truth=challenge.truth,
         ways=family.output_size,
+        class_names=challenge.class_names,
+        tokens=family.tokens,
         one_by_one=one_by_one,
     )

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from metalab.settings import Settings, explain
 from metalab.tasks.base import Examples, TaskFamily
+from metalab.tasks.cldr import encode, normalised
+from metalab.tasks.names import MOST_SHOTS, to_predict
 from metalab.tasks.navigation import HALF
 from metalab.training.trainer import stream
 
@@ -23,6 +25,7 @@ S = TypeVar("S", bound=Settings)
 MOST_POINTS = 100
 LARGEST = 1e3
 """Coordinates of a person's points lie within plus and minus this."""
+MOST_NAMES = MOST_SHOTS
 MOST_EXAMPLES = 25
 """Examples of one class in a person's drawings."""
 
@@ -42,6 +45,12 @@ class Challenge:
     title: str
     key: Hashable
     """Equal for equal tasks."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called, where people know them by names."""
+    temperature: float = 0.7
+    """How boldly names are written, for families of names."""
+    draw: int = 0
+    """Fixes the chances with which names are written."""
 
 
 def sample_challenge(
@@ -58,12 +67,14 @@ def sample_challenge(
     truth = None if x is None or family.kind != "regression" else family.truth(batch.info, x)[0, :, 0].numpy()
     return Challenge(
         family, support, query.x, query.y, truth, family.describe(batch.info, 0),
-        ("sample", family.model_dump_json(), seed),
+        ("sample", family.model_dump_json(), seed), family.class_names(batch.info, 0),
     )  # fmt: skip
 
 
-def makeable(family: TaskFamily) -> Literal["points", "drawings", "goal", ""]:
-    """What a person can make a task of this family from: a function's points, drawings, a goal, or nothing."""
+def makeable(family: TaskFamily) -> Literal["points", "drawings", "goal", "names", ""]:
+    """What a person can make a task of this family from: a function's points, drawings, a goal, names, or nothing."""
+    if family.tokens:
+        return "names"
     if family.kind == "reinforcement":
         return "goal"
     shape = family.input_shape
@@ -136,6 +147,52 @@ def drawings_challenge(
         family, Examples(x, torch.tensor(labels)[None]), asked, None, None, "",
         ("drawings", family.model_dump_json(), tuple(labels), digest.hexdigest()),
     )  # fmt: skip
+
+
+def names_challenge(family: TaskFamily, names: Sequence[str]) -> Challenge:
+    """The task of writing names like a person's.
+
+    Raises ValueError for another family, no names or more than 30, one that is given twice, or what is no name.
+    """
+    if family.kind != "generation" or not family.tokens:
+        raise ValueError(f"names: expected a family in which names are written, not {family.name!r}")
+    found = _different(names, MOST_NAMES)
+    x, y = to_predict(torch.from_numpy(encode(found)))
+    family = changed(family, shots=len(found))
+    return Challenge(
+        family, Examples(x[None], y[None]), None, None, None, "", ("names", family.model_dump_json(), tuple(found))
+    )
+
+
+def words_challenge(family: TaskFamily, words: Sequence[Sequence[str]], query: str = "") -> Challenge:
+    """The task of telling a person's lists of names apart: words[class] are its names; `query` is asked if not empty.
+
+    Raises ValueError for another family or number of lists, an empty list, a name given twice, or what is no name.
+    """
+    if family.kind != "classification" or not family.tokens:
+        raise ValueError(f"names: expected a family in which languages are told apart, not {family.name!r}")
+    if len(words) != family.output_size:
+        raise ValueError(f"{len(words)} lists of names: expected {family.output_size}, one for each output")
+    for label, names in enumerate(words):
+        if not names:
+            raise ValueError(f"list {label + 1} has no name: expected one or more")
+    found = _different([name for names in words for name in names], MOST_NAMES * len(words))
+    y = torch.tensor([label for label, names in enumerate(words) for _name in names])
+    asked = None if not query else torch.from_numpy(encode([normalised(query)]))[None]
+    return Challenge(
+        family, Examples(torch.from_numpy(encode(found))[None], y[None]), asked, None, None, "",
+        ("words", family.model_dump_json(), tuple(found), tuple(y.tolist()), query),
+    )  # fmt: skip
+
+
+def _different(names: Sequence[str], most: int) -> list[str]:
+    found = [normalised(name) for name in names]
+    if not 1 <= len(found) <= most:
+        raise ValueError(f"{len(found)} names: expected 1 to {most}")
+    twice = next((name for name in found if found.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is there twice: expected different names")
+    return found
 
 
 def changed(settings: S, **values: Any) -> S:

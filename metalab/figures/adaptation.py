@@ -125,6 +125,9 @@ def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> P
     elif metric == "return":
         title, log = say("return of query trajectories"), False
         question = say("How much reward does it earn?")
+    elif metric == "perplexity":
+        title = say("query perplexity per letter")
+        question = say("Among how many letters does it hesitate?")
     else:
         title = say("query loss ({unit})").format(unit=say(race.loss_name))
         question = say("Does it generalise?")
@@ -329,6 +332,7 @@ def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str)
         "loss": say("the query loss"),
         "accuracy": say("the query accuracy"),
         "return": say("the return of query trajectories"),
+        "perplexity": say("the query perplexity"),
         "gradient": say("the gradient norm"),
     }.get(what, what)
     form = (lambda v: f"{v:.0%}") if what == "accuracy" else number

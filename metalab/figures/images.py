@@ -27,6 +27,11 @@ def class_name(label: int) -> str:
     return chr(ord("A") + label) if label < 26 else str(label + 1)
 
 
+def class_names(race: Race) -> list[str]:
+    """What figures call the classes: by their names where people know them, else A, B, ..."""
+    return [plain(name) for name in race.class_names] or [class_name(c) for c in range(race.ways)]
+
+
 def answers(race: Race, say: Say) -> Picture:
     """A column for each class: its support images, then query images, with each contender's answer below them.
 
@@ -183,7 +188,7 @@ def _panel(
 
 
 def _matrix(race: Race, lane: Lane, suffix: str) -> dict[str, Any]:
-    names = [class_name(c) for c in range(race.ways)]
+    names = class_names(race)
     return {
         "type": "heatmap",
         "x": names,
@@ -204,7 +209,7 @@ def _matrix(race: Race, lane: Lane, suffix: str) -> dict[str, Any]:
 
 def answer(race: Race, say: Say) -> Picture:
     """The probability that each contender gives to each class of one query image. Needs exactly one query image."""
-    names = [class_name(c) for c in range(race.ways)]
+    names = class_names(race)
     data = [
         {
             "type": "bar",

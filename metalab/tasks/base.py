@@ -103,6 +103,10 @@ class TaskFamily(Settings):
         """A short label of one task in the field's terms, e.g. 'amplitude 2.1, phase 0.7'."""
         raise NotImplementedError
 
+    def class_names(self, info: Mapping[str, Any], task: int) -> tuple[str, ...]:
+        """What the classes of one task are called, where people know them by names; else empty."""
+        return ()
+
     @property
     def metric(self) -> str:
         """The one of `metrics` that says best how well a task is solved."""

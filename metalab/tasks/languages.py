@@ -52,6 +52,9 @@ class Languages(TaskFamily):
     def n_classes(self, split: Split) -> int:
         return len(_rows(split).titles)
 
+    def class_names(self, info: Mapping[str, Any], task: int) -> tuple[str, ...]:
+        return tuple(info["languages"][task])
+
     def describe(self, info: Mapping[str, Any], task: int) -> str:
         return ", ".join(info["languages"][task])
 

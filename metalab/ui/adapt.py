@@ -46,6 +46,9 @@ def schema() -> list[Parameter]:
         Parameter("step", -1, int, low=-1, high=MOST_STEPS),
         Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
         Parameter("y", (), tuple, item=float, low=-6, high=6, most=MOST_POINTS),
+        # How names are written.
+        Parameter("temperature", 0.7, float, low=0.1, high=2),
+        Parameter("draw", 0, int, low=0, high=2**31 - 1),
     ]
 
 
@@ -217,7 +220,7 @@ def checkpoint_dials(state: Mapping[str, Any], found: Sequence[Entrant]) -> tupl
 def dials_of(state: Mapping[str, Any], found: Sequence[Entrant]) -> tuple[list[Dial], int]:
     """Inner steps, shots and α, where they stand now, and their revision."""
     first = found[0].config
-    counted = first.family.kind == "regression" and state["mode"] == "own"
+    counted = (first.family.kind == "regression" or first.family.tokens) and state["mode"] == "own"
     dials = []
     if steppers(found):
         dials.append(

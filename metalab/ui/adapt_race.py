@@ -10,7 +10,7 @@ from metalab.analysis.adaptation import Race, race
 from metalab.analysis.challenge import Challenge
 from metalab.analysis.trajectories import trails
 from metalab.figures import adaptation as curves
-from metalab.figures import images
+from metalab.figures import images, text
 from metalab.figures import trajectories as paths
 from metalab.training.service import service
 from metalab.ui import runs
@@ -51,7 +51,9 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
     shown: list[Placed] = []
     classes = result.kind == "classification"
     if not own and classes:
-        shown.append(Placed(images.answers(result, _), place="tall"))
+        shown.append(Placed((text if result.tokens else images).answers(result, _), place="tall"))
+        if result.tokens:
+            shown.append(Placed(text.examples(result, _)))
         shown.append(Placed(curves.query(result, _, "accuracy")))
         shown.append(Placed(images.certainty(result, _)))
     elif result.kind == "reinforcement":
@@ -60,6 +62,10 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
             found = trails(result, lane)
             shown.append(Placed(paths.trajectories(found, _, f"trajectories_{n + 1}"), place=place))
         shown.append(Placed(curves.query(result, _, result.metric)))
+    elif result.kind == "generation":
+        shown.append(Placed(text.written(result, _), 400, "whole"))
+        if not own:
+            shown.append(Placed(curves.query(result, _, result.metric, log=log)))
     elif not own:
         if result.probe_x is not None:
             shown.append(Placed(curves.functions(result, _), 430, "whole"))
@@ -84,6 +90,9 @@ def scores(result: Race) -> tuple[list[Score], Metric]:
     elif result.kind == "reinforcement":
         metric = Metric(_("return"), high_is_good=True)
         values = [lane.query["return"] for lane in result.lanes]
+    elif result.kind == "generation":
+        metric = Metric(_("query perplexity"))
+        values = [lane.query["perplexity"] for lane in result.lanes]
     else:
         metric = Metric(_("query loss"))
         values = [lane.query["loss"] for lane in result.lanes]

@@ -16,6 +16,7 @@ from metalab.tasks.navigation import HALF
 from metalab.ui import adapt, runs
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.adapt_race import STAGE, run_race
+from metalab.ui.adapt_text import own_names, own_words, writing
 from metalab.ui.canvas.characters import character_canvas, current_drawings
 from metalab.ui.canvas.points import Curve, current_points, points_canvas
 from metalab.ui.canvas.strokes import MAX_WAYS, Drawings, rasterise
@@ -23,7 +24,7 @@ from metalab.ui.i18n import _
 from metalab.ui.stage import player_step
 
 X_RANGE, Y_RANGE = (-5.0, 5.0), (-6.0, 6.0)
-SAMPLED_QUERIES = {"regression": 50, "classification": 5, "reinforcement": 20}
+SAMPLED_QUERIES = {"regression": 50, "classification": 5, "reinforcement": 20, "generation": 20}
 """Query examples (of each class) of a sampled task: more for a smooth figure, few for images that take long."""
 
 FIRST_GOAL = (0.3, 0.2)
@@ -36,7 +37,7 @@ class Task:
     race: Race | None
 
 
-def sampled(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
+def sampled(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     """A task of the meta-test split, by its number. Raises Problem."""
     with runs.friendly():
         family = found[0].config.family
@@ -47,6 +48,7 @@ def sampled(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
         except ValueError as problem:
             raise runs.Problem(str(problem)) from None
     st.caption(_("Task {number}: {title}").format(number=state["seed"], title=challenge.title))
+    challenge = writing(state, challenge)
     return Task(run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found)))
 
 
@@ -60,6 +62,9 @@ def own(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
         return own_characters(state, found)
     if made_of == "goal":
         return own_goal(state, found)
+    if made_of == "names":
+        challenge = own_names(state, family) if family.kind == "generation" else own_words(state, family)
+        return Task(run_race(found, challenge, adapt.inner_steps(state, found), _rates(state, found)))
     sentence = _("{family}: these tasks are made neither of points of a curve nor of drawings. Sample a task instead.")
     raise runs.Problem(sentence.format(family=_(family.title)))
 
