@@ -26,8 +26,8 @@ class Aggregate:
     gradient: Params
     metrics: Params
     statistics: Params
-    directions: Params
-    """Each task's meta-gradient at unit length; empty where the algorithm does not tell tasks apart."""
+    direction: Params
+    """Each task's meta-gradient at unit length, as one long entry; empty where tasks are not told apart."""
     squares: Params
     """Each task's squared meta-gradient: the diagonal of the empirical Fisher matrix; empty unless asked for."""
 
@@ -37,10 +37,10 @@ class Aggregate:
 
         1: the tasks pull the same way and the mean loses nothing; 0: they are unrelated; below: they disagree.
         """
-        if not self.directions or self.tasks < 2:
+        if not self.direction or self.tasks < 2:
             return None
         # |sum of T unit vectors|^2 = T + the cosines of all ordered pairs.
-        square = norm(self.directions.values(), task_axis=False).square()
+        square = norm(self.direction.values(), task_axis=False).square()
         return (self.tasks * square - 1) / (self.tasks - 1)
 
 
@@ -49,16 +49,17 @@ def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool) -> Aggregate:
 
     An algorithm that does not tell its tasks apart has their meta-gradient count as that of one task.
     """
-    directions: Params = {}
+    direction: Params = {}
     squares: Params = {}
     if meta.each:
-        lengths = norm(meta.each.values(), task_axis=True)
-        share = 1 / (n_tasks * lengths.clamp(min=torch.finfo(lengths.dtype).tiny))
-        directions = {name: torch.tensordot(share, value, 1) for name, value in meta.each.items()}
+        # One long row for each task: measured at less than half the time of going through the entries.
+        rows = torch.cat([value.flatten(1) for value in meta.each.values()], 1)
+        lengths = torch.linalg.vector_norm(rows, dim=1).clamp(min=torch.finfo(rows.dtype).tiny)
+        direction = {"unit": (1 / (n_tasks * lengths)) @ rows}
     if squared:
         squares = {name: value.square().mean(0) for name, value in meta.each.items()}
         squares = squares or {name: value.square() for name, value in meta.gradient.items()}
-    return Aggregate(n_tasks, meta.gradient, meta.metrics, meta.statistics, directions, squares)
+    return Aggregate(n_tasks, meta.gradient, meta.metrics, meta.statistics, direction, squares)
 
 
 def mean(parts: Sequence[Aggregate]) -> Aggregate:
@@ -79,7 +80,7 @@ def mean(parts: Sequence[Aggregate]) -> Aggregate:
         weighted([part.gradient for part in parts]),
         weighted([part.metrics for part in parts]),
         weighted([part.statistics for part in parts]),
-        weighted([part.directions for part in parts]),
+        weighted([part.direction for part in parts]),
         weighted([part.squares for part in parts]),
     )
 
