@@ -5,9 +5,9 @@
     METALAB_DATA=... python benchmarks/results.py omniglot budget --jobs 2
 
 Each line is two commands anyone can run by hand; they are printed before their figures. In the sections `budget`,
-`budget5` and `functions` every algorithm gets the same processor time (`--cpu-seconds`): how many outer steps that
-buys is measured first, and printed. Published numbers: Finn et al. 2017 (arXiv:1703.03400), figure 5, table 1 and
-section 5.3; Nichol et al. 2018 (arXiv:1803.02999), table 1.
+`budget5`, `functions` and `languages` every algorithm gets the same processor time (`--cpu-seconds`): how many outer
+steps that buys is measured first, and printed. Published numbers: Finn et al. 2017 (arXiv:1703.03400), figure 5, table
+1 and section 5.3; Nichol et al. 2018 (arXiv:1803.02999), table 1.
 """
 
 from __future__ import annotations
@@ -95,6 +95,53 @@ def functions() -> list[Result]:
     ]
 
 
+def languages(shots: int) -> list[Result]:
+    """Telling five unknown languages apart, each from its recommended settings, in equal processor time."""
+    chosen = {
+        "MAML": ("maml", " --inner-steps 5", (1, 5)),
+        "Meta-SGD": ("meta_sgd", " --inner-steps 5", (1, 5)),
+        "Reptile": ("reptile", " --inner-steps 10", (1, 10)),
+        "Prototypes": ("prototypes", "", (-1,)),
+        "Pre-trained, tuned rate": ("pretrained", " --inner-steps 10 --tune-inner-lr", (1, 10)),
+        "Linear probe, tuned rate": ("linear_probe", " --inner-steps 10 --tune-inner-lr", (1, 10)),
+        "Nearest neighbour": ("nearest_neighbour", "", (-1,)),
+    }
+    return [
+        Result(
+            f"Languages, 5-way {shots}-shot: {title}",
+            f"--family languages --seed 0 --algorithm {name} --set family.shots={shots} {SEEN_SELDOM}",
+            f"--tasks 600{more}",
+            steps,
+            within_budget=True,
+        )
+        for title, (name, more, steps) in chosen.items()
+    ]
+
+
+def names() -> list[Result]:
+    """Perplexity of names in unknown languages, after as many outer steps on the same tasks."""
+    chosen = {
+        "MAML": "maml",
+        "FOMAML": "maml --set algorithm.order=1",
+        "Meta-SGD": "meta_sgd",
+        "Reptile": "reptile",
+        "Pre-trained, fine-tuned": "pretrained",
+        "Prompting": "prompting",
+    }
+    tuned = dict.fromkeys(("MAML", "FOMAML", "Reptile", "Pre-trained, fine-tuned"), " --tune-inner-lr")
+    return [
+        Result(
+            f"Names, 10 examples, perplexity: {title}",
+            f"--family names --seed 0 --algorithm {words} --outer-steps 2000 --evaluate-every 200",
+            "--tasks 600 --best-checkpoint 200"
+            + ("" if title == "Prompting" else " --inner-steps 10")
+            + tuned.get(title, ""),
+            (0, 1, 3, 10),
+        )
+        for title, words in chosen.items()
+    ]
+
+
 ROWS: dict[str, list[Result]] = {
     "sinusoid": [
         Result(
@@ -131,6 +178,8 @@ ROWS: dict[str, list[Result]] = {
     "budget": omniglot(1),
     "budget5": omniglot(5),
     "functions": functions(),
+    "languages": [*languages(5), *languages(1)],
+    "names": names(),
 }
 
 

@@ -86,26 +86,29 @@ NAVIGATION: Mapping[str, Values] = {
 NETWORK: Mapping[str, str] = {"cnp": "cnp", "in_context": "transformer", "prompting": "char_transformer"}
 """The networks of the algorithms that do not go with any; others take what suits the family."""
 
+STEPPING = ("maml", "anil", "boil", "meta_sgd", "maml_plus_plus")
+"""Take the same inner steps."""
 TEXT: Mapping[str, Values] = {
-    "maml": {"algorithm": {"inner_lr": 0.4, "inner_steps": 1, "inner_steps_eval": 5}},
+    **{key: {"algorithm": {"inner_lr": 0.4, "inner_steps": 1, "inner_steps_eval": 5}} for key in STEPPING},
     "reptile": {
         "algorithm": {"inner_lr": 0.4, "inner_steps": 5, "inner_steps_eval": 10, "inner_batch": 10},
         "outer_optimiser": "sgd",
         "outer_lr": 1.0,
         "schedule": "linear",
     },
-    "pretrained": {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}},
-    "scratch": {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}},
+    **{key: {"algorithm": {"inner_lr": 0.4, "inner_steps_eval": 10}} for key in ("pretrained", "scratch")},
+    **{key: {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 10}} for key in ("linear_probe", "multi_task")},
 }
+# With larger inner steps names are worse after ten of them than after three, and before any they are noise.
 WRITING: Mapping[str, Values] = {
-    "maml": {"algorithm": {"inner_lr": 0.3, "inner_steps": 3, "inner_steps_eval": 10}},
+    **{key: {"algorithm": {"inner_lr": 0.1, "inner_steps": 3, "inner_steps_eval": 10}} for key in STEPPING},
     "reptile": {
-        "algorithm": {"inner_lr": 0.2, "inner_steps": 5, "inner_steps_eval": 10},
+        "algorithm": {"inner_lr": 0.1, "inner_steps": 5, "inner_steps_eval": 10},
         "outer_optimiser": "sgd",
         "outer_lr": 1.0,
         "schedule": "linear",
     },
-    "pretrained": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}},
+    "pretrained": {"algorithm": {"inner_lr": 0.05, "inner_steps_eval": 10}},
     "scratch": {"algorithm": {"inner_lr": 0.3, "inner_steps_eval": 10}},
 }
 
