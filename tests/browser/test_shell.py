@@ -54,7 +54,7 @@ def contrast(colours):
 def test_the_words_on_a_primary_button_can_be_read(app, visitor, scheme):
     page = visitor(color_scheme=scheme)
     page.goto(app)
-    button = page.locator("[class*=st-key-start-] button").first
+    button = page.locator("[class*=st-key-start-] button:visible").first
     button.wait_for()
     assert contrast(button.evaluate(COLOURS)) >= 4.5
     button.hover()
@@ -65,7 +65,7 @@ def test_the_words_on_a_primary_button_can_be_read(app, visitor, scheme):
 def test_back_leads_to_the_page_before_with_what_it_showed(app, visitor):
     page = visitor()
     page.goto(f"{app}/train?outer_steps=20&seed=5")
-    page.locator(".st-key-train-start button").click()
+    page.locator(".st-key-train-start button:visible").click()
     page.wait_for_url("**runs=*")
     run = page.locator(".ml-run")
     playwright.expect(run).to_have_count(1)
