@@ -22,9 +22,9 @@ SINUSOID: Mapping[str, Values] = {
         "schedule": "linear",
     },
     "pretrained": {"algorithm": {"inner_lr": 0.01, "inner_steps_eval": 10}},
-    # A new head learns faster than a whole network may.
-    "linear_probe": {"algorithm": {"inner_lr": 0.05, "inner_steps_eval": 10}},
-    "multi_task": {"algorithm": {"inner_lr": 0.05, "inner_steps_eval": 10}},
+    "linear_probe": {"algorithm": {"inner_lr": 0.02, "inner_steps_eval": 10}},
+    # Shared features grow large: from 0.005 on the new head diverges.
+    "multi_task": {"algorithm": {"inner_lr": 0.002, "inner_steps_eval": 10}},
     "cnp": {"schedule": "cosine"},
     "in_context": {"schedule": "cosine", "outer_steps": 3_000},
     "scratch": {"algorithm": {"inner_lr": 0.01, "inner_steps_eval": 10}},
@@ -75,7 +75,7 @@ QUADRATIC: Mapping[str, Values] = {
 NAVIGATION: Mapping[str, Values] = {
     "maml": {"algorithm": {"inner_lr": 1.0, "inner_steps": 1, "inner_steps_eval": 1}},
     "reptile": {
-        "algorithm": {"inner_lr": 0.1, "inner_steps": 3, "inner_steps_eval": 3},
+        "algorithm": {"inner_lr": 0.1, "inner_steps": 3, "inner_steps_eval": 2},
         "outer_optimiser": "sgd",
         "outer_lr": 1.0,
     },
