@@ -24,10 +24,16 @@ from metalab.figures.style import (
     static,
 )
 
-ROW = 0.062
-"""Height of a line of text over the width of a picture."""
-SHOWN_PER_CLASS = 4
+LINE, HEAD = 23, 50
+"""Pixels of a line of text, and of what stands above and below."""
+SHOWN_PER_CLASS = 3
 MARKS: dict[Origin, str] = {"copied": "= ", "real": "✓ ", "new": ""}
+
+
+def height_of(picture: Picture) -> int:
+    """Pixels in height that a picture of this module needs."""
+    low, high = picture.figure["layout"]["yaxis"]["range"]
+    return round((low - high) * LINE) + HEAD
 
 
 def examples(race: Race, say: Say) -> Picture:
@@ -50,7 +56,6 @@ def examples(race: Race, say: Say) -> Picture:
         ),
         {"data": data, "layout": _board(columns, most)},
         columns=("row", "name"),
-        aspect=max(ROW * (most + 2), 0.2),
     )
 
 
@@ -65,20 +70,20 @@ def answers(race: Race, say: Say) -> Picture:
     names, languages = spelled(race.query_x), class_names(race)
     rows = [int(i) for c in range(race.ways) for i in np.flatnonzero(race.query_y == c)[:SHOWN_PER_CLASS]]
     # A line for each language's title before its names.
-    height, lines, titles = 0, [], []
+    height, places, titles = 0, [], []
     for n, i in enumerate(rows):
         if n == 0 or race.query_y[i] != race.query_y[rows[n - 1]]:
             titles.append((height, languages[int(race.query_y[i])]))
             height += 1
-        lines.append(height)
+        places.append(height)
         height += 1
     data = [
         _texts(0, [y for y, _title in titles], [f"<b>{title}</b>" for _y, title in titles], INK) | static(),
-        _texts(0, lines, [plain(names[i]) for i in rows], INK) | static(),
+        _texts(0, places, [plain(names[i]) for i in rows], INK) | static(),
     ]
     fixed = len(data)
     for n, lane in enumerate(race.lanes):
-        trace = _texts(n + 1, lines, _verdicts(race, lane, rows, languages, race.steps), _colour(lane))
+        trace = _texts(n + 1, places, _verdicts(race, lane, rows, languages, race.steps), _colour(lane))
         data.append(trace | {"customdata": [names[i] for i in rows], "name": plain(lane.label)})
     frames = [
         {
@@ -95,7 +100,6 @@ def answers(race: Race, say: Say) -> Picture:
         _recognised(race, say),
         {"data": data, "layout": look, "frames": frames},
         columns=("name", "answer"),
-        aspect=ROW * 0.75 * (height + 2),
     )
 
 

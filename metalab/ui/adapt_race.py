@@ -51,9 +51,11 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
     shown: list[Placed] = []
     classes = result.kind == "classification"
     if not own and classes:
-        shown.append(Placed((text if result.tokens else images).answers(result, _), place="tall"))
         if result.tokens:
-            shown.append(Placed(text.examples(result, _)))
+            for board in (text.examples(result, _), text.answers(result, _)):
+                shown.append(Placed(board, text.height_of(board), "whole"))
+        else:
+            shown.append(Placed(images.answers(result, _), place="tall"))
         shown.append(Placed(curves.query(result, _, "accuracy")))
         shown.append(Placed(images.certainty(result, _)))
     elif result.kind == "reinforcement":
@@ -63,7 +65,8 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
             shown.append(Placed(paths.trajectories(found, _, f"trajectories_{n + 1}"), place=place))
         shown.append(Placed(curves.query(result, _, result.metric)))
     elif result.kind == "generation":
-        shown.append(Placed(text.written(result, _), 400, "whole"))
+        written = text.written(result, _)
+        shown.append(Placed(written, text.height_of(written), "whole"))
         if not own:
             shown.append(Placed(curves.query(result, _, result.metric, log=log)))
     elif not own:
