@@ -8,7 +8,8 @@ own ways, where joint training has one over all classes. For regression tasks ar
 with fixed examples, and theta holds a head for each; meta-batches take them in turn, so that the family's stream of
 ever new tasks is not looked at.
 
-A new task gets a fresh random head, fitted by gradient steps; the body stays or moves with it.
+A new task gets a head of its own, fitted by gradient steps; the body stays or moves with it. It starts, for
+regression, from the mean of the training tasks' heads; for classification, where classes are new, from a random one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MultiTask(Joint, GradientBased):
     card: ClassVar[Card] = Card(
         kind="transfer",
         learned="A body that all training tasks share, and a head for each of them.",
-        adapts="A fresh head, by gradient steps; the body too, where it is let.",
+        adapts="A new head, by gradient steps; the body too, where it is let.",
         gradient_order="1",
         memory="Constant in the inner steps; a head for each training task is kept.",
         paper="Caruana: Multitask Learning. Machine Learning 28, 1997",
@@ -75,7 +76,7 @@ class MultiTask(Joint, GradientBased):
         return super().misfit(learner)
 
     def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
-        """The body, the head that new tasks start from, and the training tasks' heads."""
+        """The body, the head that new classes start from, and the training tasks' heads."""
         theta = super().init(learner, rng, dtype)
         if learner.family.kind == "regression":
             fan_in, fan_out = theta[f"{HEAD}weight"].shape
@@ -84,7 +85,10 @@ class MultiTask(Joint, GradientBased):
         return theta
 
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        phi = expand(without_joint(theta), support.x.shape[0])
+        start = without_joint(theta)
+        if learner.family.kind == "regression":
+            start |= {f"{HEAD}{part}": theta[f"{JOINT}.{part}"].mean(0) for part in ("weight", "bias")}
+        phi = expand(start, support.x.shape[0])
         rates = {name: self.inner_lr for name in network(phi) if self.adapt_body or name.startswith(HEAD)}
         return inner_loop(learner, phi, support, steps, lambda k: rates)
 
