@@ -95,3 +95,12 @@ def test_adapt_writes_names_like_ones_own_and_refuses_what_is_none(open_page, ke
     area(page, "Your names").set_value("東京\nutopia").run()
     assert "is not among" in said(page)
     assert not page.exception
+
+
+@pytest.mark.parametrize("family", ["languages", "names"])
+@pytest.mark.parametrize("mode", ["sample", "own"])
+def test_without_a_run_the_random_network_is_there(open_page, family, mode):
+    page = open_page("adapt", family=family, mode=mode)
+    assert not page.exception
+    assert not page.warning
+    assert "Press Start on Train" in said(page)
