@@ -54,8 +54,9 @@ PRESS_AND_WAIT = """(button) => new Promise((resolve, reject) => {
   button.click();
   requestAnimationFrame(look);
 })"""
-MOVE_AND_WAIT = """(dial, [value, plots]) => new Promise((resolve, reject) => {
-  const sign = () => JSON.stringify(plots.map((plot) => (plot.data ?? []).map((trace) => Array.from(trace.y ?? []))));
+MOVE_AND_WAIT = """(dial, value) => new Promise((resolve, reject) => {
+  const plots = () => [...document.querySelectorAll(".ml-stage .plot")];
+  const sign = () => JSON.stringify(plots().map((plot) => (plot.data ?? []).map((trace) => Array.from(trace.y ?? []))));
   const before = sign(), start = performance.now();
   const look = () => {
     const now = performance.now() - start;
@@ -192,7 +193,8 @@ def measure_adapt(app: App, browser: Any, repeats: int) -> list[Figure]:
     figures = []
     with one_active_run(app, browser):
         for family, link in {"sinusoid": "", "glyphs": "&ways=5&shots=1&steps=5"}.items():
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            # Tall enough that every figure is drawn: the curve of right answers alone may stay as it is.
+            page = browser.new_page(viewport={"width": 1400, "height": 2800})
             reachable(app, page, f"adapt?family={family}&who={newest(app, family)},scratch{link}")
             figures.append(summary(f"adapt {family}: slider to picture", "ms", slider_moves(page, repeats)))
             page.close()
@@ -215,7 +217,7 @@ def slider_moves(page: Any, repeats: int) -> list[float]:
     taken = []
     for repeat in range(repeats * 3 + 2):
         value = begin - 1 - repeat % 8
-        taken.append(dial.evaluate(MOVE_AND_WAIT, [value, plot.element_handles()]))
+        taken.append(dial.evaluate(MOVE_AND_WAIT, value))
         page.wait_for_timeout(700)
     return taken[2:]
 
