@@ -164,30 +164,6 @@ def navigation() -> list[Result]:
     ]
 
 
-def navigation() -> list[Result]:
-    """The return after each gradient step, from the recommended settings; the paper trained with one step."""
-    chosen = {
-        "MAML": ("maml", (0, 1), "-40.41 / -11.68"),
-        "FOMAML": ("maml --set algorithm.order=1", (0, 1), ""),
-        "MAML, trained with two steps": (
-            "maml --set algorithm.inner_steps=2 --set algorithm.inner_lr=0.3", (0, 1, 2), "-40.41 / -11.68 / -3.33",
-        ),
-        "Reptile": ("reptile", (0, 1, 2), ""),
-        "Pre-trained": ("pretrained", (0, 1), ""),
-        "Random initialisation": ("scratch", (0, 1, 2, 3), "-82.66 / -57.96 / -53.84 / -46.81"),
-    }  # fmt: skip
-    return [
-        Result(
-            f"2-D navigation, return: {title}",
-            f"--family navigation --seed 0 --algorithm {words}",
-            f"--tasks 600 --inner-steps {steps[-1]}",
-            steps,
-            published,
-        )
-        for title, (words, steps, published) in chosen.items()
-    ]
-
-
 ROWS: dict[str, list[Result]] = {
     "sinusoid": [
         Result(
