@@ -122,7 +122,7 @@ class Algorithm(Settings):
 
     @property
     def alpha(self) -> float | None:
-        """The one inner learning rate that `adapt` uses; None where rates are learned, or none is used."""
+        """The inner learning rate that `adapt` uses, or scales learned ones by; None where it uses no such number."""
         return None
 
     @property

@@ -5,7 +5,9 @@ MAML with remedies for its instability, each with a switch of its own here; with
 - multi-step loss: the query loss counts after every inner step, at first evenly; over the first outer steps all the
   weight moves to the last one (section 4.1);
 - an inner learning rate for each layer and inner step, learned like theta (section 4.5); at test a step beyond those
-  of training takes the last one's;
+  of training takes the last one's. Theta holds them in units of alpha, unlike the paper: an Adam step of 1e-3 is then
+  a thousandth of a rate, whatever alpha is. Learned as they are from 0.01, on sine waves, they turned negative within
+  500 outer steps and the loss rose again;
 - derivative-order annealing: the first outer steps are first order (section 4.3).
 
 The paper's fourth, cosine annealing of the outer learning rate, is the run's own setting `schedule`, for which cosine
@@ -35,16 +37,16 @@ class MAMLPlusPlus(Unrolled, GradientBased):
     summary: ClassVar[str] = "MAML with a loss after every inner step and rates learned for each layer and step."
     card: ClassVar[Card] = Card(
         kind="gradient-based",
-        learned="The initial parameters θ, and an inner learning rate α for each layer and inner step.",
+        learned="The initial parameters θ, and an inner learning rate αρ for each layer and inner step.",
         adapts="All parameters, each layer at its own rate in each step.",
         gradient_order="1 at first where annealed, then 2",
         memory="Grows with the inner steps; one query pass for each while the multi-step loss lasts.",
         paper="Antoniou, Edwards, Storkey: How to train your MAML. ICLR 2019",
         url="https://arxiv.org/abs/1810.09502",
         rule=r"\begin{aligned}"
-        r"\phi^{l}_{k+1} &= \phi^{l}_k - \alpha_{l,k} \nabla_{l} \mathcal{L}^{\mathrm{support}}_i(\phi_k),"
+        r"\phi^{l}_{k+1} &= \phi^{l}_k - \alpha \rho_{l,k} \nabla_{l} \mathcal{L}^{\mathrm{support}}_i(\phi_k),"
         r" \quad \phi_0 = \theta \\"
-        r"(\theta, \alpha) &\leftarrow (\theta, \alpha) - \beta \, \nabla_{(\theta, \alpha)}"
+        r"(\theta, \rho) &\leftarrow (\theta, \rho) - \beta \, \nabla_{(\theta, \rho)}"
         r" \tfrac{1}{T} \textstyle\sum_i \sum_{k=1}^{K} w_k \, \mathcal{L}^{\mathrm{query}}_i(\phi_k)"
         r"\end{aligned}",
     )
@@ -64,7 +66,8 @@ class MAMLPlusPlus(Unrolled, GradientBased):
     )
     learn_rates: bool = setting(
         True,
-        "Learn an inner learning rate for each layer and inner step, all starting at α. Off: α is the rate of all.",
+        "Learn an inner learning rate for each layer and inner step, in units of α and starting at one. Off: α is the "
+        "rate of all.",
         label="Learn the inner rates",
     )
     anneal_order: bool = setting(
@@ -80,15 +83,11 @@ class MAMLPlusPlus(Unrolled, GradientBased):
         only_if={"anneal_order": True},
     )
 
-    @property
-    def learns_rates(self) -> bool:
-        return self.learn_rates
-
     def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
         theta = super().init(learner, rng, dtype)
         if self.learn_rates:
             steps = max(1, self.inner_steps)
-            theta |= {f"{RATES}{layer}": torch.full((steps,), self.inner_lr, dtype=dtype) for layer in layers(theta)}
+            theta |= {f"{RATES}{layer}": torch.ones(steps, dtype=dtype) for layer in layers(theta)}
         return theta
 
     def rates(self, phi: Params) -> float | Rates:
@@ -99,7 +98,7 @@ class MAMLPlusPlus(Unrolled, GradientBased):
             found = {}
             for name, value in network(phi).items():
                 learned = phi[f"{RATES}{layer_of(name)}"]
-                rate = learned[:, min(k, learned.shape[1] - 1)]
+                rate = self.inner_lr * learned[:, min(k, learned.shape[1] - 1)]
                 found[name] = rate.view(-1, *[1] * (value.ndim - 1))
             return found
 

@@ -1,7 +1,9 @@
 """Li, Zhou, Chen, Li: Meta-SGD: Learning to Learn Quickly for Few-Shot Learning. 2017, arXiv:1707.09835.
 
 MAML that learns how far each parameter moves, too: alpha is a vector as long as theta, part of the meta-parameters.
-It decides on the direction of the inner step as well as its length, and its entries may be negative.
+It decides on the direction of the inner step as well as its length, and its entries may be negative. It is made for
+the inner steps that it is trained with, one in the paper: with rates that were learned for one step, further ones may
+lead away.
 """
 
 from __future__ import annotations

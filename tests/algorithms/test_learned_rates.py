@@ -76,7 +76,8 @@ def test_rates_that_are_all_alike_make_meta_sgd_and_maml_plus_plus_start_as_maml
     expected = meta(case, plain, case.theta(plain)).gradient
     for learned in (MetaSGD(**settings), MAMLPlusPlus(**settings, multi_step_loss=False)):
         theta = learned.init(case.learner, torch.Generator().manual_seed(5), torch.float64)
-        assert all(bool((value == ALPHA).all()) for entry, value in theta.items() if entry.startswith(RATES))
+        start = ALPHA if learned.learns_rates else 1.0  # MAML++ has them in units of alpha
+        assert all(bool((value == start).all()) for entry, value in theta.items() if entry.startswith(RATES))
         found = meta(case, learned, theta | case.theta(plain)).gradient
         assert set(found) == set(weights(theta))
         assert_same(without_rates(found), expected, EXACT)
@@ -133,14 +134,14 @@ def test_a_layers_rate_has_the_sum_of_its_parameters_rates_as_gradient(name):
         assert value.shape == (1,)
         parts = [each[e].sum() for e in each if e.startswith(f"{entry}.")]
         assert len(parts) == (1 if "conv" in entry else 2)
-        torch.testing.assert_close(found[entry][0], torch.stack(parts).sum(), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(found[entry][0], ALPHA * torch.stack(parts).sum(), rtol=1e-10, atol=1e-12)
 
 
 def test_rates_of_steps_are_used_in_their_order_and_the_last_one_beyond():
     matrix, centre = draw(33, 3)
     theta, alphas = torch.tensor([0.7, -1.3, 0.4], dtype=torch.float64), (0.1, 0.3, 0.05)
-    algorithm = MAMLPlusPlus(inner_steps=3)
-    start = theta_of(theta) | {f"{RATES}head": torch.tensor(alphas, dtype=torch.float64)}
+    algorithm = MAMLPlusPlus(inner_steps=3, inner_lr=ALPHA)
+    start = theta_of(theta) | {f"{RATES}head": torch.tensor(alphas, dtype=torch.float64) / ALPHA}
     path = list(algorithm.adapt(LEARNER, start, examples(matrix, centre), 5))
     phi = theta.expand(3, 3)
     for inner, alpha in zip(path, (*alphas, 0.05, 0.05, 0.0), strict=True):
@@ -202,9 +203,10 @@ def test_what_cannot_be_adapted_is_said():
     assert all(cls().misfit(conv_case().learner) is None for cls in (ANIL, BOIL, MetaSGD, MAMLPlusPlus, IMAML))
 
 
-def test_learned_rates_are_no_single_rate():
-    for cls in (MetaSGD, MAMLPlusPlus):
-        assert (cls().learns_rates, cls().alpha) == (True, None)
-        assert (cls(learn_rates=False).learns_rates, cls(learn_rates=False, inner_lr=0.3).alpha) == (False, 0.3)
+def test_who_has_one_inner_rate_to_be_set():
+    assert (MetaSGD().learns_rates, MetaSGD().alpha) == (True, None)
+    frozen = MetaSGD(learn_rates=False, inner_lr=0.3)
+    assert (frozen.learns_rates, frozen.alpha) == (False, 0.3)
     assert ALGORITHMS["nil"]().alpha is None
-    assert MAML(inner_lr=0.3).alpha == 0.3
+    for cls in (MAML, MAMLPlusPlus):
+        assert (cls().learns_rates, cls(inner_lr=0.3).alpha) == (False, 0.3)

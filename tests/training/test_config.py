@@ -110,7 +110,7 @@ BOTH, OUTER = ("outer_lr", "algorithm.inner_lr"), ("outer_lr",)
         ({"name": "nil"}, BOTH),
         ({"name": "meta_sgd"}, OUTER),
         ({"name": "meta_sgd", "learn_rates": False}, BOTH),
-        ({"name": "maml_plus_plus"}, OUTER),
+        ({"name": "maml_plus_plus"}, BOTH),
         ({"name": "maml_plus_plus", "learn_rates": False}, BOTH),
         ({"name": "prototypes"}, OUTER),
     ],
