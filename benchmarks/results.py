@@ -40,7 +40,7 @@ class Result:
 
 PAPER = "--outer-steps 70000 --evaluate-every 1000 --seed 0"
 OMNIGLOT = "--family omniglot --seed 0"
-SEEN_SELDOM = "--set evaluate_every=1000000 --set evaluation_tasks=20"
+SEEN_SELDOM = "--set evaluate_every=100000 --set evaluation_tasks=20"
 
 
 def omniglot(shots: int) -> list[Result]:
