@@ -238,6 +238,14 @@ def measured(row: Result, cpu_seconds: float, threads: str) -> str:
     return f"| {row.title} | {shown} | {figures} | {row.published} | {run['steps']:,} | {run['cpu_seconds'] / 60:.1f} |"
 
 
+def attempted(row: Result, cpu_seconds: float, threads: str) -> str:
+    """The row's line, or why there is none."""
+    try:
+        return measured(row, cpu_seconds, threads)
+    except RuntimeError as problem:
+        return f"| {row.title} | | failed: {str(problem).splitlines()[-1]} | | | |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(ROWS)} (default: all)")
@@ -253,7 +261,7 @@ def main() -> None:
     rows = [row for name in options.sections or ROWS for row in ROWS[name] if options.only in row.title]
     threads = " --threads 1" if options.jobs > 1 else ""
     with ThreadPoolExecutor(options.jobs) as pool:
-        for line in pool.map(lambda row: measured(row, options.cpu_seconds, threads), rows):
+        for line in pool.map(lambda row: attempted(row, options.cpu_seconds, threads), rows):
             print(line, flush=True)
 
 
