@@ -20,8 +20,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-PROBE_STEPS = (10, 40)
-"""Outer steps of the two short runs whose difference says what one costs."""
+PROBES = (40, 400, 4000)
+"""Outer steps of the short runs that say what one costs: the first that takes long enough."""
+LONG_ENOUGH = 3.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,12 @@ def metalab(command: str, arguments: str, *, told: bool = True) -> dict:
 
 def affordable(train: str, cpu_seconds: float) -> str:
     """The number of outer steps that the processor time buys, to the hundred below."""
-    few, more = (metalab("train", f"{train} --outer-steps {n}", told=False)["cpu_seconds"] for n in PROBE_STEPS)
-    one = (more - few) / (PROBE_STEPS[1] - PROBE_STEPS[0])
-    return f"--outer-steps {max(1, int(cpu_seconds / one / 100)) * 100}"
+    start = metalab("train", f"{train} --outer-steps 1", told=False)["cpu_seconds"]
+    for steps in PROBES:
+        taken = metalab("train", f"{train} --outer-steps {steps}", told=False)["cpu_seconds"] - start
+        if taken > LONG_ENOUGH:
+            break
+    return f"--outer-steps {max(1, int(cpu_seconds / taken * (steps - 1) / 100)) * 100}"
 
 
 def measured(row: Result, cpu_seconds: float, threads: str) -> str:
