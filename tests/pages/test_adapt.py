@@ -199,3 +199,27 @@ def test_without_contenders_it_asks_for_one(open_page):
     contenders(page).set_value([]).run()
     assert not page.exception
     assert "Choose at least one contender" in whole_text(page)
+
+
+def test_learned_rates_race_and_a_rate_of_a_link_is_left_out(home, open_page):
+    run = keep(home, "meta_sgd", steps=(0,))
+    page = open_page("adapt", family="sinusoid", who=run, rates="0.2")
+    assert not page.exception
+    assert any("Meta-SGD has no inner learning rate to be set" in str(w.value) for w in page.warning)
+    assert state_of(page)["alpha"] == {}
+
+
+def test_rates_that_are_scaled_can_be_set(home, open_page):
+    run = keep(home, "maml_plus_plus", steps=(0,))
+    page = open_page("adapt", family="sinusoid", who=run, rates="0.2")
+    assert not page.exception
+    assert state_of(page)["alpha"] == {run: 0.2}
+
+
+def test_a_contender_without_an_inner_loop_races_one_that_adapts_its_head(home, open_page):
+    glyphs = {"family": {"name": "glyphs", "ways": 3, "queries": 2}, "model": SMALL, "steps": (0,)}
+    runs = [keep(home, name, **glyphs) for name in ("nil", "anil")]
+    page = open_page("adapt", family="glyphs", ways=3, who=",".join(runs))
+    assert not page.exception
+    assert not page.error
+    assert contenders(page).value == runs
