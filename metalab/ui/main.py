@@ -25,6 +25,7 @@ st.navigation(
         st.Page(ROOT / "pages" / "home.py", title=_("Home"), icon=":material/home:", default=True),
         st.Page(ROOT / "pages" / "train.py", title=_("Train"), icon=":material/model_training:", url_path="train"),
         st.Page(ROOT / "pages" / "adapt.py", title=_("Adapt"), icon=":material/gesture:", url_path="adapt"),
+        st.Page(ROOT / "pages" / "lab.py", title=_("Lab"), icon=":material/science:", url_path="lab"),
     ],
     position="top",
 ).run()
