@@ -30,8 +30,8 @@ def question(state: dict[str, Any]) -> None:
             links.share("adapt", links.link_of(adapt.schema(), adapt.linked(state)), key="adapt.share")
     st.markdown(
         _(
-            "Every contender gets the same few examples and takes the same inner steps, each from its own θ. "
-            "Step through the inner loop, change α, or make a task of your own."
+            "Every contender gets the same few examples. Who learns by inner steps takes the same number of them from "
+            "its own θ; others read the examples at once. Step through it, change α, or make a task of your own."
         )
     )
 
