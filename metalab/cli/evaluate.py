@@ -13,12 +13,14 @@ from metalab.cli.table import figure, table
 
 if TYPE_CHECKING:
     from metalab.algorithms import Algorithm
+    from metalab.params import Params
     from metalab.training.config import RunConfig
 
 SPLITS = ("test", "validation")
 OVERRIDES = {
     "inner_steps": "algorithm.inner_steps_eval",
     "inner_lr": "algorithm.inner_lr",
+    "ways": "family.ways",
     "shots": "family.shots",
     "queries": "family.queries",
     "device": "device",
@@ -44,6 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inner-lr", metavar="ALPHA", help="inner learning rate (default: the run's)")
     parser.add_argument(
         "--tune-inner-lr", action="store_true", help="take the inner learning rate that is best on the validation split"
+    )
+    parser.add_argument(
+        "--ways", metavar="N", help="classes to tell apart, where each task gets a head of its own (default: the run's)"
     )
     parser.add_argument("--shots", metavar="N", help="examples to learn from, of each class (default: the run's)")
     parser.add_argument("--queries", metavar="N", help="examples to be tested on, of each class (default: the run's)")
@@ -80,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
             chosen = measuring.best_checkpoint(config, thetas, metric, tasks, seed, options.threads)
             step = chosen.step
         theta = store.load_theta(run.id, step)
+    _check_ways(config, theta)
     tuned = None
     if options.tune_inner_lr:
         tuned = measuring.tune_inner_lr(config, theta, metric, measuring.TUNING_TASKS, options.seed, options.threads)
@@ -110,6 +116,12 @@ def _check_rate(algorithm: Algorithm, options: argparse.Namespace) -> None:
         flag = "--tune-inner-lr" if options.tune_inner_lr else "--inner-lr"
         why = "has learned its inner learning rates" if algorithm.learns_rates else "takes no inner steps"
         raise BadInput(f"{flag}: {algorithm.label} {why}; leave the flag out")
+
+
+def _check_ways(config: RunConfig, theta: Params) -> None:
+    outputs, wanted = config.model.outputs(theta), config.family.output_size
+    if outputs not in (None, wanted):
+        raise BadInput(f"--ways = {wanted}: the run's head was trained for {outputs} classes, expected {outputs}")
 
 
 def _overridden(config: RunConfig, options: argparse.Namespace) -> RunConfig:

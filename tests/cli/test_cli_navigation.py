@@ -10,7 +10,16 @@ from metalab.training.config import parse_config
 from metalab.training.events import Checkpointed, OuterStep
 from metalab.training.trainer import train
 
-SHORT = ("--set", "family.horizon=6", "--set", "model.widths=5,5", "--set", "family.shots=4", "--set", "family.queries=3")
+SHORT = (
+    "--set",
+    "family.horizon=6",
+    "--set",
+    "model.widths=5,5",
+    "--set",
+    "family.shots=4",
+    "--set",
+    "family.queries=3",
+)
 
 
 @pytest.fixture

@@ -62,3 +62,18 @@ def test_what_cannot_go_together_says_why(call, home, words, reason):
     said = call("train", *words)
     assert said.code != 0
     assert reason in said.err
+
+
+THREE_WAYS = "--family glyphs --model mlp --outer-steps 2 --set family.ways=3 --set family.queries=2"
+FEW = "--set model.widths=8,8 --set evaluation_tasks=2 --set meta_batch_size=2"
+
+
+@pytest.mark.parametrize(("algorithm", "fits"), [("prototypes", True), ("maml", False)])
+def test_other_ways_are_for_those_who_make_each_task_a_head(call, algorithm, fits):
+    run = call("train", *THREE_WAYS.split(), *FEW.split(), "--algorithm", algorithm, "--json").json["run"]
+    said = call("evaluate", run, "--ways", "4", "--tasks", "3", "--json")
+    if fits:
+        assert said.json["by_inner_step"][0] == pytest.approx(1 / 4)
+    else:
+        assert said.code == 2
+        assert "--ways = 4: the run's head was trained for 3 classes, expected 3" in said.err
