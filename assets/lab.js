@@ -220,6 +220,9 @@ class Lab {
     for (const [id, node] of this.nodes) {
       if (!handles.some((handle) => handle.id === id)) { node.remove(); this.nodes.delete(id); }
     }
+    // Tab goes from a task on to its own axes.
+    const [task, ...ends] = [`optimum-${this.selected}`, "axis-0", "axis-1"].map((id) => this.nodes.get(id));
+    if (task.nextSibling !== ends[0]) task.after(...ends);
     this.tell();
     if (this.plotly && this.drawnWidth !== width) this.draw();
   }
@@ -251,7 +254,6 @@ class Lab {
       this.render();
     });
     this.nodes.set(handle.id, mark);
-    // Optima before the ends of axes: then Tab goes on from a task to its own.
     this.marks.append(mark);
     return mark;
   }

@@ -17,7 +17,8 @@ def test_a_deep_link_as_the_very_first_request_then_navigation(unvisited_app, vi
     page = visitor()
     page.goto(f"{unvisited_app}/train")
     links = page.get_by_test_id("stTopNavLink")
-    playwright.expect(links).to_have_text([re.compile("Home"), re.compile("Train"), re.compile("Adapt")], timeout=30000)
+    pages = [re.compile(name) for name in ("Home", "Train", "Adapt", "Lab")]
+    playwright.expect(links).to_have_text(pages, timeout=30000)
     playwright.expect(links.nth(1)).to_have_attribute("aria-current", "page")
     assert page.url.startswith(f"{unvisited_app}/train")
     cookie = identity(page)
