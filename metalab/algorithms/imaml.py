@@ -66,6 +66,15 @@ class IMAML(GradientBased):
         high=50,
     )
 
+    damping: float = setting(
+        0.0,
+        "Added to λ in the meta-gradient's linear system alone. Where the inner loop has not arrived or the loss bends "
+        "the wrong way, the exact system may have no sensible solution; 10 is what the authors' code uses.",
+        low=0.0,
+        high=100.0,
+        step=0.5,
+    )
+
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
         phi = expand(theta, support.x.shape[0])
         return inner_loop(learner, phi, support, steps, self.inner_lr, proximal=self.proximal)
@@ -86,7 +95,7 @@ class IMAML(GradientBased):
         )
 
     def _implicit(self, learner: Learner, phi: Params, support: Examples, slope: Params) -> Params:
-        """(I + H/lambda)^-1 slope for each task (T, ...), H the Hessian of its support loss at phi."""
+        """(I + H/(lambda + damping))^-1 slope for each task (T, ...), H the Hessian of its support loss at phi."""
         if self.cg_steps == 0:
             return slope
         at = detach(network(phi), requires_grad=True)
@@ -95,7 +104,7 @@ class IMAML(GradientBased):
         def product(vector: Params) -> Params:
             along = torch.stack([(first[name] * value).sum() for name, value in vector.items()]).sum()
             bent = gradients(along, at, retain_graph=True)
-            return {name: value + bent[name] / self.proximal for name, value in vector.items()}
+            return {name: value + bent[name] / (self.proximal + self.damping) for name, value in vector.items()}
 
         return conjugate_gradients(product, slope, self.cg_steps)
 

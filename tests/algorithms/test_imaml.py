@@ -54,6 +54,14 @@ def test_without_conjugate_gradients_it_is_first_order():
     assert not torch.allclose(found, exact, rtol=0.05)
 
 
+def test_damping_adds_to_the_hold_in_the_linear_system_alone():
+    (a_s, c_s), (a_q, c_q) = draw(41, 4), draw(42, 4)
+    star, _ = closed_form(a_s, c_s, a_q, c_q)
+    tasks = batch(examples(a_s, c_s), examples(a_q, c_q))
+    found = IMAML(**ARRIVED, cg_steps=3, damping=5.0).meta_gradient(LEARNER, theta_of(START), tasks).each[THETA]
+    same(found, torch.linalg.solve(EYE + a_s / (LAMBDA + 5.0), apply(a_q, star - c_q)))
+
+
 def product_of(matrix: Tensor):
     """v -> A v of vectors that are cut into two entries, as parameters are."""
 
