@@ -1,7 +1,8 @@
 """Learning all training tasks as one: what the transfer baselines share, and leave to their `adapt`.
 
 For classification one wide joint head tells all meta-training classes apart; a new task starts from the body and a
-fresh head. Elsewhere the joint network's head is the head.
+fresh head, or from the joint head's own columns where a label means the same class in every task. Elsewhere the joint
+network's head is the head.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metalab.algorithms.base import Algorithm, Learner, MetaGradient
-from metalab.models.base import init_linear, linear
+from metalab.models.base import HEAD, init_linear, linear
 from metalab.params import Params, detach, expand, gradients, statistics, weights
-from metalab.tasks.base import Examples, TaskBatch
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
 JOINT = "joint"
 """Prefix of the wide head's entries; they are left behind when a new task is learned."""
@@ -55,8 +56,17 @@ class Joint(Algorithm):
 
 
 def without_joint(theta: Params) -> Params:
-    """What a new task starts from."""
+    """The network without the wide head."""
     return {name: value for name, value in theta.items() if not name.startswith(JOINT)}
+
+
+def new_task(family: TaskFamily, theta: Params) -> Params:
+    """What a new task starts from."""
+    start = without_joint(theta)
+    if family.kind == "classification" and not family.shuffles_labels:
+        # Label k is class k in every task.
+        start |= {f"{HEAD}{part}": theta[f"{JOINT}.{part}"][..., : family.output_size] for part in ("weight", "bias")}
+    return start
 
 
 def all_examples(batch: TaskBatch) -> Examples:

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from metalab.algorithms.base import Card, InnerStep, Learner
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import inner_loop
-from metalab.algorithms.joint import Joint, without_joint
+from metalab.algorithms.joint import Joint, new_task
 from metalab.models.base import HEAD
 from metalab.params import Params, expand
 from metalab.tasks.base import Examples
@@ -41,6 +41,6 @@ class LinearProbe(Joint, GradientBased):
     name: Literal["linear_probe"] = "linear_probe"
 
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        phi = expand(without_joint(theta), support.x.shape[0])
+        phi = expand(new_task(learner.family, theta), support.x.shape[0])
         rates = {name: self.inner_lr for name in phi if name.startswith(HEAD)}
         return inner_loop(learner, phi, support, steps, lambda k: rates)

@@ -5,8 +5,7 @@ tasks' mean loss. Where joint training (`joint.py`) learns all tasks as one, her
 
 For classification a task is its classes: its head is those columns of one wide head, with a softmax over the task's
 own ways, where joint training has one over all classes. For regression tasks are drawn once, `training_tasks` of them
-with fixed examples, and theta holds a head for each; meta-batches take them in turn, so that the family's stream of
-ever new tasks is not looked at.
+with fixed examples, and theta holds a head for each; the family's stream of ever new tasks only draws among them.
 
 A new task gets a head of its own, fitted by gradient steps; the body stays or moves with it. It starts, for
 regression, from the mean of the training tasks' heads; for classification, where classes are new, from a random one.
@@ -24,7 +23,7 @@ from torch import Tensor
 from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import inner_loop
-from metalab.algorithms.joint import JOINT, Joint, all_examples, without_joint
+from metalab.algorithms.joint import JOINT, Joint, all_examples, new_task
 from metalab.models.base import HEAD, init_linear, linear
 from metalab.params import Params, detach, expand, gradients, network, statistics, weights
 from metalab.settings import setting
@@ -85,7 +84,7 @@ class MultiTask(Joint, GradientBased):
         return theta
 
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        start = without_joint(theta)
+        start = new_task(learner.family, theta)
         if learner.family.kind == "regression":
             start |= {f"{HEAD}{part}": theta[f"{JOINT}.{part}"].mean(0) for part in ("weight", "bias")}
         phi = expand(start, support.x.shape[0])
@@ -94,7 +93,7 @@ class MultiTask(Joint, GradientBased):
 
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         theta = detach(weights(theta), requires_grad=True) | statistics(theta)
-        examples, heads = self._tasks(learner.family, theta, batch, done)
+        examples, heads = self._tasks(learner.family, theta, batch)
         collected: Params = {}
         # As in joint training, all examples are one support set: the heads are all that differs from it.
         x = examples.x.flatten(0, 1)[None]
@@ -108,8 +107,16 @@ class MultiTask(Joint, GradientBased):
             {name: collected[name] for name in statistics(theta)},
         )
 
-    def _tasks(self, family: TaskFamily, theta: Params, batch: TaskBatch, done: int) -> tuple[Examples, Params]:
-        """The examples (T, n, ...) that this outer step learns from, and their tasks' heads (T, ...)."""
+    def task_gradients(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> Params:
+        # As a batch of one, task i has the turn that it has in the whole batch.
+        found = [
+            self.meta_gradient(learner, theta, batch.tasks(i, i + 1), done=done * batch.n_tasks + i).gradient
+            for i in range(batch.n_tasks)
+        ]
+        return {name: torch.stack([gradient[name] for gradient in found]) for name in found[0]}
+
+    def _tasks(self, family: TaskFamily, theta: Params, batch: TaskBatch) -> tuple[Examples, Params]:
+        """The examples (T, n, ...) that the meta-batch stands for, and their tasks' heads (T, ...)."""
         weight, bias = theta[f"{JOINT}.weight"], theta[f"{JOINT}.bias"]
         if family.kind == "classification":
             classes = batch.info["classes"].to(weight.device)
@@ -117,10 +124,18 @@ class MultiTask(Joint, GradientBased):
                 f"{JOINT}.weight": weight[:, classes].permute(1, 0, 2),
                 f"{JOINT}.bias": bias[classes],
             }
-        turn = torch.arange(done * batch.n_tasks, (done + 1) * batch.n_tasks) % self.training_tasks
-        pool, turn = pool_of(family, self.training_tasks), turn.to(weight.device)
-        examples = Examples(*(_like(part, weight)[turn] for part in pool))
-        return examples, {f"{JOINT}.weight": weight[turn], f"{JOINT}.bias": bias[turn]}
+        chosen = drawn_by(batch, self.training_tasks)
+        examples = Examples(*(_like(part, weight)[chosen] for part in pool_of(family, self.training_tasks)))
+        return examples, {f"{JOINT}.weight": weight[chosen], f"{JOINT}.bias": bias[chosen]}
+
+
+def drawn_by(batch: TaskBatch, n_tasks: int) -> Tensor:
+    """A training task (T,) for each task of the meta-batch, at random: by the last bits of its first input.
+
+    So the choice follows from the meta-batch alone, however it is cut or accumulated.
+    """
+    first = batch.support.x.flatten(1)[:, 0].to(torch.float32).contiguous()
+    return first.view(torch.int32) % n_tasks
 
 
 @lru_cache(maxsize=8)

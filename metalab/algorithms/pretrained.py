@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from metalab.algorithms.base import Card, InnerStep, Learner
 from metalab.algorithms.gradient_based import GradientBased
-from metalab.algorithms.joint import Joint, without_joint
+from metalab.algorithms.joint import Joint, new_task
 from metalab.params import Params
 from metalab.tasks.base import Examples
 
@@ -25,7 +25,7 @@ class Pretrained(Joint, GradientBased):
     card: ClassVar[Card] = Card(
         kind="transfer",
         learned="One network for all tasks' examples together.",
-        adapts="All parameters, by gradient steps; classification starts from a fresh head.",
+        adapts="All parameters, by gradient steps; new classes start from a fresh head.",
         gradient_order="1",
         memory="Constant: there is no inner loop in meta-training.",
         paper="The baseline of Finn, Abbeel, Levine: Model-Agnostic Meta-Learning. ICML 2017, section 5",
@@ -39,4 +39,4 @@ class Pretrained(Joint, GradientBased):
     name: Literal["pretrained"] = "pretrained"
 
     def adapt(self, learner: Learner, theta: Params, support: Examples, steps: int) -> Iterator[InnerStep]:
-        return super().adapt(learner, without_joint(theta), support, steps)
+        return super().adapt(learner, new_task(learner.family, theta), support, steps)

@@ -7,15 +7,19 @@ import pytest
 import torch
 from engine_cases import ALL, Case, assert_same, conv_case, image_mlp_case, sine_case
 from plain_torch import inner_steps, loss_of
+from random_images import RandomImages
 from support_readers import case as reader_case
 from support_readers import theta_of
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from metalab.algorithms import LinearProbe, MultiTask, NearestNeighbour, Pretrained
+from metalab.algorithms.base import Learner
 from metalab.algorithms.joint import all_examples
-from metalab.algorithms.multi_task import pool_of
+from metalab.algorithms.multi_task import drawn_by, pool_of
+from metalab.models import MLP
 from metalab.params import Params, expand, weights
+from metalab.tasks.sinusoid import Sinusoid
 
 EXACT = 1e-10
 HEAD = {"head.weight", "head.bias"}
@@ -101,17 +105,42 @@ def test_the_body_of_a_multi_task_network_may_move_too(name):
         assert_same(mine, {entry: value.detach() for entry, value in expected.items()}, EXACT)
 
 
-@pytest.mark.parametrize("done", [0, 1, 3])
-def test_multi_task_regression_is_a_network_with_a_head_for_each_training_task(done):
-    """Against plain torch: tasks of the fixed pool in turn, the head of each beside the shared body."""
+def test_meta_batches_draw_every_training_task_equally_often():
+    batch = Sinusoid().sample(7_000, "train", torch.Generator().manual_seed(0))
+    drawn = drawn_by(batch, 7)
+    assert torch.equal(drawn[100:200], drawn_by(batch.tasks(100, 200), 7)), "however the meta-batch is cut"
+    counts = drawn.bincount(minlength=7).double()
+    assert float(((counts - 1_000).square() / 1_000).sum()) < 22.46, "chi-square, 6 degrees of freedom, 0.1%"
+
+
+@pytest.mark.parametrize("algorithm", [Pretrained(inner_lr=0.1), LinearProbe(inner_lr=0.1), MultiTask(inner_lr=0.1)])
+def test_where_labels_are_the_same_in_every_task_nothing_known_of_them_is_lost(algorithm):
+    """phi_0 of rotated digits predicts as the joint network does."""
+
+    class Turned(RandomImages):
+        shuffles_labels = False
+
+    family = Turned()
+    learner, batch = Learner(MLP(widths=(8,)), family), family.sample(2, "train", torch.Generator().manual_seed(0))
+    theta = algorithm.init(learner, torch.Generator().manual_seed(0), torch.float64)
+    first = next(iter(algorithm.adapt(learner, theta, batch.support, 1)))
+    features = learner.model.features(expand(theta, 2), batch.query.x)
+    expected = features @ theta["joint.weight"][:, : family.ways] + theta["joint.bias"][: family.ways]
+    torch.testing.assert_close(learner.predict(first.phi, batch.query.x, batch.support.x), expected)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_multi_task_regression_is_a_network_with_a_head_for_each_training_task(first):
+    """Against plain torch: tasks of the fixed pool, the head of each beside the shared body."""
     case, algorithm = sine_case(), MultiTask(training_tasks=7)
     theta = case.theta(algorithm)
     assert theta["joint.weight"].shape == (7, 5, 1)
-    found = algorithm.meta_gradient(case.learner, theta, case.batch, done=done)
+    batch = case.batch.tasks(first, case.batch.n_tasks)
+    drawn = drawn_by(batch, 7).tolist()
+    found = algorithm.meta_gradient(case.learner, theta, batch)
     leaves = {entry: value.clone().requires_grad_() for entry, value in theta.items()}
     pool, losses = pool_of(case.learner.family, 7), []
-    for i in range(case.batch.n_tasks):
-        task = (done * case.batch.n_tasks + i) % 7
+    for task in drawn:
         own = {f"head.{part}": leaves[f"joint.{part}"][task] for part in ("weight", "bias")}
         state = case.plain.to_torch({e: v for e, v in leaves.items() if not e.startswith(("joint", "head"))} | own)
         losses.append(F.mse_loss(functional_call(case.plain, state, (pool.x[task].double(),)), pool.y[task].double()))
@@ -120,8 +149,7 @@ def test_multi_task_regression_is_a_network_with_a_head_for_each_training_task(d
     slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     expected = {e: torch.zeros_like(v) if g is None else g for (e, v), g in zip(leaves.items(), slopes, strict=True)}
     assert_same(found.gradient, expected, EXACT)
-    taken = {(done * case.batch.n_tasks + i) % 7 for i in range(case.batch.n_tasks)}
-    assert {task for task in range(7) if found.gradient["joint.weight"][task].any()} == taken
+    assert {task for task in range(7) if found.gradient["joint.weight"][task].any()} == set(drawn)
 
 
 @pytest.mark.parametrize("build", [image_mlp_case, conv_case])
