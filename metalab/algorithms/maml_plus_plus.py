@@ -118,8 +118,8 @@ class MAMLPlusPlus(Unrolled, GradientBased):
 
 
 def layer_of(name: str) -> str:
-    """The layer of an entry: conv1 of conv1.weight."""
-    return name.rpartition(".")[0]
+    """The layer of an entry: conv1 of conv1.weight; an entry that stands alone is its own."""
+    return name.rpartition(".")[0] or name
 
 
 def layers(theta: Params) -> list[str]:

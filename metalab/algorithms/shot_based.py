@@ -1,8 +1,8 @@
 """What all algorithms share that read a support set at once instead of descending its loss: `adapt` over shots.
 
 phi_k has read the first k shots: k examples of every class, or the first k points of a function. phi_0 has read
-nothing: all classes are equally likely then, as labels are shuffled anew for each task, and of functions it says what
-they are like in general.
+nothing: it takes all classes for equally likely, even in a family whose labels stay, and of functions it says what they
+are like in general.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from quadratic_tasks import LEARNER, THETA, apply, batch, draw, examples, theta_
 
 from metalab.algorithms import ALGORITHMS, ANIL, BOIL, IMAML, MAML, MAMLPlusPlus, MetaSGD
 from metalab.algorithms.base import Algorithm, MetaGradient
+from metalab.algorithms.maml_plus_plus import layer_of
 from metalab.models.base import HEAD
 from metalab.params import RATES, Params, network, weights
 from metalab.tasks.base import TaskBatch
@@ -210,3 +211,12 @@ def test_who_has_one_inner_rate_to_be_set():
     assert ALGORITHMS["nil"]().alpha is None
     for cls in (MAML, MAMLPlusPlus):
         assert (cls().learns_rates, cls(inner_lr=0.3).alpha) == (False, 0.3)
+
+
+def test_an_entry_that_stands_alone_has_a_rate_of_its_own():
+    assert [layer_of(name) for name in ("conv1.weight", "conv1.bias", "others1", "others2")] == [
+        "conv1",
+        "conv1",
+        "others1",
+        "others2",
+    ]
