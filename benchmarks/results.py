@@ -80,11 +80,13 @@ def functions() -> list[Result]:
         "Meta-SGD": "meta_sgd",
         "MAML++": "maml_plus_plus",
         "iMAML": "imaml",
-        "Pre-trained": "pretrained",
-        "Linear probe": "linear_probe",
-        "Multi-task": "multi_task",
     }
+    transfer = {"Pre-trained": "pretrained", "Linear probe": "linear_probe", "Multi-task": "multi_task"}
     rows = [(title, words, (1, 5, 10), " --inner-steps 10") for title, words in stepping.items()]
+    rows += [
+        (f"{title}, tuned rate", words, (1, 5, 10), " --inner-steps 10 --tune-inner-lr")
+        for title, words in transfer.items()
+    ]
     rows += [("Neural process", "cnp", (5, 10), ""), ("In-context transformer", "in_context", (5, 10), "")]
     return [
         Result(
