@@ -70,7 +70,8 @@ class MetaGradient:
     statistics: Params = field(default_factory=dict)
     """Batch statistics for the running averages in theta; empty where the network keeps none."""
     each: Params = field(default_factory=dict)
-    """Every task's own gradient (T, ...), of which `gradient` is the mean; empty where tasks are not told apart."""
+    """Every task's own gradient (T, ...), of which `gradient` is the mean; empty where one pass does not tell tasks
+    apart (see `Algorithm.task_gradients`)."""
 
     @classmethod
     def of_tasks(cls, each: Params, metrics: dict[str, Tensor], statistics: Params) -> Self:
@@ -169,3 +170,13 @@ class Algorithm(Settings):
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         """The direction of descent for theta on one meta-batch, after `done` outer steps."""
         raise NotImplementedError
+
+    def task_gradients(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> Params:
+        """Every task's own meta-gradient (T, ...), one task after another: T times the passes of `meta_gradient`.
+
+        Their mean is the meta-batch's, but where batch normalisation mixes the tasks: here each is normalised alone.
+        """
+        found = [
+            self.meta_gradient(learner, theta, batch.tasks(i, i + 1), done=done).gradient for i in range(batch.n_tasks)
+        ]
+        return {name: torch.stack([gradient[name] for gradient in found]) for name in found[0]}

@@ -107,14 +107,6 @@ class MultiTask(Joint, GradientBased):
             {name: collected[name] for name in statistics(theta)},
         )
 
-    def task_gradients(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> Params:
-        # As a batch of one, task i has the turn that it has in the whole batch.
-        found = [
-            self.meta_gradient(learner, theta, batch.tasks(i, i + 1), done=done * batch.n_tasks + i).gradient
-            for i in range(batch.n_tasks)
-        ]
-        return {name: torch.stack([gradient[name] for gradient in found]) for name in found[0]}
-
     def _tasks(self, family: TaskFamily, theta: Params, batch: TaskBatch) -> tuple[Examples, Params]:
         """The examples (T, n, ...) that the meta-batch stands for, and their tasks' heads (T, ...)."""
         weight, bias = theta[f"{JOINT}.weight"], theta[f"{JOINT}.bias"]

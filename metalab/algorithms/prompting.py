@@ -18,7 +18,7 @@ from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.joint import all_examples
 from metalab.algorithms.shot_based import READ, ShotBased
 from metalab.models.char_transformer import CharTransformer
-from metalab.params import Params, detach, expand, gradients, weights
+from metalab.params import Params, expand, gradients, separate, weights
 from metalab.tasks.base import Examples, TaskBatch
 
 
@@ -58,13 +58,14 @@ class Prompting(ShotBased):
         return _network(learner).in_context(phi, x, phi[READ])
 
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
-        theta = detach(weights(theta), requires_grad=True)
+        own = separate(weights(theta), batch.n_tasks)
         examples = all_examples(batch)
-        prediction = _network(learner).one_after_another(expand(theta, batch.n_tasks), examples.x)
-        loss = learner.family.loss(prediction, examples.y).mean()
+        prediction = _network(learner).one_after_another(own, examples.x)
+        losses = learner.family.loss(prediction, examples.y)
         with torch.no_grad():
             figures = learner.family.metrics(prediction, examples.y)
-        return MetaGradient(gradients(loss, theta), {name: value.mean() for name, value in figures.items()})
+        means = {name: value.mean() for name, value in figures.items()}
+        return MetaGradient.of_tasks(gradients(losses.sum(), own), means, {})
 
 
 def _network(learner: Learner) -> CharTransformer:

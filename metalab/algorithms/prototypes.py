@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.shot_based import READ, ShotBased, as_numbers
 from metalab.models.base import HEAD, linear
-from metalab.params import Params, detach, expand, gradients, statistics, weights
+from metalab.params import Params, expand, gradients, separate, statistics, weights
 from metalab.settings import setting
 from metalab.tasks.base import Examples, TaskBatch
 
@@ -67,7 +67,10 @@ class Prototypes(ShotBased):
 
     def read(self, learner: Learner, theta: Params, support: Examples) -> Params:
         """The body, and the head that the prototypes are."""
-        body = expand(theta, support.x.shape[0])
+        return self._read(learner, expand(theta, support.x.shape[0]), support)
+
+    def _read(self, learner: Learner, body: Params, support: Examples) -> Params:
+        """`read` with a body (T, ...) for each task."""
         features = self._features(learner.model.features(body, support.x))
         member = as_numbers(learner.family, support.y, features)
         centre = torch.bmm(member.mT, features) / member.sum(1)[..., None]
@@ -89,14 +92,14 @@ class Prototypes(ShotBased):
         return F.normalize(features, dim=-1) if self.metric == "cosine" else features
 
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
-        theta = detach(weights(theta), requires_grad=True) | statistics(theta)
-        phi = self.read(learner, theta, batch.support) | {READ: batch.support.x}
+        own = separate(theta, batch.n_tasks)
+        phi = self._read(learner, own, batch.support) | {READ: batch.support.x}
         collected: Params = {}
         prediction = self.answer(learner, phi, batch.query.x, collected)
-        loss = learner.family.loss(prediction, batch.query.y).mean()
+        losses = learner.family.loss(prediction, batch.query.y)
         figures = learner.family.metrics(prediction.detach(), batch.query.y)
-        return MetaGradient(
-            gradients(loss, weights(theta)),
+        return MetaGradient.of_tasks(
+            gradients(losses.sum(), weights(own)),
             {name: value.mean() for name, value in figures.items()},
             {name: collected[name] for name in statistics(theta)},
         )

@@ -42,10 +42,9 @@ class RunConfig(Settings):
     algorithm: Method
     outer_optimiser: Literal["adam", "sgd", "natural"] = setting(
         "adam",
-        "Who takes the outer step along g, the mean of the tasks' meta-gradients. sgd: by β g. adam: g over a running "
-        "average, each parameter in units of its own root mean square. natural: by β g / (F + damping), where F is the "
-        "diagonal of the empirical Fisher matrix: the mean of the tasks' squared meta-gradients, so that parameters on "
-        "which tasks disagree move less; it wants a larger β than adam, on sine waves 0.05.",
+        "Who steps along the mean meta-gradient g. natural: by β g / (F + damping), F the tasks' mean squared "
+        "meta-gradients, the diagonal of the empirical Fisher matrix; slower where an algorithm mixes its tasks. "
+        "It wants a larger β than adam.",
         label="Outer optimiser",
     )
     fisher_damping: float = setting(

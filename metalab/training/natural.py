@@ -6,6 +6,10 @@ F is the diagonal of the empirical Fisher matrix mean_i g_i g_i^T, whose samples
 (Amari: Natural Gradient Works Efficiently in Learning, Neural Computation 10, 1998; for the empirical Fisher, its
 damping and what it is not: Kunstner, Balles, Hennig, arXiv:1905.12558). Unlike Adam it squares before the mean over
 tasks, so that tasks that disagree slow a parameter down, and it divides by F and not by its root.
+
+Most algorithms give every g_i in the pass that gives g. Those that read or learn all tasks with one set of weights
+(cnp, in_context, and the transfer baselines) take another pass for each task, here alone. Where those mix tasks by
+batch normalisation, g_i normalises its task alone: F is then that of the tasks one by one, g stays the meta-batch's.
 """
 
 from __future__ import annotations

@@ -45,10 +45,7 @@ class Aggregate:
 
 
 def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool) -> Aggregate:
-    """The means over `n_tasks` tasks, with `squared` those of the squares too.
-
-    An algorithm that does not tell its tasks apart has their meta-gradient count as that of one task.
-    """
+    """The means over `n_tasks` tasks, with `squared` those of the squares too, for which `meta.each` is needed."""
     direction: Params = {}
     squares: Params = {}
     if meta.each:
@@ -57,8 +54,7 @@ def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool) -> Aggregate:
         lengths = torch.linalg.vector_norm(rows, dim=1).clamp(min=torch.finfo(rows.dtype).tiny)
         direction = {"unit": (1 / (n_tasks * lengths)) @ rows}
     if squared:
-        squares = {name: value.square().mean(0) for name, value in meta.each.items()}
-        squares = squares or {name: value.square() for name, value in meta.gradient.items()}
+        squares = {name: meta.each[name].square().mean(0) for name in meta.gradient}
     return Aggregate(n_tasks, meta.gradient, meta.metrics, meta.statistics, direction, squares)
 
 

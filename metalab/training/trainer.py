@@ -9,6 +9,7 @@ learning rate from the next outer step on, sending a `Look` takes a checkpoint b
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -147,9 +148,13 @@ class Trainer:
         return found if agreement is None else found | {"gradient_agreement": agreement}
 
     def _meta_gradient(self, batch: TaskBatch) -> Aggregate:
-        config = self.config
-        meta = config.algorithm.meta_gradient(config.learner, self.outer.theta, batch, done=self.step)
-        return aggregate(meta, batch.n_tasks, squared=config.outer_optimiser == "natural")
+        config, natural = self.config, self.config.outer_optimiser == "natural"
+        algorithm, learner, theta = config.algorithm, config.learner, self.outer.theta
+        meta = algorithm.meta_gradient(learner, theta, batch, done=self.step)
+        if natural and not meta.each:
+            # The step still goes along the meta-batch's own gradient: these are for the squares (and the agreement).
+            meta = replace(meta, each=algorithm.task_gradients(learner, theta, batch, done=self.step))
+        return aggregate(meta, batch.n_tasks, squared=natural)
 
     def _problem(self, metrics: Mapping[str, Tensor]) -> str | None:
         every = CHECK_FINITE_EVERY[self.device.type]

@@ -11,10 +11,13 @@ from small_runs import CHARACTERS, SINE, checkpoints, outer_steps, same, small
 
 from metalab.algorithms import ALGORITHMS
 from metalab.algorithms.base import MetaGradient
-from metalab.params import weights
+from metalab.params import Params, detach, weights
+from metalab.tasks.base import Examples, TaskBatch
 from metalab.training.config import ConfigError, RunConfig
+from metalab.training.events import OuterStep
 from metalab.training.natural import NaturalGradient
 from metalab.training.outer import Outer, aggregate, mean
+from metalab.training.parallel import Workers
 from metalab.training.trainer import initialise, stream, train
 
 NATURAL = {"outer_optimiser": "natural", "outer_lr": 0.05, "fisher_damping": 0.3, "fisher_decay": 0.8}
@@ -112,12 +115,6 @@ def test_agreement_is_one_for_equal_tasks_minus_one_for_two_opposed_and_unknown_
     assert aggregate(MetaGradient({"one": one[0]}, {}), 4, squared=False).agreement is None
 
 
-def test_an_algorithm_that_mixes_its_tasks_counts_as_one_task():
-    gradient = each_of(1)[0]
-    part = aggregate(MetaGradient({"one": gradient}, {}), 4, squared=True)
-    torch.testing.assert_close(part.squares["one"], gradient.square())
-
-
 def natural_run(algorithm: str) -> RunConfig | None:
     """A run of one outer step on small tasks that the algorithm fits with a network of its own choice, if any."""
     for base in (CHARACTERS | {"model": {"name": "mlp", "widths": [8]}}, CHARACTERS, SINE):
@@ -138,22 +135,103 @@ def test_few_are_left_out():
 
 @pytest.mark.parametrize("algorithm", [name for name, config in RUNS.items() if config is not None])
 def test_any_algorithm_takes_natural_steps(algorithm):
-    """One outer step of a run is the formula on its own tasks' gradients, a meta-batch and accumulation alike."""
+    """One outer step of a run is the formula: squares of single tasks' meta-gradients, along the meta-batches'."""
     config = RUNS[algorithm]
     events = list(train(config))
     start, end = (checkpoints(events)[step].theta for step in (0, 1))
     rng = stream(config.seed, "train")
-    parts = []
+    parts, alone = [], []
     for _ in range(2):
         batch = config.family.sample(config.meta_batch_size, "train", rng)
-        meta = config.algorithm.meta_gradient(config.learner, initialise(config), batch)
-        parts.append(meta)
+        # How a run cuts a meta-batch in parts, for networks whose tasks share batch statistics.
+        for _n, part in Workers(config.model, torch.device("cpu"), 1).map(lambda part: part, batch):
+            meta = config.algorithm.meta_gradient(config.learner, initialise(config), part)
+            parts += part.n_tasks * [meta.gradient]
+        for i in range(batch.n_tasks):
+            one = batch.tasks(i, i + 1)
+            alone.append(config.algorithm.meta_gradient(config.learner, initialise(config), one).gradient)
+    assert len(parts) == len(alone) == 2 * config.meta_batch_size
     for name, value in weights(start).items():
-        gradient = torch.stack([part.gradient[name] for part in parts]).mean(0)
-        each = [part.each[name] if part.each else part.gradient[name][None] for part in parts]
-        fisher = torch.cat(each).square().mean(0)
+        gradient = torch.stack([part[name] for part in parts]).mean(0)
+        fisher = torch.stack([g[name] for g in alone]).square().mean(0)
         expected = value - 0.05 * gradient / (fisher + 0.3)
         torch.testing.assert_close(end[name], expected, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
+    agreement = next(event.metrics for event in events if isinstance(event, OuterStep))["gradient_agreement"]
+    assert -1 <= float(agreement) <= 1
+
+
+def loss_after_a_step(theta: Params, one: TaskBatch, config: RunConfig) -> torch.Tensor:
+    """MAML on one sine wave, by hand: the query loss after an inner step of a network with one hidden layer."""
+
+    def loss(params: Params, examples: Examples) -> torch.Tensor:
+        hidden = (examples.x[0] @ params["layer1.weight"] + params["layer1.bias"]).relu()
+        return (hidden @ params["head.weight"] + params["head.bias"] - examples.y[0]).square().mean()
+
+    slopes = torch.autograd.grad(loss(theta, one.support), list(theta.values()), create_graph=True)
+    phi = {
+        name: value - config.algorithm.inner_lr * slope
+        for (name, value), slope in zip(theta.items(), slopes, strict=True)
+    }
+    return loss(phi, one.query)
+
+
+def loss_to_prototypes(theta: Params, one: TaskBatch, config: RunConfig) -> torch.Tensor:
+    """Prototypes on one task, by hand: cross-entropy of minus the squared distances to the classes' means."""
+    support, query = (
+        (x[0].flatten(1) @ theta["layer1.weight"] + theta["layer1.bias"]).relu() for x in (one.support.x, one.query.x)
+    )
+    centres = torch.stack([support[one.support.y[0] == way].mean(0) for way in range(config.family.ways)])
+    distances = (query[:, None] - centres[None]).square().sum(-1)
+    return torch.nn.functional.cross_entropy(-distances, one.query.y[0])
+
+
+def loss_in_context(theta: Params, one: TaskBatch, config: RunConfig) -> torch.Tensor:
+    """The transformer's query loss on one sine wave."""
+    known = config.model.read(theta, one.support.x, one.support.y)
+    return (config.model.answer(theta, known, one.query.x) - one.query.y).square().mean()
+
+
+TRANSFORMER = {"name": "transformer", "layers": 1, "heads": 1}
+TINY = {
+    "maml": SINE | {"algorithm": {"name": "maml", "inner_steps": 1}, "model": {"name": "mlp", "widths": [3]}},
+    "prototypes": CHARACTERS | {"algorithm": {"name": "prototypes"}, "model": {"name": "mlp", "widths": [2]}},
+    "in_context": SINE | {"algorithm": {"name": "in_context", "vary_shots": False}, "model": TRANSFORMER},
+}
+BY_HAND = {"maml": loss_after_a_step, "prototypes": loss_to_prototypes, "in_context": loss_in_context}
+
+
+@pytest.mark.parametrize("algorithm", BY_HAND)
+def test_a_tiny_networks_step_is_that_of_its_dense_fisher_matrix(algorithm):
+    """One outer step against the whole matrix mean_i g_i g_i^T of single tasks' gradients, by plain autograd."""
+    config = small(TINY[algorithm], outer_steps=1, **NATURAL)
+    events = list(train(config))
+    end = checkpoints(events)[1]
+    batch = config.family.sample(config.meta_batch_size, "train", stream(config.seed, "train"))
+    theta = detach(initialise(config), requires_grad=True)
+    rows = []
+    for i in range(batch.n_tasks):
+        loss = BY_HAND[algorithm](theta, batch.tasks(i, i + 1), config)
+        found = torch.autograd.grad(loss, list(theta.values()))
+        rows.append(torch.cat([g.flatten() for g in found]).double())
+    each = torch.stack(rows)
+    fisher = sum(torch.outer(g, g) for g in rows) / len(rows)
+    diagonal = fisher.diagonal()
+    # The squared mean is something else: tasks do not agree.
+    assert (diagonal - each.mean(0).square()).norm() > 0.1 * diagonal.norm()
+    kept = torch.cat([end.optimiser[f"fisher/{name}"].flatten() for name in theta]).double() / (1 - 0.8)
+    torch.testing.assert_close(kept, diagonal, rtol=1e-3, atol=1e-5 * float(diagonal.max()))
+    start = torch.cat([value.detach().flatten() for value in theta.values()]).double()
+    step = torch.linalg.solve(torch.diag(diagonal + 0.3), each.mean(0))
+    found = torch.cat([end.theta[name].flatten() for name in theta]).double()
+    torch.testing.assert_close(found, start - 0.05 * step, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["prototypes", "pretrained"])
+def test_natural_steps_do_not_depend_on_the_number_of_threads(algorithm):
+    config = small(CHARACTERS, algorithm={"name": algorithm}, outer_steps=1, **NATURAL)
+    one, three = (checkpoints(train(config, threads=threads))[1] for threads in (1, 3))
+    assert same(one.theta, three.theta)
+    assert same(one.optimiser, three.optimiser)
 
 
 @pytest.mark.parametrize("base", [SINE, CHARACTERS], ids=["sine", "characters"])
