@@ -5,14 +5,17 @@ Unicode Common Locale Data Repository, https://cldr.unicode.org; Babel, https://
 What is taken, by rule and never by hand:
 
 - Languages written in Latin letters, each once: of a language only its main entry (`pt`, no `pt_PT`; no `sr_Latn`),
-  and none that inherits from another language's entry (`nn` from `no`).
+  and none that inherits from another language's entry (`nn` from `no`) or that has no English name there.
 - Names in lower case, composed (NFC), of 3 to 20 of the letters in `ALPHABET`.
+- Names are the same where their letters are: accents, apostrophes, hyphens, spaces and the like tell no names apart
+  (`folded`), so that neither English with tone marks nor one language's spelling of another's name counts as its own.
 - No stand-ins: outside English and French themselves no name that is also an English or French one.
 - No variants: languages are taken from the one with most names to the one with fewest, and one that calls half as
-  much by the same names as one that is taken already (Bosnian as Croatian, the Songhay languages as one another) is
+  much by the same names as one that is taken already (Croatian as Bosnian, the Songhay languages as one another) is
   left out. `shared` measures it.
 - No name twice: a name that two languages have is left out of both, so that every name belongs to one language and
-  no name of a held-out language is ever seen in meta-training. A language with fewer than 100 names left is left out.
+  no name of a held-out language is ever seen in meta-training, however it is accented. A language with fewer than 100
+  names left is left out.
 - No unknown letters: a held-out name with a letter that no name of meta-training has is left out.
 
 Splits are by language. Languages that call a fifth or more by the same names (Danish, Norwegian, Swedish) form a group
@@ -123,7 +126,8 @@ def corpus() -> Corpus:
 
 @cache
 def _corpus() -> Corpus:
-    names = {code: found for code, found in _all_names() if len(set(found.values())) >= FEWEST}
+    english = localedata.load("en")["languages"]
+    names = {code: found for code, found in _all_names() if code in english and len(set(found.values())) >= FEWEST}
     common = shared(names)
     kept = _without_variants(names, common)
     own = _own_names(kept)
@@ -137,10 +141,9 @@ def _corpus() -> Corpus:
         for place, code in enumerate(codes)
         for text, kind in sorted(own[code].items(), key=lambda item: (item[1], item[0]))
     ]
-    english = localedata.load("en")["languages"]
     return Corpus(
         codes,
-        tuple(english.get(code, code) for code in codes),
+        tuple(english[code] for code in codes),
         tuple(FAMILY_OF.get(code, OTHER) for code in codes),
         tuple(splits[code] for code in codes),
         encode([text for text, _place, _kind in rows]),
@@ -159,6 +162,12 @@ _LATIN = set(LETTERS)
 def normalised(text: str) -> str:
     """Lower case, composed, one kind of apostrophe, single spaces."""
     return " ".join(unicodedata.normalize("NFC", text).lower().replace("’", "'").split())
+
+
+@cache
+def folded(name: str) -> str:
+    """The letters alone of a name, without their accents: what decides whether two names are the same."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", name) if sign.isalpha())
 
 
 def problem(text: str) -> str | None:
@@ -207,22 +216,28 @@ def _all_names() -> Iterator[tuple[str, dict[tuple[str, str], str]]]:
     codes = sorted(code for code in localedata.locale_identifiers() if "_" not in code)
     inherits = get_global("parent_exceptions")
     found = {code: _raw_names(code) for code in codes if code not in inherits}
-    borrowed = {name for code in STAND_INS for name in found[code].values()}
+    borrowed = {folded(name) for code in STAND_INS for name in _entry(code).values()}
     for code, names in found.items():
         if code in STAND_INS:
             yield code, names
         else:
-            yield code, {key: name for key, name in names.items() if name not in borrowed}
+            yield code, {key: name for key, name in names.items() if folded(name) not in borrowed}
+
+
+def _entry(code: str) -> dict[tuple[str, str], str]:
+    """What the entry itself says, normalised, nothing inherited."""
+    entry = localedata.load(code, merge_inherited=False)
+    return {
+        (kind, key): normalised(name) for table, kind in KINDS.items() for key, name in entry.get(table, {}).items()
+    }
 
 
 def _raw_names(code: str) -> dict[tuple[str, str], str]:
-    """What the entry itself says, nothing inherited; empty for a language in other letters."""
-    entry = localedata.load(code, merge_inherited=False)
-    tables = {kind: entry.get(table, {}) for table, kind in KINDS.items()}
-    sample = [name for table in tables.values() for name in list(table.values())[:SAMPLE]]
-    if sum(bool(_LATIN & set(text.lower())) for text in sample) < 0.9 * max(len(sample), 1):
+    """What is a name in the language's entry; empty for a language in other letters."""
+    found = _entry(code)
+    sample = [name for kind in KINDS.values() for name in [found[key] for key in found if key[0] == kind][:SAMPLE]]
+    if sum(bool(_LATIN & set(name)) for name in sample) < 0.9 * max(len(sample), 1):
         return {}
-    found = {(kind, key): normalised(name) for kind, table in tables.items() for key, name in table.items()}
     return {key: name for key, name in found.items() if problem(name) is None and name != key[1].lower()}
 
 
@@ -234,7 +249,7 @@ def shared(names: Names) -> dict[tuple[str, str], float]:
     table = np.full((len(codes), len(places)), -1, np.int32)
     for row, code in zip(table, codes, strict=True):
         for key, name in names[code].items():
-            row[places[key]] = known.setdefault(name, len(known))
+            row[places[key]] = known.setdefault(folded(name), len(known))
     out = {}
     for i, code in enumerate(codes):
         both = (table >= 0) & (table[i] >= 0)
@@ -256,12 +271,12 @@ def _without_variants(names: Names, common: Mapping[tuple[str, str], float]) -> 
 def _own_names(names: Names) -> dict[str, dict[str, int]]:
     """For each language the names that no other has, with the place of their kind; none with too few."""
     kinds = {kind: i for i, kind in enumerate(KINDS.values())}
-    held = Counter(name for found in names.values() for name in set(found.values()))
+    held = Counter(name for found in names.values() for name in set(map(folded, found.values())))
     own: dict[str, dict[str, int]] = {}
     for code, found in names.items():
         mine: dict[str, int] = {}
         for (kind, _key), name in found.items():
-            if held[name] == 1:
+            if held[folded(name)] == 1:
                 mine.setdefault(name, kinds[kind])
         if len(mine) >= FEWEST:
             own[code] = mine
