@@ -24,6 +24,9 @@ from metalab.params import Params, detach, expand, gradients, network, statistic
 from metalab.settings import setting
 from metalab.tasks.base import Examples, TaskBatch
 
+FLOOR = 0.5
+"""I + H/lambda bends by 1 or more wherever the support loss bends upwards; below this, no solution is trusted."""
+
 
 class IMAML(GradientBased):
     """theta <- theta - beta * mean_i (I + H_i(phi_i)/lambda)^-1 grad L_query_i(phi_i)."""
@@ -106,15 +109,15 @@ class IMAML(GradientBased):
             bent = gradients(along, at, retain_graph=True)
             return {name: value + bent[name] / (self.proximal + self.damping) for name, value in vector.items()}
 
-        return conjugate_gradients(product, slope, self.cg_steps)
+        return conjugate_gradients(product, slope, self.cg_steps, floor=FLOOR)
 
 
-def conjugate_gradients(product: Callable[[Params], Params], b: Params, steps: int) -> Params:
+def conjugate_gradients(product: Callable[[Params], Params], b: Params, steps: int, *, floor: float = 0.0) -> Params:
     """x (T, ...) with A x = b (T, ...) for each task, after `steps` steps from x = b; `product` gives A v for v.
 
     Each A is symmetric. Exact after as many steps as a task has parameters, where A is positive definite; a task
-    whose A bends the other way along a search direction keeps what it has by then (Hestenes and Stiefel 1952; Nocedal
-    and Wright, Numerical Optimization, algorithm 5.2, truncated as in their section 7.1).
+    whose A bends by `floor` or less along a search direction keeps what it has by then (Hestenes and Stiefel 1952;
+    Nocedal and Wright, Numerical Optimization, algorithm 5.2, truncated as in their section 7.1).
     """
     x = b
     residual = combined(b, -1.0, product(b))
@@ -124,7 +127,7 @@ def conjugate_gradients(product: Callable[[Params], Params], b: Params, steps: i
     for _ in range(steps):
         image = product(direction)
         bend = dot(direction, image)
-        going = going & (bend > 0) & (square > least)
+        going = going & (bend > floor * dot(direction, direction)) & (square > least)
         length = torch.where(going, square / bend, 0.0)
         x = combined(x, length, direction)
         residual = combined(residual, -length, image)

@@ -109,6 +109,15 @@ def test_a_task_that_bends_the_wrong_way_keeps_what_it_has():
     same(joined(conjugate_gradients(product_of(-EYE[None]), cut(b), 3)), b)
 
 
+def test_a_floor_stops_at_what_bends_too_little_and_changes_nothing_else():
+    matrix, b = draw(47, 4, low=0.5, high=6.0, d=4)
+    exact = torch.linalg.solve(matrix, b)
+    same(joined(conjugate_gradients(product_of(matrix), cut(b), 4, floor=0.4)), exact, 1e-9)
+    flat = 0.01 * torch.eye(4, dtype=torch.float64).expand(4, 4, 4)
+    same(joined(conjugate_gradients(product_of(flat), cut(b), 4, floor=0.4)), b)
+    same(joined(conjugate_gradients(product_of(flat), cut(b), 4)), 100 * b, 1e-9)
+
+
 def test_with_a_vanishing_hold_it_becomes_maml_that_has_arrived():
     """lambda -> 0 on strongly convex tasks: both inner loops end at c_s, and both gradients vanish in proportion.
 
