@@ -1,5 +1,6 @@
 """Train: what does meta-training change? Choose a run, start it, watch it learn, change its rates."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -32,10 +33,7 @@ def opened() -> tuple[Draft, str]:
     if link != state.get("train.link") or FOLLOW not in state:  # the menu is forgotten while another page is open
         ours = set(link) - links.NOT_OURS
         if ours or "train.draft" not in state:
-            begin, warnings = drafts.from_link(link, ignore=(RUNS.name,))
-            followed, wrong = links.read_state([RUNS], {name: link[name] for name in link if name == RUNS.name})
-            state["train.warnings"] = warnings + wrong
-            state["train.draft"], state[FOLLOW] = begin, list(followed[RUNS.name])
+            state["train.draft"], state[FOLLOW], state["train.warnings"] = described(link)
         else:  # back from another page: as it was left
             state[FOLLOW] = state.get("train.followed", [])
         state["train.begin"] = state["train.draft"]
@@ -44,6 +42,23 @@ def opened() -> tuple[Draft, str]:
     if NEXT in state:
         state[FOLLOW] = state.pop(NEXT)
     return state["train.begin"], f"train{state['train.opened']}"
+
+
+def described(link: Mapping[str, str]) -> tuple[Draft, list[str], list[str]]:
+    """What a link says: the draft, the ids of the runs to follow, and a sentence for each wrong value.
+
+    A link that names runs and no setting describes its first run.
+    """
+    begin, warnings = drafts.from_link(link, ignore=(RUNS.name,))
+    values, wrong = links.read_state([RUNS], {name: link[name] for name in link if name == RUNS.name})
+    wanted = list(values[RUNS.name])
+    if set(link) - links.NOT_OURS == {RUNS.name}:
+        for first in runs.find(wanted)[:1]:
+            try:
+                begin = drafts.from_config(first.config)
+            except ConfigError as problem:
+                wrong.append(str(problem))
+    return begin, wanted, warnings + wrong
 
 
 def controls(begin: Draft, key: str) -> tuple[Draft, str]:

@@ -63,6 +63,14 @@ def from_link(link: Mapping[str, str] | None = None, ignore: tuple[str, ...] = (
     return Draft(names, {name: value for name, value in values.items() if name not in names}), warnings
 
 
+def from_config(config: RunConfig) -> Draft:
+    """The draft of a run that exists already."""
+    nested = config.model_dump()
+    names = {part: str(nested[part]["name"]) for part in PARTS}
+    known = {name for name, _declaration in declared(names)}
+    return Draft(names, {name: value for name, value in flat(nested) if name in known})
+
+
 def schema(names: Mapping[str, str]) -> list[Parameter]:
     """What a link can say about a run with these parts; the defaults are the recommended values."""
     begin = start(names["family"], names["algorithm"], names["model"]).values

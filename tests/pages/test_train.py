@@ -8,6 +8,7 @@ import pytest
 from metalab.store import COMMAND_LINE, Store
 from metalab.training.config import parse_config
 from metalab.ui import runs
+from metalab.ui.draft import from_config, from_link
 
 SHORT = {"outer_steps": "3", "evaluate_every": "1", "evaluation_tasks": "2", "meta_batch_size": "2"}
 
@@ -101,6 +102,24 @@ def test_a_run_that_is_gone_is_named(open_page):
     assert "There is no run deleted1" in app.warning[0].value
 
 
+def test_a_link_with_runs_alone_opens_the_settings_of_the_first_run(open_page, tmp_path):
+    open_page("train")
+    store = Store(tmp_path / "home")
+    changed = {"family": {"name": "glyphs", "ways": 3}, "algorithm": {"name": "reptile", "inner_lr": 0.037}, "seed": 5}
+    first, second = (store.create(parse_config(data), "someone", state="paused") for data in (changed, {}))
+    app = open_page("train", runs=f"{first.id},{second.id}")
+    assert [menu(app, label).value for label in ("Task family", "Algorithm")] == ["glyphs", "reptile"]
+    assert slider(app, "Inner learning rate α").value == 0.037
+    assert "How does Reptile learn?" in " ".join(markdown.value for markdown in app.markdown)
+    written = dict(app.query_params)
+    assert written.pop("runs") == f"{first.id},{second.id}"
+    assert from_link(written) == (from_config(first.config), [])
+    assert not app.warning
+    app = open_page("train", runs=first.id, algorithm="maml")
+    assert menu(app, "Task family").value == "sinusoid", "settings in the link are not the run's"
+    store.close()
+
+
 def test_absent_omniglot_shows_where_to_put_it_and_takes_glyphs_only_when_asked(open_page):
     app = open_page("train", family="omniglot")
     shown = " ".join(markdown.value for markdown in app.markdown)
@@ -153,6 +172,17 @@ def test_learning_rates_of_an_own_run_change_at_once(open_page, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert store.get(run_id).config.algorithm.inner_lr == 0.01
+    store.close()
+
+
+@pytest.mark.parametrize("state", ["failed", "interrupted", "finished"])
+def test_a_run_that_may_be_resumed_has_sliders_for_its_rates(open_page, tmp_path, monkeypatch, state):
+    monkeypatch.setattr(runs, "current_owners", lambda: {"someone"})
+    store = Store(tmp_path / "home")
+    run = store.create(parse_config({}), "someone", state=state)
+    app = open_page("train", runs=run.id)
+    assert not app.exception
+    assert any(each.key and each.key.startswith("rates.") for each in app.select_slider) is (state != "finished")
     store.close()
 
 
