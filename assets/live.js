@@ -77,7 +77,7 @@ class Panel {
     const place = this.runs.map((run) => encodeURIComponent(this.cursors[run.id] || "")).join(",");
     const url = `${this.data.base}/metalab/runs/${this.runs.map((run) => run.id).join(",")}/events`;
     const source = new EventSource(`${url}?cursor=${encodeURIComponent(place)}`);
-    source.onopen = () => this.banner("");
+    source.onopen = () => { this.banner(""); this.reached(true); };
     source.onmessage = (event) => this.receive(JSON.parse(event.data));
     source.addEventListener("end", () => {
       this.ended = true;
@@ -87,6 +87,7 @@ class Panel {
     source.onerror = () => {
       if (this.source !== source || this.ended) return;
       this.banner(this.speak.say("reconnecting"));
+      this.reached(false);
       if (source.readyState === EventSource.CLOSED) this.explain(url);
     };
     this.source = source;
@@ -101,6 +102,12 @@ class Panel {
     clearTimeout(this.retry);
     if (this.source) this.source.close();
     this.source = null;
+  }
+
+  // What a run does now is unknown while its server cannot be reached, and no command would arrive.
+  reached(yes) {
+    this.lost = !yes;
+    this.redraw("runs");
   }
 
   // An EventSource does not say why it was refused: ask once more in a way that does, and try again later.

@@ -72,7 +72,7 @@ class RunRow {
   draw(look, speak, commands) {
     const { status, pressed } = this.run;
     const colour = this.run.colours[look.dark ? "dark" : "light"];
-    const allowed = (status.controllable && commands[status.state]) || [];
+    const allowed = (!this.panel.lost && status.controllable && commands[status.state]) || [];
     this.dot.style.background = colour;
     this.fill.style.background = colour;
     for (const [name, button] of Object.entries(this.buttons)) {

@@ -250,9 +250,13 @@ def test_the_panel_says_that_it_lost_its_server_and_finds_it_again(chromium, tmp
     with live_app(number, tmp_path):
         page.goto(f"http://127.0.0.1:{number}/?runs=sine-maml")
         page.wait_for_function(f"document.querySelector('{LEARNING}')?.data?.length > 0", timeout=30000)
+        playwright.expect(page.locator("[data-command=pause]")).to_be_enabled()
     playwright.expect(page.locator(".ml-banner")).to_be_visible(timeout=15000)
+    for button in page.locator(".ml-button").all():
+        playwright.expect(button).to_be_disabled()
     with live_app(number, tmp_path):
         playwright.expect(page.locator(".ml-banner")).to_be_hidden(timeout=30000)
+        playwright.expect(page.locator("[data-command=pause]")).to_be_enabled()
     page.close()
 
 
