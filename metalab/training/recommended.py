@@ -30,7 +30,7 @@ SINUSOID: Mapping[str, Values] = {
         "algorithm": {"inner_lr": 0.01, "inner_steps": 5, "inner_steps_eval": 5},
         "schedule": "cosine",
     },
-    # At 0.05 with a hold of 0.5 a run diverged.
+    # At 0.02 and above, runs diverged: its gradient does not see whether the inner loop bears the curvature.
     "imaml": {
         "algorithm": {"inner_lr": 0.01, "inner_steps": 16, "inner_steps_eval": 16, "proximal": 2.0, "cg_steps": 5}
     },
