@@ -36,6 +36,8 @@ from metalab.training.parallel import Workers
 
 Events = Generator[Event, Command | None, None]
 
+LOST = 1e6
+"""A mean held-out loss beyond which theta is lost, whatever the family; NaN is, too."""
 CHECK_FINITE_EVERY = {"cpu": 1, "cuda": 25}
 """Outer steps between two looks at whether the numbers are finite: a look makes a GPU wait."""
 TASK_STREAM = {"train": 1, "validation": 2, "test": 3}
@@ -105,6 +107,8 @@ class Trainer:
             self.rng.set_state(resume.rng)
         self.held_out = held_out(self.config, self.device)
         self.evaluated = -1
+        self.kept = self.step
+        self.lost = ""
 
     def events(self, resumed: bool) -> Events:
         """The run's events from `self.step` on; in reply to each it accepts a command, None for none."""
@@ -121,6 +125,9 @@ class Trainer:
             yield from self._tell(done)
             if self._due():
                 yield from self._look()
+            if self.lost:
+                yield Failed(self.step, self.lost)
+                return
         yield Finished(self.step)
 
     def _due(self) -> bool:
@@ -160,16 +167,28 @@ class Trainer:
         every = CHECK_FINITE_EVERY[self.device.type]
         if (self.step + 1) % every and (self.step + 1) % self.config.evaluate_every:
             return None
-        bad = [name for name, value in metrics.items() if not bool(value.isfinite())]
+        bad = [name.replace("_", " ") for name, value in metrics.items() if not bool(value.isfinite())]
         if not bad:
             return None
+        return self._diverged(self.step + 1, f"not finite: {', '.join(sorted(bad))}")
+
+    def _diverged(self, step: int, what: str) -> str:
         config = self.config
-        figures = " and ".join(sorted(bad)).replace("_", " ")
         rates = f"inner learning rate {getattr(config.algorithm, 'inner_lr', '-')}, outer {config.outer_lr}"
         return (
-            f"Diverged at outer step {self.step + 1}: {figures} not finite ({rates}). "
-            "The last checkpoint is good; try a smaller learning rate or clip the meta-gradient."
+            f"Diverged at outer step {step}: {what} ({rates}). The checkpoint of outer step {self.kept} is kept; "
+            "go on from it, or start again, with a smaller learning rate or a clipped meta-gradient."
         )
+
+    def _check_held_out(self, loss: Tensor) -> None:
+        """Whether theta still works on held-out tasks, after as many inner steps as it is trained for; loss (T, K + 1).
+
+        Further inner steps may diverge: that is a finding and no failure.
+        """
+        trained = getattr(self.config.algorithm, "inner_steps", 0)
+        reached = float(loss.double().mean(0)[: trained + 1].abs().max())
+        if self.step > 0 and not reached <= LOST:
+            self.lost = self._diverged(self.step, f"the held-out loss is {reached:.3g}")
 
     def _look(self, evaluation: bool = True) -> Events:
         config, theta = self.config, self.outer.theta
@@ -178,8 +197,10 @@ class Trainer:
             curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
             functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
             self.evaluated = self.step
+            self._check_held_out(curves["loss"])
             yield from self._tell(Evaluated(self.step, {name: v.float() for name, v in curves.items()}, functions))
-        if all(bool(value.isfinite().all()) for value in theta.values()):
+        if not self.lost and all(bool(value.isfinite().all()) for value in theta.values()):
+            self.kept = self.step
             yield from self._tell(Checkpointed(self.step, self.checkpoint()))
 
     def _change(self, change: Change) -> Changed:

@@ -33,9 +33,9 @@ def ways_of(run: Run) -> int | None:
 
 
 def newest_of_each(found: Sequence[Run]) -> list[str]:
-    """For each algorithm one run: finished before unfinished, one's own before others', newer before older."""
+    """For each algorithm one run: finished before unfinished, one's own before others', longer trained, then newer."""
     best: dict[tuple[str, int], Run] = {}
-    for run in sorted(found, key=lambda run: (run.state == "finished", runs.mine(run), run.number)):
+    for run in sorted(found, key=lambda run: (run.state == "finished", runs.mine(run), run.step, run.number)):
         best[run.algorithm, run.settings["algorithm"].get("order", 2)] = run
     places = {name: place for place, name in enumerate(FIRST)}
     order = sorted(best.values(), key=lambda run: places.get(run.algorithm, len(places)))

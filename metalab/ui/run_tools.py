@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from metalab.settings import declarations
-from metalab.store import COMMAND_LINE, Run
+from metalab.store import COMMAND_LINE, RESUMABLE, Run
 from metalab.training.config import ConfigError
 from metalab.ui import runs
 from metalab.ui.controls import setting_control
@@ -24,14 +24,14 @@ DELETED = "runs.deleted"
 
 
 def live_rates(chosen: Sequence[Run]) -> None:
-    """Sliders for the learning rates of this user's runs that are going on; a move counts from the next outer step."""
-    ids = [run.id for run in chosen if runs.mine(run) and run.active]
+    """Sliders for the learning rates of this user's runs that go on or may be resumed; a move counts from then on."""
+    ids = [run.id for run in chosen if runs.mine(run) and _changeable(run)]
     if ids:
         st.fragment(_live_rates, run_every=_LOOK_AGAIN_SECONDS)(ids, runs.labels(chosen))
 
 
 def _live_rates(ids: Sequence[str], named: Mapping[str, str]) -> None:
-    found = [run for run in runs.find(ids) if run.active]
+    found = [run for run in runs.find(ids) if _changeable(run)]
     if not found:
         return
     several = len(named) > 1
@@ -49,6 +49,10 @@ def _live_rates(ids: Sequence[str], named: Mapping[str, str]) -> None:
             _rates_of(by_id[chosen], columns[-2:])
         except (runs.Problem, ConfigError) as problem:
             st.error(escape(str(problem)), icon=":material/error:")
+
+
+def _changeable(run: Run) -> bool:
+    return run.active or run.state in RESUMABLE
 
 
 def _rates_of(run: Run, columns: Sequence[Any]) -> None:

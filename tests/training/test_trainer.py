@@ -7,7 +7,7 @@ import torch
 from small_runs import CHARACTERS, REPTILE, SINE, checkpoints, evaluations, outer_steps, same, small
 
 from metalab.params import Params
-from metalab.training.config import ConfigError
+from metalab.training.config import ConfigError, parse_config
 from metalab.training.events import Change, Changed, Checkpointed, Evaluated, Failed, Finished, Look, OuterStep
 from metalab.training.outer import decay
 from metalab.training.trainer import held_out, initialise, train
@@ -153,6 +153,22 @@ def test_divergence_ends_the_run_and_leaves_only_good_checkpoints():
     assert "inner learning rate 2.0, outer 1.0" in events[-1].message
     for checkpoint in checkpoints(events).values():
         assert all(bool(value.isfinite().all()) for value in checkpoint.theta.values())
+
+
+def test_theta_that_fails_on_held_out_tasks_ends_the_run_and_is_not_kept():
+    """Every training loss may be finite still."""
+    config = parse_config({"outer_lr": 1.0, "outer_steps": 20, "evaluate_every": 10, "evaluation_tasks": 20})
+    *before, last = train(config)
+    assert isinstance(last, Failed)
+    assert "the held-out loss is" in last.message
+    assert all(torch.tensor(step["loss"]).isfinite() for step in outer_steps(before))
+    kept = max(checkpoints(before))
+    assert kept < last.step
+    assert f"The checkpoint of outer step {kept} is kept" in last.message
+    seen = [event for event in before if isinstance(event, Evaluated)]
+    assert seen[-1].step == last.step
+    assert float(seen[-1].curves["loss"].mean(0)[:2].nan_to_num(torch.inf).max()) > 1e6
+    assert all(float(each.curves["loss"].mean(0)[:2].max()) < 1e6 for each in seen[:-1])
 
 
 def test_a_change_holds_from_the_next_outer_step_on():
