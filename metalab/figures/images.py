@@ -68,7 +68,7 @@ def answers(race: Race, say: Say) -> Picture:
     return Picture(
         "answers",
         say("Which character is it?"),
-        _scores(race, say),
+        f"{_scores(race, say)}{_drawn(race, say)}",
         {"data": data, "layout": look, "frames": frames},
         columns=("true_class", "answer"),
         aspect=height / width,
@@ -340,3 +340,13 @@ def _scores(race: Race, say: Say) -> str:
     return say("Query images recognised after {steps}: {parts}.").format(
         steps=steps_in_words(race, say), parts="; ".join(parts)
     )
+
+
+def _drawn(race: Race, say: Say) -> str:
+    """How many of the query images the picture has room for; empty if that is all of them."""
+    assert race.query_y is not None
+    each = max(len(_of_class(race.query_y, c)) for c in range(race.ways))
+    if each <= SHOWN_PER_CLASS:
+        return ""
+    sentence = say("{shown} of {all} query images of each class are drawn.")
+    return " " + sentence.format(shown=SHOWN_PER_CLASS, all=each)

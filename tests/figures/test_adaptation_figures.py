@@ -180,6 +180,14 @@ def test_every_image_stands_in_its_class_column():
     assert (pixels == 127).sum() == 6 * 28 * 28
 
 
+def test_query_images_that_are_not_drawn_are_counted():
+    every = characters(lane("MAML", q=3 * images.SHOWN_PER_CLASS), q=3 * images.SHOWN_PER_CLASS)
+    assert "are drawn" not in images.answers(every, same).alt
+    fifteen = images.answers(characters(lane("MAML", q=15), q=15), same)
+    assert fifteen.alt.endswith(" 3 of 5 query images of each class are drawn.")
+    assert (fifteen.figure["data"][0]["z"] == 127).sum() == 9 * 28 * 28
+
+
 def test_mean_probabilities_have_rows_that_sum_to_one():
     matrix = images.mean_probabilities(THREE, THREE.lanes[0], 2)
     np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-3)
