@@ -137,9 +137,21 @@ class Algorithm(Settings):
         raise NotImplementedError
 
     def misfit(self, learner: Learner) -> str | None:
-        """Why the algorithm cannot train this learner, in one sentence, or None where it can."""
-        if learner.model.reads_support:
-            return f"{learner.model.name} reads the support set itself, but {self.name} adapts a network to it"
+        """Why the algorithm cannot train this learner, in one sentence, or None where it can.
+
+        The family comes first: what no network would mend is not blamed on the one that is chosen.
+        """
+        model, family = learner.model, learner.family
+        return self.misfit_with_family(family) or model.misfit_with(family) or self.misfit_with_network(model)
+
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        """Why the algorithm learns the family's tasks with no network, in one sentence, or None where it does."""
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        """Why the algorithm cannot train this network, in one sentence, or None where it can."""
+        if model.reads_support:
+            return f"{model.name} reads the support set itself, but {self.name} adapts a network to it"
         return None
 
     def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:

@@ -6,14 +6,16 @@ that the features must change towards it. MAML with the head's inner learning ra
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
-from metalab.algorithms.base import Card, Learner
+from metalab.algorithms.base import Card
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import Rates, constant
 from metalab.algorithms.unrolled import Unrolled
-from metalab.models.base import HEAD
+from metalab.models.base import HEAD, Model
 from metalab.params import Params
+from metalab.tasks.base import TaskFamily
 
 
 class BOIL(Unrolled, GradientBased):
@@ -40,10 +42,15 @@ class BOIL(Unrolled, GradientBased):
 
     name: Literal["boil"] = "boil"
 
-    def misfit(self, learner: Learner) -> str | None:
-        if not learner.model.has_body:
-            return f"BOIL adapts what lies below the last layer, but this {learner.model.name} has nothing there"
-        return super().misfit(learner)
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if not math.prod(family.input_shape):
+            return f"BOIL adapts layers below the last, but tasks of {family.name} have no inputs for them to read"
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        if not model.has_body:
+            return f"BOIL adapts what lies below the last layer, but this {model.name} has nothing there"
+        return super().misfit_with_network(model)
 
     def rates(self, phi: Params) -> Rates:
         return constant(phi, self.inner_lr, lambda name: not name.startswith(HEAD))

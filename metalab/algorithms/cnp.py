@@ -18,7 +18,7 @@ from metalab.algorithms.in_context import ModelBased
 from metalab.models.base import SupportReader
 from metalab.models.cnp import CNP
 from metalab.params import Params
-from metalab.tasks.base import Examples
+from metalab.tasks.base import Examples, TaskFamily
 
 
 class ConditionalNeuralProcess(ModelBased):
@@ -49,10 +49,10 @@ class ConditionalNeuralProcess(ModelBased):
     def label(self) -> str:
         return "Neural process"
 
-    def misfit(self, learner: Learner) -> str | None:
-        if learner.family.kind == "classification":
-            return f"cnp predicts a mean and a spread, but {learner.family.name} asks for classes: choose in_context"
-        return super().misfit(learner)
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind == "classification" and not family.tokens:
+            return f"cnp predicts a mean and a spread, but {family.name} asks for classes: choose in_context"
+        return super().misfit_with_family(family)
 
     def loss(self, learner: Learner, theta: Params, known: Params, query: Examples) -> tuple[Tensor, Tensor]:
         assert isinstance(learner.model, CNP)

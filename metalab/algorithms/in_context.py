@@ -10,17 +10,18 @@ was read into (`context.` entries).
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.shot_based import ShotBased, as_numbers, first_shots, shot_numbers
-from metalab.models.base import SupportReader
+from metalab.models.base import Model, SupportReader
 from metalab.models.transformer import Transformer
 from metalab.params import Params, detach, expand, gradients, weights
 from metalab.settings import setting
-from metalab.tasks.base import Examples, TaskBatch
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
 
 class ModelBased(ShotBased):
@@ -35,15 +36,24 @@ class ModelBased(ShotBased):
         "Train with fewer shots too, in turn from none (of classes: one) to all, so that every number is practised.",
     )
 
-    def misfit(self, learner: Learner) -> str | None:
-        wanted = self.network.model_fields["name"].default
-        if learner.family.kind not in ("regression", "classification"):
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind == "generation":
+            return f"{self.name} reads numbers, but the examples of {family.name} are letters: choose prompting"
+        if family.kind not in ("regression", "classification"):
             return (
-                f"{self.name} answers queries from labelled examples, but {learner.family.name} is about "
-                f"{learner.family.kind}: choose a regression or classification family"
+                f"{self.name} answers queries from labelled examples, but {family.name} is about "
+                f"{family.kind}: choose a regression or classification family"
             )
-        if not isinstance(learner.model, self.network):
-            return f"{self.name} needs a network that reads the support set: choose {wanted}, not {learner.model.name}"
+        if family.tokens:
+            return f"{self.name} reads numbers, but the examples of {family.name} are letters: choose maml"
+        if not math.prod(family.input_shape):
+            return f"{self.name} answers queries from their inputs, but tasks of {family.name} have none: choose maml"
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        wanted = self.network.model_fields["name"].default
+        if not isinstance(model, self.network):
+            return f"{self.name} needs a network that reads the support set: choose {wanted}, not {model.name}"
         return None
 
     def read(self, learner: Learner, theta: Params, support: Examples) -> Params:

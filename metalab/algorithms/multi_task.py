@@ -13,6 +13,7 @@ regression, from the mean of the training tasks' heads; for classification, wher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import ClassVar, Literal
@@ -24,7 +25,7 @@ from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
 from metalab.algorithms.inner_loop import inner_loop
 from metalab.algorithms.joint import JOINT, Joint, all_examples, new_task
-from metalab.models.base import HEAD, init_linear, linear
+from metalab.models.base import HEAD, Model, init_linear, linear
 from metalab.params import Params, detach, expand, gradients, network, statistics, weights
 from metalab.settings import setting
 from metalab.tasks.base import Examples, TaskBatch, TaskFamily
@@ -64,15 +65,20 @@ class MultiTask(Joint, GradientBased):
         scale="log",
     )
 
-    def misfit(self, learner: Learner) -> str | None:
-        if learner.family.kind not in ("regression", "classification"):
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind not in ("regression", "classification"):
             return (
-                f"multi_task gives each task a head for its examples, but {learner.family.name} is about "
-                f"{learner.family.kind}: choose a regression or classification family"
+                f"multi_task gives each task a head for its examples, but {family.name} is about "
+                f"{family.kind}: choose a regression or classification family"
             )
-        if not learner.model.has_body:
-            return f"multi_task shares a body among tasks, but this {learner.model.name} is nothing but a head"
-        return super().misfit(learner)
+        if not math.prod(family.input_shape):
+            return f"multi_task shares a body among tasks, but those of {family.name} have no inputs for it to read"
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        if not model.has_body:
+            return f"multi_task shares a body among tasks, but this {model.name} is nothing but a head"
+        return super().misfit_with_network(model)
 
     def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
         """The body, the head that new classes start from, and the training tasks' heads."""

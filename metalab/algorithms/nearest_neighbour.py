@@ -16,7 +16,7 @@ from metalab.algorithms.base import Card, Learner
 from metalab.algorithms.joint import Joint, without_joint
 from metalab.algorithms.shot_based import READ, ShotBased, as_numbers
 from metalab.params import CONTEXT, Params, expand
-from metalab.tasks.base import Examples
+from metalab.tasks.base import Examples, TaskFamily
 
 FEATURES = f"{CONTEXT}features"
 CLASSES = f"{CONTEXT}classes"
@@ -40,13 +40,13 @@ class NearestNeighbour(Joint, ShotBased):
 
     name: Literal["nearest_neighbour"] = "nearest_neighbour"
 
-    def misfit(self, learner: Learner) -> str | None:
-        if learner.family.kind != "classification":
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind != "classification":
             return (
-                f"nearest_neighbour copies class labels, but {learner.family.name} has no classes: choose a "
+                f"nearest_neighbour copies class labels, but {family.name} has no classes: choose a "
                 "classification family"
             )
-        return super().misfit(learner)
+        return super().misfit_with_family(family)
 
     def read(self, learner: Learner, theta: Params, support: Examples) -> Params:
         body = expand(without_joint(theta), support.x.shape[0])

@@ -19,9 +19,10 @@ from metalab.algorithms.base import Card, Learner
 from metalab.algorithms.inner_loop import Rates
 from metalab.algorithms.shot_based import READ, ShotBased, as_numbers
 from metalab.algorithms.unrolled import Unrolled
+from metalab.models.base import Model
 from metalab.params import CONTEXT, Params, expand
 from metalab.settings import setting
-from metalab.tasks.base import Examples
+from metalab.tasks.base import Examples, TaskFamily
 
 FEATURES = f"{CONTEXT}features"
 """The entry of phi with the support set's features at unit length: (T, n_k, width)."""
@@ -57,12 +58,15 @@ class NIL(ShotBased, Unrolled):
         "anil", "What the inner loop adapts while meta-training: the head alone (ANIL), or everything (MAML)."
     )
 
-    def misfit(self, learner: Learner) -> str | None:
-        if learner.family.kind != "classification":
-            return f"NIL lets labelled examples vote for a class, but {learner.family.name} has no classes"
-        if not learner.model.has_body:
-            return f"NIL compares a body's features, but this {learner.model.name} has nothing below the last layer"
-        return super().misfit(learner)
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind != "classification":
+            return f"NIL lets labelled examples vote for a class, but {family.name} has no classes"
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        if not model.has_body:
+            return f"NIL compares a body's features, but this {model.name} has nothing below the last layer"
+        return super().misfit_with_network(model)
 
     def rates(self, phi: Params) -> float | Rates:
         return head_alone(phi, self.inner_lr) if self.trained_as == "anil" else self.inner_lr

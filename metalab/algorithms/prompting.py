@@ -17,9 +17,10 @@ from torch import Tensor
 from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.joint import all_examples
 from metalab.algorithms.shot_based import READ, ShotBased
+from metalab.models.base import Model
 from metalab.models.char_transformer import CharTransformer
 from metalab.params import Params, expand, gradients, separate, weights
-from metalab.tasks.base import Examples, TaskBatch
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
 
 class Prompting(ShotBased):
@@ -45,10 +46,15 @@ class Prompting(ShotBased):
     def label(self) -> str:
         return "Prompting"
 
-    def misfit(self, learner: Learner) -> str | None:
-        if not isinstance(learner.model, CharTransformer):
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind != "generation":
+            return f"prompting goes on with text that it has read, but {family.name} asks for none: choose names"
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        if not isinstance(model, CharTransformer):
             return f"{self.name} needs a network that reads examples before it writes: choose char_transformer"
-        return super().misfit(learner)
+        return super().misfit_with_network(model)
 
     def read(self, learner: Learner, theta: Params, support: Examples) -> Params:
         """theta itself: the names that are read stand beside it in phi."""

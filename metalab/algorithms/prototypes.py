@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.shot_based import READ, ShotBased, as_numbers
-from metalab.models.base import HEAD, linear
+from metalab.models.base import HEAD, Model, linear
 from metalab.params import Params, expand, gradients, separate, statistics, weights
 from metalab.settings import setting
-from metalab.tasks.base import Examples, TaskBatch
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
 SHARPNESS = 10.0
 """What cosines, which lie within -1 and 1, are multiplied by before the softmax."""
@@ -54,12 +54,15 @@ class Prototypes(ShotBased):
     def label(self) -> str:
         return "Prototypes"
 
-    def misfit(self, learner: Learner) -> str | None:
-        if learner.family.kind != "classification":
-            return f"prototypes stand for classes, but {learner.family.name} has none of them: choose one that does"
-        if not learner.model.has_body:
-            return f"prototypes learn a body's features, but this {learner.model.name} is nothing but a head"
-        return super().misfit(learner)
+    def misfit_with_family(self, family: TaskFamily) -> str | None:
+        if family.kind != "classification":
+            return f"prototypes stand for classes, but {family.name} has none of them: choose one that does"
+        return None
+
+    def misfit_with_network(self, model: Model) -> str | None:
+        if not model.has_body:
+            return f"prototypes learn a body's features, but this {model.name} is nothing but a head"
+        return super().misfit_with_network(model)
 
     def init(self, learner: Learner, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
         """The body alone: each task brings its own head."""

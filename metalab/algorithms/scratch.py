@@ -10,6 +10,7 @@ import torch
 
 from metalab.algorithms.base import Card, Learner, MetaGradient
 from metalab.algorithms.gradient_based import GradientBased
+from metalab.models.base import Model
 from metalab.params import Params, expand, statistics, weights
 from metalab.tasks.base import TaskBatch
 
@@ -34,13 +35,13 @@ class Scratch(GradientBased):
 
     name: Literal["scratch"] = "scratch"
 
-    def misfit(self, learner: Learner) -> str | None:
-        if learner.model.keeps_averages:
+    def misfit_with_network(self, model: Model) -> str | None:
+        if model.keeps_averages:
             return (
                 "scratch has no meta-training from which batch_norm = 'running' could take its averages: choose "
                 "transductive or support_plus_one"
             )
-        return super().misfit(learner)
+        return super().misfit_with_network(model)
 
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         """Zero, and the statistics as they are: there is nothing to learn from a meta-batch."""

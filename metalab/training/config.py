@@ -128,8 +128,7 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
-        learner = self.learner
-        reason = self.model.misfit_with(self.family) or self.algorithm.misfit(learner)
+        reason = self.algorithm.misfit(self.learner)
         if reason:
             raise ValueError(reason)
         return self

@@ -21,7 +21,8 @@ from metalab.ui.i18n import _
 def part_menus(begin: Draft, key: str) -> Draft:
     """Menus for family, algorithm and network; the draft to which the settings' controls start."""
     family = _menu(_("Task family"), FAMILIES, begin.names["family"], f"{key}.family")
-    algorithm = _menu(_("Algorithm"), ALGORITHMS, begin.names["algorithm"], f"{key}.algorithm")
+    unfit = _unfit_algorithms(family)
+    algorithm = _menu(_("Algorithm"), ALGORITHMS, begin.names["algorithm"], f"{key}.algorithm", misfits=unfit)
     model = _network_menu(begin, family, algorithm, key)
     names = {"family": family, "algorithm": algorithm, "model": model}
     return begin if names == dict(begin.names) else drafts.start(family, algorithm, model)
@@ -90,9 +91,16 @@ def _menu(
     return st.selectbox(label, names, index=names.index(begin), format_func=title, key=key, help=described)
 
 
+def _unfit_algorithms(family: str) -> dict[str, str]:
+    """Why algorithms learn the family's tasks with no network, by name."""
+    tasks = FAMILIES[family](name=family)
+    reasons = {name: cls(name=name).misfit_with_family(tasks) for name, cls in ALGORITHMS.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def _misfits(family: str, algorithm: str) -> dict[str, str]:
     """Why networks cannot learn the family's tasks with the algorithm, by name, as far as their defaults go."""
     tasks, method = FAMILIES[family](name=family), ALGORITHMS[algorithm](name=algorithm)
     networks = {name: model(name=name) for name, model in MODELS.items()}
-    reasons = {name: n.misfit_with(tasks) or method.misfit(Learner(n, tasks)) for name, n in networks.items()}
+    reasons = {name: method.misfit(Learner(n, tasks)) for name, n in networks.items()}
     return {name: reason for name, reason in reasons.items() if reason}

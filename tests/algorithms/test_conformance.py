@@ -19,7 +19,7 @@ from metalab.params import expand, statistics, weights
 from metalab.settings import Settings, declarations
 from metalab.tasks import FAMILIES
 from metalab.tasks.base import DataMissing, TaskFamily
-from metalab.training.config import parse_config
+from metalab.training.config import ConfigError, parse_config
 
 SMALL = {
     "ways": 3,
@@ -61,11 +61,58 @@ def other_choices(registry: dict[str, type[Settings]]) -> list:
     ]
 
 
+FUNCTIONS = ("sinusoid", "linear", "mixture")
+IMAGES = ("glyphs", "omniglot", "mnist", "cross", "rotated_mnist", "permuted_mnist")
+NO_CLASSES = (*FUNCTIONS, "quadratic", "navigation", "names")
+REFUSED = {
+    "boil": ("quadratic",),
+    "multi_task": ("quadratic", "navigation", "names"),
+    "nil": NO_CLASSES,
+    "prototypes": NO_CLASSES,
+    "nearest_neighbour": NO_CLASSES,
+    "cnp": ("quadratic", "navigation", "names", "languages", *IMAGES),
+    "in_context": ("quadratic", "navigation", "names", "languages"),
+    "prompting": (*FUNCTIONS, "quadratic", "navigation", "languages", *IMAGES),
+}
+"""Families whose tasks an algorithm learns with no network; every other family it learns with one or more."""
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("family_name", FAMILIES)
+def test_a_family_is_refused_before_any_network_is_blamed(family_name, method):
+    """One sentence for the pair, whatever network is chosen, that names both; none for a pair that goes together."""
+    family, algorithm = FAMILIES[family_name](), ALGORITHMS[method]()
+    said = {algorithm.misfit(Learner(model(), family)) for model in MODELS.values()}
+    if family_name not in REFUSED.get(method, ()):
+        assert None in said
+        return
+    (reason,) = said
+    assert reason is not None
+    assert_sentence(reason)
+    assert family_name in reason
+    assert reason.lower().startswith(method)
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"family": family_name, "algorithm": method})
+    assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("family_name", FAMILIES)
+def test_the_algorithm_that_a_refusal_points_to_learns_the_family(family_name, method):
+    reason = ALGORITHMS[method]().misfit_with_family(FAMILIES[family_name]()) or ""
+    advised = reason.rpartition(": choose ")[2]
+    if advised in ALGORITHMS:
+        assert family_name not in REFUSED.get(advised, ())
+    if advised in FAMILIES:
+        assert advised not in REFUSED[method]
+
+
 @pytest.mark.parametrize("method", ALGORITHMS)
 @pytest.mark.parametrize("family_name", FAMILIES)
 def test_every_network_learns_the_family_with_the_algorithm_or_says_why_not(family_name, method):
     family, algorithm = family_of(family_name), small(ALGORITHMS[method])
     fitting = [network for network in MODELS if check(family, small(MODELS[network]), algorithm)]
+    assert bool(fitting) is (family_name not in REFUSED.get(method, ())), "see REFUSED"
     recommended = parse_config({"family": family_name, "algorithm": method}).model.name if fitting else None
     assert recommended in (*fitting, None), "what is recommended goes together"
 
@@ -93,7 +140,7 @@ def check_first(model: Model, algorithm: Algorithm) -> bool:
 def check(family: TaskFamily, model: Model, algorithm: Algorithm) -> bool:
     """Whether the three go together; if so, that they keep every promise, else that the reason is a sentence."""
     learner = Learner(model, family)
-    reason = model.misfit_with(family) or algorithm.misfit(learner)
+    reason = algorithm.misfit(learner)
     if reason:
         assert_sentence(reason)
         return False

@@ -197,7 +197,9 @@ def test_each_task_alone_has_the_gradient_that_it_has_among_others(method, name)
 
 
 def test_what_cannot_be_adapted_is_said():
-    assert BOIL().misfit(LEARNER) == "BOIL adapts what lies below the last layer, but this point has nothing there"
+    assert BOIL().misfit_with_network(LEARNER.model) == (
+        "BOIL adapts what lies below the last layer, but this point has nothing there"
+    )
     assert ALGORITHMS["nil"]().misfit(sine_case().learner) == (
         "NIL lets labelled examples vote for a class, but sinusoid has no classes"
     )

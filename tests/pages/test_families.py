@@ -73,6 +73,15 @@ def test_networks_that_cannot_read_a_family_are_marked(open_page):
     assert "mlp reads numbers" in app.error[0].value
 
 
+def test_algorithms_that_cannot_learn_a_family_are_marked_and_blamed(open_page):
+    app = open_page("train", family="quadratic")
+    algorithm = next(box for box in app.selectbox if box.label == "Algorithm")
+    assert "Conditional neural process (does not fit)" in algorithm.options
+    assert "MAML" in algorithm.options
+    algorithm.set_value("cnp").run()
+    assert "cnp answers queries from their inputs, but tasks of quadratic have none" in app.error[0].value
+
+
 @pytest.mark.parametrize("family", ["mnist", "rotated_mnist", "permuted_mnist"])
 def test_absent_digits_show_where_to_put_them_and_can_be_fetched(open_page, family):
     app = open_page("train", family=family)
