@@ -161,7 +161,7 @@ def test_theta_that_fails_on_held_out_tasks_ends_the_run_and_is_not_kept():
     *before, last = train(config)
     assert isinstance(last, Failed)
     assert "the held-out loss is" in last.message
-    assert all(torch.tensor(step["loss"]).isfinite() for step in outer_steps(before))
+    assert all(torch.tensor(step["loss"]).isfinite() for step in outer_steps(before).values())
     kept = max(checkpoints(before))
     assert kept < last.step
     assert f"The checkpoint of outer step {kept} is kept" in last.message
