@@ -24,7 +24,7 @@ class Panel {
     parent.append(this.root);
     this.runs = [];
     this.cursors = {};
-    this.settings = { metric: "loss", smoothing: 0.6, logX: false, logY: false, logLoss: false };
+    this.settings = { metric: "loss", outer: null, smoothing: 0.6, logX: false, logY: false, logLoss: false };
     this.outerStep = Infinity;
     this.following = true;
     this.dirty = new Set();
@@ -192,6 +192,8 @@ class Panel {
     this.notes = make("p", { class: "ml-notes" });
     this.views.learning.card.append(this.notes);
     const { smoothing, logX, logY } = this.settings;
+    const choose = (metric) => make("button", { type: "button", class: "ml-toggle", "data-metric": metric, hidden: true, title: this.speak.say(`${metric}_help`), text: this.speak.say(metric), onclick: () => { this.settings.outer = this.settings.outer === metric ? null : metric; this.redraw("learning"); } });
+    this.outerChoice = OUTER_METRICS.map(choose);
     const shown = make("output", { text: smoothing.toFixed(2) });
     const slider = make("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: smoothing, "aria-label": this.speak.say("smoothing"), title: this.speak.say("smoothing_help") });
     slider.oninput = () => { this.settings.smoothing = Number(slider.value); shown.textContent = Number(slider.value).toFixed(2); this.redraw("learning"); };
@@ -199,6 +201,7 @@ class Panel {
       make("label", { class: "ml-slider" }, make("span", { text: this.speak.say("smoothing") }), slider, shown),
       this.toggle("log_x", logX, (on) => { this.settings.logX = on; this.redraw("learning"); }),
       this.toggle("log_y", logY, (on) => { this.settings.logY = on; this.redraw("learning"); }),
+      ...this.outerChoice,
     );
   }
 
@@ -228,7 +231,7 @@ class Panel {
 
   buildMetricChoice() {
     const say = this.speak.say;
-    const choose = (metric) => make("button", { type: "button", class: "ml-toggle", "data-metric": metric, title: say(`${metric}_help`), text: say(metric), onclick: () => { this.settings.metric = metric; this.redraw("learning", "adaptation"); } });
+    const choose = (metric) => make("button", { type: "button", class: "ml-toggle", "data-metric": metric, title: say(`${metric}_help`), text: say(metric), onclick: () => { this.settings.metric = metric; this.settings.outer = null; this.redraw("learning", "adaptation"); } });
     this.metricChoice = make("div", { class: "ml-metric", role: "group", "aria-label": say("metric") }, ...METRICS.map(choose));
     this.metricChoice.hidden = true;
   }
@@ -280,10 +283,10 @@ class Panel {
     if (dirty.has("runs")) for (const row of this.rows.values()) row.draw(this.look, this.speak, this.data.commands);
     const metrics = metricsOf(this.runs);
     this.metricChoice.hidden = metrics.length < 2;
-    for (const button of this.metricChoice.children) {
-      button.hidden = !metrics.includes(button.dataset.metric);
-      button.setAttribute("aria-pressed", button.dataset.metric === this.settings.metric);
-    }
+    offer(this.metricChoice.children, metrics, this.settings.metric);
+    const outer = outerMetricsOf(this.runs);
+    if (!outer.includes(this.settings.outer)) this.settings.outer = null;
+    offer(this.outerChoice, outer, this.settings.outer);
     if (metrics.length && !metrics.includes(this.settings.metric)) this.settings.metric = "loss";
     if (dirty.has("learning")) this.drawLearning();
     if (dirty.has("adaptation")) this.drawAdaptation();
@@ -303,14 +306,15 @@ class Panel {
 
   drawLearning() {
     const view = this.views.learning;
-    drawKey(view.key, learningKey(this.look, this.speak));
+    const { outer, logX, logY } = this.settings;
+    const metric = outer || this.settings.metric;
+    drawKey(view.key, learningKey(this.look, this.speak, metric));
     this.drawNotes();
     const ready = this.runs.some((run) => Object.keys(run.series).length > 0);
     if (!this.stage(view, ready)) return;
-    const { metric, logX, logY } = this.settings;
     const range = () => String(view.plot._fullLayout && view.plot._fullLayout.yaxis.range);
     const before = range();
-    this.react(view, (size) => learningFigure(this.figureState(), this.look, { ...size, revision: `${metric} ${logX} ${logY}` }, this.speak), this.data.height);
+    this.react(view, (size) => learningFigure({ ...this.figureState(), metric }, this.look, { ...size, revision: `${metric} ${logX} ${logY}` }, this.speak), this.data.height);
     if (range() !== before) this.redraw("learning"); // the labels at the lines' ends were placed for the axis as it was
   }
 

@@ -5,6 +5,7 @@ const GHOSTS = 6;
 const MOST_TASK_LINES = 40;
 const MOST_MARKERS = 30;
 const LABEL_PIXELS = 19;
+const SIGNED = ["return", "gradient_agreement"]; // no logarithm of these
 const NARROW = 430; // no room for labels beside the lines
 const STACKED = 560; // tasks below each other
 
@@ -55,7 +56,7 @@ function line(colour, width, dash = "solid") {
   return { color: colour, width, dash };
 }
 
-// 1. Is it learning? Meta-train and held-out metric against outer step.
+// 1. Is it learning? Meta-train and held-out metric against outer step, or what is known of outer steps alone.
 function learningFigure(state, look, view, speak) {
   const metric = state.metric;
   const data = [];
@@ -77,7 +78,9 @@ function learningFigure(state, look, view, speak) {
     if (state.smoothing > 0) {
       add(train, called("train"), false, { mode: "lines", line: line(fade(colour, several ? 0.12 : 0.2), 1), hoverinfo: "skip", hovertemplate: null });
     }
-    add(train, called("train"), true, { mode: "lines", line: line(fade(colour, 0.55), 1.6) }, { text: speak.say("train_short"), several: false });
+    const alone = OUTER_METRICS.includes(metric);
+    const smoothed = alone ? line(colour, 2.4) : line(fade(colour, 0.55), 1.6);
+    add(train, called("train"), true, { mode: "lines", line: smoothed }, { text: speak.say("train_short"), several: alone });
     const held = { mode: "lines+markers", cliponaxis: false };
     add(`validation/${metric}_before`, called("before"), false, { ...held, line: line(colour, 2.4, "dash"), marker: { size: 6, color: look.background, line: { color: colour, width: 1.6 } } }, { text: speak.say("before_short"), several: false });
     add(`validation/${metric}_after`, called("after"), false, { ...held, line: line(colour, 3.4), marker: { size: 7, color: colour } }, { text: speak.say("after_short"), several: true });
@@ -85,7 +88,7 @@ function learningFigure(state, look, view, speak) {
   const layout = baseLayout(look, view);
   layout.hovermode = "x unified";
   layout.xaxis = axis(look, speak.say("outer_step"), { type: state.logX ? "log" : "linear", rangemode: state.logX ? "normal" : "tozero" });
-  layout.yaxis = axis(look, metricTitle(state, speak), { type: state.logY && metric !== "return" ? "log" : "linear", tickformat: metric === "accuracy" ? ".0%" : "" });
+  layout.yaxis = axis(look, metricTitle(state, speak), { type: state.logY && !SIGNED.includes(metric) ? "log" : "linear", tickformat: metric === "accuracy" ? ".0%" : "" });
   if (metric === "accuracy" && !state.logY) layout.yaxis.range = [0, 1.02];
   if (!view.narrow) {
     layout.margin.r = 20 + 9 * Math.max(0, ...ends.map((end) => (end.text ? Math.min(end.text.length, 14) : 0)));
@@ -144,6 +147,7 @@ function metricTitle(state, speak) {
 }
 
 function learningSummary(state, speak) {
+  if (OUTER_METRICS.includes(state.metric)) return outerSummary(state, speak);
   const sentences = state.runs.map((run) => {
     const before = run.series[`validation/${state.metric}_before`];
     const after = run.series[`validation/${state.metric}_after`];
@@ -154,6 +158,20 @@ function learningSummary(state, speak) {
       step: speak.number(after.step[i]),
       before: speak.value(before && before.value[before.value.length - 1], state.metric),
       after: speak.value(after.value[i], state.metric),
+    });
+  });
+  return sentences.join(" ");
+}
+
+function outerSummary(state, speak) {
+  const sentences = state.runs.map((run) => {
+    const series = run.series[`train/${state.metric}`];
+    if (!series || series.step.length === 0) return speak.say("outer_empty", { run: run.name });
+    const last = series.step.length - 1;
+    return speak.say(`outer_summary_${state.metric}`, {
+      run: run.name,
+      step: speak.number(series.step[last]),
+      value: speak.value(series.value[last], state.metric),
     });
   });
   return sentences.join(" ");

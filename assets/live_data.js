@@ -89,6 +89,13 @@ function metricsOf(runs) {
   return METRICS.filter((metric) => seen.has(metric));
 }
 
+// What is known of outer steps alone: the learning chart can show it, there is nothing of it to adapt.
+const OUTER_METRICS = ["gradient_norm", "gradient_agreement"];
+
+function outerMetricsOf(runs) {
+  return OUTER_METRICS.filter((metric) => runs.some((run) => run.series[`train/${metric}`]));
+}
+
 // What the adaptation chart counts: shots only where no run takes inner steps.
 function axisOf(runs) {
   return runs.length > 0 && runs.every((run) => run.axis === "shot") ? "shot" : "inner step";

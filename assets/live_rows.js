@@ -133,9 +133,19 @@ function drawRunChoice(node, runs, chosen, { look, help, choose }) {
   for (const button of node.children) button.setAttribute("aria-pressed", button.dataset.choice === chosen?.id);
 }
 
-function learningKey(look, speak) {
+// Buttons of which at most one is pressed, those that there is something to show for.
+function offer(buttons, metrics, chosen) {
+  for (const button of buttons) {
+    button.hidden = !metrics.includes(button.dataset.metric);
+    button.setAttribute("aria-pressed", button.dataset.metric === chosen);
+  }
+}
+
+function learningKey(look, speak, metric) {
+  const train = { text: speak.say("train"), style: "thin", colour: look.text };
+  if (OUTER_METRICS.includes(metric)) return [train];
   return [
-    { text: speak.say("train"), style: "thin", colour: look.text },
+    train,
     { text: speak.say("before"), style: "dashed", colour: look.text },
     { text: speak.say("after"), style: "solid", colour: look.text },
   ];

@@ -143,6 +143,8 @@ def _texts() -> dict[str, str]:
         "accuracy": _("Accuracy"),
         "return": _("Return"),
         "perplexity": _("Perplexity"),
+        "gradient_norm": _("Meta-gradient"),
+        "gradient_agreement": _("Agreement"),
         "metric": _("What the charts show"),
         "outer_step": _("outer step"),
         "inner_step": _("inner step"),
@@ -152,6 +154,8 @@ def _texts() -> dict[str, str]:
         "accuracy_axis": _("query accuracy"),
         "return_axis": _("return of query trajectories"),
         "perplexity_axis": _("query perplexity"),
+        "gradient_norm_axis": _("length of the meta-gradient"),
+        "gradient_agreement_axis": _("cosine of two tasks' meta-gradients"),
         "at_outer_step": _("outer step {step}"),
         "note": _("Outer step {step}: {text}"),
         **_state_texts(),
@@ -219,6 +223,8 @@ def _button_texts() -> dict[str, str]:
         "accuracy_help": _("Show the share of right predictions"),
         "return_help": _("Show the reward that an episode earns"),
         "perplexity_help": _("Show among how many letters the model hesitates"),
+        "gradient_norm_help": _("Show how long the meta-gradient of each outer step is"),
+        "gradient_agreement_help": _("Show how far tasks pull the same way: 1 fully, 0 not at all"),
         "scrubber": _("Evaluation to show"),
         "scrubber_help": _("Go back to how the run adapted at an earlier outer step"),
         "functions_of": _("Whose functions are drawn"),
@@ -264,6 +270,11 @@ def _summary_texts() -> dict[str, str]:
         ),
         "learning_summary_perplexity": _(
             "{run}: at outer step {step} the held-out perplexity goes from {before} before to {after} after adaptation."
+        ),
+        "outer_empty": _("{run}: nothing is known of this."),
+        "outer_summary_gradient_norm": _("{run}: at outer step {step} the meta-gradient has length {value}."),
+        "outer_summary_gradient_agreement": _(
+            "{run}: at outer step {step} two tasks' meta-gradients have a mean cosine of {value}."
         ),
         "adaptation_empty": _("{run}: no evaluation yet."),
         "adaptation_summary_loss": _(

@@ -196,6 +196,24 @@ def test_smoothing_and_log_axes(visit):
     page.wait_for_function(f"{traces} === 3")
 
 
+def test_the_meta_gradient_can_be_shown_instead_while_adaptation_keeps_its_metric(visit):
+    page = visit("letters")
+    plot = page.locator(LEARNING)
+    button = page.locator(".ml-learning").get_by_role("button", name="Meta-gradient")
+    playwright.expect(page.locator(".ml-learning").get_by_role("button", name="Agreement")).to_have_count(0)
+    title = "document.querySelector('{}')._fullLayout.yaxis.title.text"
+    adaptation = page.evaluate(title.format(ADAPTATION))
+    before = page.evaluate(title.format(LEARNING))
+    button.click()
+    page.wait_for_function(title.format(LEARNING) + " === 'length of the meta-gradient'")
+    playwright.expect(button).to_have_attribute("aria-pressed", "true")
+    playwright.expect(plot).to_have_attribute("aria-label", re.compile("the meta-gradient has length"))
+    playwright.expect(page.locator(".ml-learning .ml-key")).to_have_text("meta-train")
+    assert page.evaluate(title.format(ADAPTATION)) == adaptation
+    button.click()
+    page.wait_for_function(title.format(LEARNING) + f" === {before!r}")
+
+
 def test_downloads(visit, tmp_path):
     page = visit("sine-maml")
     for name, kind in [

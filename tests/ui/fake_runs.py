@@ -30,6 +30,7 @@ class FakeRun:
     message: str = ""
     queue_place: int | None = None
     accuracy: bool = False
+    meta_gradient: bool = False
     log: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -51,6 +52,8 @@ class FakeRuns:
                 run.step += 1
                 wobble = 1 + 0.35 * math.sin(12.9898 * run.step) * math.cos(78.233 * run.step)
                 run.log.append(("train/loss", (run.step, _after(run) * wobble)))
+                if run.meta_gradient:
+                    run.log.append(("train/gradient_norm", (run.step, wobble)))
                 if run.step % every == 0:
                     run.log.append(("evaluation", _evaluation(run)))
             if run.step >= run.outer_steps:

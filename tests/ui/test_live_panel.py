@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from metalab.figures.style import colour_of
+from metalab.training.config import parse_config
+from metalab.training.events import OuterStep
+from metalab.training.trainer import train
 from metalab.ui import live
 from metalab.ui.live import COMMANDS, Command, LiveRun
 
@@ -41,6 +44,18 @@ def test_what_no_button_sends_is_logged_and_ignored(value, caplog):
     assert "unknown command" in caplog.text
 
 
+def live_constant(name: str) -> list[str]:
+    """A list of names in the panel's scripts."""
+    scripts = "\n".join((live._ASSETS / script).read_text() for script in live._SCRIPTS)
+    return re.findall(r'"(\w+)"', re.search(rf"const {name} = \[(.*?)\]", scripts)[1])
+
+
+def test_what_is_known_of_outer_steps_is_what_training_records():
+    config = parse_config({"outer_steps": 1, "meta_batch_size": 2, "evaluation_tasks": 2, "device": "cpu"})
+    recorded = next(event.metrics for event in train(config) if isinstance(event, OuterStep))
+    assert set(live_constant("OUTER_METRICS")) <= set(recorded)
+
+
 def test_every_word_that_the_browser_asks_for_exists():
     texts = live._texts()
     scripts = "\n".join((live._ASSETS / name).read_text() for name in live._SCRIPTS)
@@ -53,6 +68,8 @@ def test_every_word_that_the_browser_asks_for_exists():
         "save_": ["png", "csv"],
     }.items():
         assert {start + name for name in names} <= set(texts)
+    for name in live_constant("OUTER_METRICS"):
+        assert {name, f"{name}_help", f"{name}_axis", f"outer_summary_{name}"} <= set(texts)
     for name in {command for commands in COMMANDS.values() for command in commands}:
         assert {name, f"{name}_help"} <= set(texts)
 
