@@ -298,12 +298,6 @@ class Panel {
     return { ...this.settings, runs: this.runs, outerStep: this.outerStep, lossLabel: this.data.loss_label };
   }
 
-  size(view, height) {
-    const width = Math.floor(view.plot.clientWidth);
-    const axis = view.plot._fullLayout && view.plot._fullLayout.yaxis;
-    return { width, height, narrow: width < NARROW, stacked: width < STACKED, touch: matchMedia("(pointer: coarse)").matches, pixelY: axis && axis._length ? (y) => axis.d2p(y) : null, plotHeight: axis && axis._length };
-  }
-
   drawLearning() {
     const view = this.views.learning;
     const { outer, logX, logY } = this.settings;
@@ -378,7 +372,7 @@ class Panel {
   }
 
   react(view, figure, height) {
-    const size = this.size(view, height);
+    const size = sizeOf(view.plot, height);
     const { data, layout, summary } = figure(size);
     this.plotly.react(view.plot, data, layout, { displaylogo: false, displayModeBar: size.touch ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
     if (!view.drawn) view.plot.on("plotly_relayout", () => this.redraw("learning"));

@@ -133,6 +133,13 @@ function drawRunChoice(node, runs, chosen, { look, help, choose }) {
   for (const button of node.children) button.setAttribute("aria-pressed", button.dataset.choice === chosen?.id);
 }
 
+// What a figure needs to know of the place where it is drawn.
+function sizeOf(plot, height) {
+  const width = Math.floor(plot.clientWidth);
+  const axis = plot._fullLayout && plot._fullLayout.yaxis;
+  return { width, height, narrow: width < NARROW, stacked: width < STACKED, touch: matchMedia("(pointer: coarse)").matches, pixelY: axis && axis._length ? (y) => axis.d2p(y) : null, plotHeight: axis && axis._length };
+}
+
 // Buttons of which at most one is pressed, those that there is something to show for.
 function offer(buttons, metrics, chosen) {
   for (const button of buttons) {
