@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         run = find_run(store, options.run_id)
         from metalab.cli import measuring
 
-        _check_rate(run.current.algorithm, options)
+        _check_inner(run.current.algorithm, options)
         config = _overridden(run.current, options)
         config.family.require()
         metric = options.metric or measuring.main_metric(config)
@@ -110,8 +110,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_rate(algorithm: Algorithm, options: argparse.Namespace) -> None:
-    """Raises BadInput where a rate is asked for that the algorithm does not read."""
+def _check_inner(algorithm: Algorithm, options: argparse.Namespace) -> None:
+    """Raises BadInput where inner steps or a rate are asked for that the algorithm does not take or read."""
+    if algorithm.axis == "shot" and options.inner_steps is not None:
+        raise BadInput(f"--inner-steps: {algorithm.label} takes no inner steps; leave the flag out")
     if algorithm.alpha is None and (options.tune_inner_lr or options.inner_lr is not None):
         flag = "--tune-inner-lr" if options.tune_inner_lr else "--inner-lr"
         why = "has learned its inner learning rates" if algorithm.learns_rates else "takes no inner steps"

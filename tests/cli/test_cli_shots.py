@@ -31,8 +31,8 @@ def test_evaluate_says_what_it_counts(call, reader):
     assert "inner step" not in shown
 
 
-@pytest.mark.parametrize("flag", [["--inner-lr", "0.1"], ["--tune-inner-lr"]])
-def test_a_rate_that_nobody_uses_is_refused(call, reader, flag):
+@pytest.mark.parametrize("flag", [["--inner-lr", "0.1"], ["--tune-inner-lr"], ["--inner-steps", "3"]])
+def test_a_rate_or_steps_that_nobody_uses_are_refused(call, reader, flag):
     said = call("evaluate", reader, *flag)
     assert said.code != 0
     assert f"{flag[0]}: Neural process takes no inner steps; leave the flag out" in said.err
