@@ -336,16 +336,17 @@ def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str)
         "gradient": say("the gradient norm"),
     }.get(what, what)
     form = (lambda v: f"{v:.0%}") if what == "accuracy" else number
-    parts = [
-        say("{contender} from {start} to {end}").format(
-            contender=lane.label, start=form(float(values(lane)[0])), end=form(float(values(lane)[-1]))
-        )
-        for lane in race.lanes
-        if len(values(lane))
-    ]
-    return say("In {steps} {what} goes: {parts}.").format(
-        steps=steps_in_words(race, say), what=name, parts="; ".join(parts)
-    )
+    parts: dict[str, list[str]] = {}
+    for lane in race.lanes:
+        if len(values(lane)):
+            start, end = (form(float(values(lane)[k])) for k in (0, -1))
+            part = say("{contender} from {start} to {end}").format(contender=lane.label, start=start, end=end)
+            # Beside inner steps, one that reads its shots at once goes that far in those.
+            mixed = lane.axis != race.axis
+            steps = say("{steps} shots").format(steps=lane.steps) if mixed else steps_in_words(race, say)
+            parts.setdefault(steps, []).append(part)
+    sentence = say("In {steps} {what} goes: {parts}.")
+    return " ".join(sentence.format(steps=steps, what=name, parts="; ".join(each)) for steps, each in parts.items())
 
 
 def steps_in_words(race: Race, say: Say) -> str:

@@ -250,6 +250,10 @@ def test_beside_inner_steps_a_reader_is_a_dashed_line_at_its_end():
     assert dot["name"] == "MAML"
     assert picture.key == (("dash", "without inner steps: after all its shots"),)
     assert picture.columns[0] == "inner_step"
+    first, second = picture.alt.split(". In 2 shots ")
+    assert first.startswith("In 4 inner steps the query loss goes: MAML from ")
+    assert "Neural process" not in first
+    assert second.startswith("the query loss goes: Neural process from ")
     assert picture.figure["layout"]["xaxis"]["title"]["text"] == "inner step"
     frames = adaptation.functions(two, same).figure["frames"]
     for k, expected in enumerate([0, 2, 2, 2, 2]):
