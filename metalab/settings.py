@@ -74,7 +74,15 @@ class Within:
     le: float
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
+        checked = core_schema.no_info_after_validator_function(self.check, handler(source))
+        return core_schema.no_info_before_validator_function(self.not_one, checked)
+
+    @staticmethod
+    def not_one(given: Any) -> Any:
+        """Refuse a single value in the words of who types one."""
+        if isinstance(given, int | float | str):
+            raise ValueError("expected two numbers low,high")
+        return given
 
     def check(self, ends: tuple[float, float]) -> tuple[float, float]:
         if not self.ge <= ends[0] <= ends[1] <= self.le:

@@ -118,7 +118,9 @@ def test_a_range_is_two_numbers_within_its_ends(given):
         ((1, "x"), "span.1 = 'x': expected a number"),
         ((1,), "span.1 is missing"),
         ((1, 2, 3), "span = (1, 2, 3): expected at most 2 items, not 3"),
-        (3, "span = 3: expected a list"),
+        (3, "span = 3: expected two numbers low,high"),
+        ("wide", "span = 'wide': expected two numbers low,high"),
+        (None, "span = None: expected a list"),
     ],
 )
 def test_what_is_no_range_is_named(given, sentence):
