@@ -94,5 +94,5 @@ def test_prompting_descends_every_name_given_those_before_it(theta, batch):
 
 
 def test_prompting_needs_a_network_that_reads_examples():
-    assert "char_transformer" in Prompting().misfit(Learner(MLP(), Sinusoid()))
+    assert "choose names" in Prompting().misfit(Learner(MLP(), Sinusoid()))
     assert Prompting().misfit(LEARNER) is None
