@@ -21,13 +21,10 @@ def algorithm_card(name: str) -> None:
     algorithm = ALGORITHMS[name]
     card = algorithm.card
     with st.container(border=True, key="algorithm-card"):
-        st.markdown(f"#### {_('How does {algorithm} learn?').format(algorithm=_(algorithm.title))}")
+        st.markdown(f"#### {_('{algorithm}: how does it learn?').format(algorithm=_(algorithm.title))}")
         st.markdown(_(algorithm.summary))
-        rule, picture = st.columns([1, 1], gap="medium", vertical_alignment="center")
-        with rule:
-            st.latex(card.rule)
-        with picture:
-            st.html(diagram(card))
+        st.latex(card.rule)
+        st.html(diagram(card))
         st.html(_STYLE)
         st.markdown(_facts(card))
 

@@ -110,7 +110,7 @@ def test_a_link_with_runs_alone_opens_the_settings_of_the_first_run(open_page, t
     app = open_page("train", runs=f"{first.id},{second.id}")
     assert [menu(app, label).value for label in ("Task family", "Algorithm")] == ["glyphs", "reptile"]
     assert slider(app, "Inner learning rate α").value == 0.037
-    assert "How does Reptile learn?" in " ".join(markdown.value for markdown in app.markdown)
+    assert "Reptile: how does it learn?" in " ".join(markdown.value for markdown in app.markdown)
     written = dict(app.query_params)
     assert written.pop("runs") == f"{first.id},{second.id}"
     assert from_link(written) == (from_config(first.config), [])
