@@ -36,8 +36,8 @@ def question(state: dict[str, Any]) -> None:
     )
 
 
-def menus(state: dict[str, Any]) -> None:
-    """Which family, whose task, who races."""
+def menus(state: dict[str, Any], wrong: list[str]) -> None:
+    """Which family, whose task, who races; `wrong` gets a sentence for whatever the link asks in vain."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         family = st.selectbox(
             _("Task family"),
@@ -50,7 +50,7 @@ def menus(state: dict[str, Any]) -> None:
         adapt.choose_family(state, family)
         found = adapt_entrants.candidates(state["family"])
         if FAMILIES[state["family"]].kind == "classification":
-            found = ways_menu(state, found)
+            found = ways_menu(state, found, wrong)
         state["mode"] = st.segmented_control(
             _("Task"),
             ["sample", "own"],
@@ -59,10 +59,10 @@ def menus(state: dict[str, Any]) -> None:
             key=adapt.menu("mode", state["mode"]),
             help=_("A held-out task drawn at random, or one that you click or draw yourself."),
         )
-    contenders_menu(state, found)
+    contenders_menu(state, found, wrong)
 
 
-def ways_menu(state: dict[str, Any], found: list[runs.Run]) -> list[runs.Run]:
+def ways_menu(state: dict[str, Any], found: list[runs.Run], wrong: list[str]) -> list[runs.Run]:
     """How many classes: a network has as many outputs as it was trained for, so this chooses among runs."""
     trained = {ways for run in found if (ways := adapt_entrants.ways_of(run))}
     usual = adapt.own_ways(state["family"])
@@ -71,7 +71,7 @@ def ways_menu(state: dict[str, Any], found: list[runs.Run]) -> list[runs.Run]:
         instead = min(trained, default=usual[-1])
         if "ways" in state["asked"]:
             sentence = _("ways = {ways} in the link: no run here tells so many classes apart; {instead} is used.")
-            links.show_warnings([sentence.format(ways=state["ways"], instead=instead)])
+            wrong.append(sentence.format(ways=state["ways"], instead=instead))
         state["ways"] = instead
     state["ways"] = st.segmented_control(
         _("Ways"),
@@ -83,18 +83,13 @@ def ways_menu(state: dict[str, Any], found: list[runs.Run]) -> list[runs.Run]:
     return [run for run in found if adapt_entrants.ways_of(run) == state["ways"]]
 
 
-def contenders_menu(state: dict[str, Any], found: list[runs.Run]) -> None:
+def contenders_menu(state: dict[str, Any], found: list[runs.Run], wrong: list[str]) -> None:
     """Who races: runs of this family, and scratch."""
     options = {run.id: run for run in found}
     named = runs.labels(found)
     begin, gone = adapt_entrants.begin_with(state["who"], found, asked=state["fresh"])
-    for name in gone:
-        st.warning(
-            _("Run {run} of the link is not here, or learned another family or other ways: it is left out.").format(
-                run=links.escape(name)
-            ),
-            icon=":material/link_off:",
-        )
+    lost = _("Run {run} of the link is not here, or learned another family or other ways: it is left out.")
+    wrong += [lost.format(run=name) for name in gone]
     if not found:
         nobody(state["family"])
 
@@ -135,14 +130,14 @@ def nobody(family: str) -> None:
 
 
 @st.fragment
-def race(state: dict[str, Any]) -> None:
-    """Everything that moves with a slider, a point or a stroke."""
+def race(state: dict[str, Any], wrong: list[str]) -> None:
+    """Everything that moves with a slider, a point or a stroke; `wrong` is added to as in `menus`."""
     if not state["who"]:
         st.info(_("Choose at least one contender above."), icon=":material/arrow_upward:")
         return
     try:
         found = adapt_entrants.entrants(adapt.at_checkpoints(state), state["family"], state["ways"])
-        links.show_warnings(adapt.fit(state, found))
+        wrong += adapt.fit(state, found)
         found = checkpoints_moved(state, found)
         left, right = st.columns([3, 9], gap="medium")
         dials, revision = adapt.dials_of(state, found)
@@ -245,7 +240,9 @@ def data_here(state: dict[str, Any]) -> bool:
 
 remembered, wrong = adapt.begin()
 question(remembered)
-links.show_warnings(wrong)
-menus(remembered)
+warnings_box = st.container()
+menus(remembered, wrong)
 if data_here(remembered):
-    race(remembered)
+    race(remembered, wrong)
+with warnings_box:
+    links.show_warnings(wrong)

@@ -115,17 +115,15 @@ def offer(chosen: Draft, lacking: str) -> None:
         st.rerun()
 
 
-def followed() -> list[Run]:
-    """The menu of runs to follow, and those chosen in it."""
+def followed() -> tuple[list[Run], list[str]]:
+    """The menu of runs to follow: those chosen in it, and a sentence for each that is gone."""
     wanted = st.session_state.get(FOLLOW, [])
     known = {run.id: run for run in [*runs.find(wanted), *runs.recent(LISTED)]}
     gone = [run_id for run_id in wanted if run_id not in known]
     if gone:
         st.session_state[FOLLOW] = [run_id for run_id in wanted if run_id in known]
-        unexpected = [run_id for run_id in gone if run_id not in st.session_state.get(DELETED, ())]
-        if unexpected:
-            said = _("There is no run {run}. It may have been deleted.").format(run=unexpected[0])
-            st.warning(said, icon=":material/link_off:")
+    unexpected = [run_id for run_id in gone if run_id not in st.session_state.get(DELETED, ())]
+    said = [_("There is no run {run}. It may have been deleted.").format(run=run_id) for run_id in unexpected]
     shown_now = [known[run_id] for run_id in st.session_state.get(FOLLOW, [])]
     named = runs.numbered(list(known.values())) | runs.labels(shown_now)
 
@@ -143,7 +141,7 @@ def followed() -> list[Run]:
         help=_("Runs whose curves are drawn together."),
         label_visibility="collapsed",
     )
-    return [known[run_id] for run_id in chosen]
+    return [known[run_id] for run_id in chosen], said
 
 
 def watch(chosen: list[Run]) -> None:
@@ -177,14 +175,16 @@ def watch(chosen: list[Run]) -> None:
 
 st.html(STYLE)
 begin, key = opened()
-links.show_warnings(st.session_state.get("train.warnings", ()))
+warnings_box = st.container()
 left, right = st.columns([1, 3], gap="medium")
 with left:
     chosen, lacking = controls(begin, key)
 with right:
     menu, tools = st.columns([6, 3], vertical_alignment="bottom")
     with menu:
-        shown = followed()
+        shown, gone = followed()
+    with warnings_box:
+        links.show_warnings([*st.session_state.get("train.warnings", ()), *gone])
     with tools, st.container(horizontal=True):
         manage(shown)
         share_box = st.container()

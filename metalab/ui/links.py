@@ -16,10 +16,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
 
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 
 LONGEST_VALUE = 200
-MOST_WARNINGS = 3
+MOST_WARNINGS = 5
 NOT_OURS = frozenset({"lang", "embed", "embed_options"})
 """Parameters that every page has and no page's state owns."""
 RUN_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -35,6 +35,7 @@ class Parameter:
     pattern   what a text, or each text in a tuple, must match as a whole.
     least, most  how many entries a tuple may have.
     rising    whether the numbers of a tuple may not fall.
+    automatic  whether the default leaves the choice to the page: no value that a person could make sense of.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Parameter:
     item: type = int
     least: int = 0
     rising: bool = False
+    automatic: bool = False
 
     def parse(self, text: str) -> Any:
         """The value of `text`. Raises ValueError for what is not allowed."""
@@ -99,6 +101,19 @@ class Parameter:
         return one
 
 
+class Wrong(str):
+    """A sentence about a wrong value of a link."""
+
+    name: str
+    """The value's name, shortened."""
+
+    @classmethod
+    def of(cls, name: str, sentence: str) -> Wrong:
+        wrong = cls(sentence)
+        wrong.name = name
+        return wrong
+
+
 def read_state(
     schema: Sequence[Parameter], link: Mapping[str, str] | None = None, ignore: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[str]]:
@@ -108,7 +123,8 @@ def read_state(
     that are neither in `schema` nor in `ignore` are reported too.
     """
     given = dict(st.query_params) if link is None else dict(link)
-    values, warnings = {}, []
+    values: dict[str, Any] = {}
+    warnings: list[str] = []
     for parameter in schema:
         values[parameter.name] = parameter.default
         if parameter.name not in given:
@@ -117,20 +133,15 @@ def read_state(
         try:
             values[parameter.name] = parameter.parse(text)
         except (ValueError, KeyError, StopIteration, OverflowError):
-            warnings.append(
-                _("{name} = {value} in the link: expected {expected}; {default} is used.").format(
-                    name=parameter.name,
-                    value=_shortened(text),
-                    expected=parameter.expected(),
-                    default=_text(parameter.default) or _("nothing"),
-                )
+            default = _("the default") if parameter.automatic else _text(parameter.default) or _("nothing")
+            sentence = _("{name} = {value} in the link: expected {expected}; {default} is used.").format(
+                name=parameter.name, value=_shortened(text), expected=parameter.expected(), default=default
             )
+            warnings.append(Wrong.of(parameter.name, sentence))
     known = {parameter.name for parameter in schema} | NOT_OURS | set(ignore)
-    warnings += [
-        _("{name} in the link: no setting of that name exists here; it is left out.").format(name=_shortened(name))
-        for name in given
-        if name not in known
-    ]
+    unknown = _("{name} in the link: no setting of that name exists here; it is left out.")
+    for name in (_shortened(name) for name in given if name not in known):
+        warnings.append(Wrong.of(name, unknown.format(name=name)))
     return values, warnings
 
 
@@ -174,12 +185,16 @@ def share(path: str, parameters: Mapping[str, str], *, key: str, label: str | No
 
 
 def show_warnings(warnings: Sequence[str]) -> None:
-    """What was wrong with a link, above the page; never more than a few sentences."""
-    shown = list(warnings[:MOST_WARNINGS])
-    if len(warnings) > MOST_WARNINGS:
-        shown.append(_("{n} more values of the link were left out.").format(n=len(warnings) - MOST_WARNINGS))
-    for sentence in shown:
-        st.warning(escape(sentence), icon=":material/link_off:")
+    """What was wrong with a link, in one box above the page: a few sentences, and the names of the rest."""
+    shown, rest = list(warnings[:MOST_WARNINGS]), warnings[MOST_WARNINGS:]
+    if rest:
+        more = ngettext("{n} more value of the link is wrong", "{n} more values of the link are wrong", len(rest))
+        names = ", ".join(wrong.name for wrong in rest if isinstance(wrong, Wrong))
+        shown.append(more.format(n=len(rest)) + (f": {names[:LONGEST_VALUE]}" if names else "."))
+    if shown:
+        lines = [escape(sentence) for sentence in shown]
+        text = lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
+        st.warning(text, icon=":material/link_off:")
 
 
 def readable(value: float) -> str:
