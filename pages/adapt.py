@@ -116,7 +116,7 @@ def nobody(family: str) -> None:
     on_home = any(config["family"] == family for preset in PRESETS.values() for config in preset.configs)
     sentence = _("Nobody has learned to learn **{family}** yet. {press} Until then you see the random network.")
     if on_home:
-        press = _("Press Start on its card on Home, and come back after a few seconds.")
+        press = _("Press Start on its card on Home, and come back when its curve has begun to rise or fall.")
     else:
         press = _("Press Start on Train, and come back after a while.")
     with st.container(border=True):
