@@ -20,9 +20,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-PROBES = (40, 400, 4000)
+PROBES = (40, 120, 400, 1200, 4000)
 """Outer steps of the short runs that say what one costs: the first that takes long enough."""
-LONG_ENOUGH = 3.0
+LONG_ENOUGH = 6.0
 """Seconds."""
 
 
