@@ -1,0 +1,70 @@
+"""Intervals over tasks: the bootstrap (Efron, Annals of Statistics 7, 1979), paired where tasks are the same.
+
+Every resample draws T of the T tasks with replacement. Whoever is compared is resampled with the same draws, so that
+a task that is hard for all of them moves none against another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+DRAWS = 1_000
+"""Resamples: the ends of an interval are then known to about a fortieth of its width."""
+TAILS = (2.5, 97.5)
+"""Percentiles at which a 95 % interval ends."""
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A figure and its 95 % interval, arrays of one shape."""
+
+    mean: Doubles
+    low: Doubles
+    high: Doubles
+
+
+@lru_cache(maxsize=8)
+def weights(n_tasks: int, draws: int = DRAWS, seed: int = 0) -> Doubles:
+    """How much each task counts in each resample: (draws, n_tasks), every row sums to 1. Raises ValueError."""
+    if n_tasks < 1:
+        raise ValueError(f"n_tasks = {n_tasks}: expected 1 or more")
+    counts = np.random.default_rng(seed).multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=draws)
+    found = counts / n_tasks
+    found.setflags(write=False)
+    return found
+
+
+def resampled(values: ArrayLike, draws: int = DRAWS) -> Doubles:
+    """The mean over tasks in each resample, for values (T, ...) -> (draws, ...)."""
+    numbers = np.asarray(values, np.float64)
+    flat = numbers.reshape(len(numbers), -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = weights(len(numbers), draws) @ flat
+    return means.reshape(draws, *numbers.shape[1:])
+
+
+def band(values: ArrayLike, draws: int = DRAWS) -> Band:
+    """The mean over tasks of values (T, ...), and its interval; NaN where a task's value is no number."""
+    numbers = np.asarray(values, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = numbers.mean(0)
+    low, high = interval(resampled(numbers, draws))
+    return Band(mean, low, high)
+
+
+def interval(resamples: ArrayLike) -> tuple[Doubles, Doubles]:
+    """The ends of the 95 % interval of what was found in each resample (draws, ...).
+
+    An infinite figure, such as the cost of what is never reached, is an end like any other; NaN makes both ends NaN.
+    """
+    ordered = np.sort(np.asarray(resamples, np.float64), axis=0)
+    # Of sorted values those at whole ranks: between a number and infinity nothing can be interpolated.
+    ranks = [round(tail / 100 * (len(ordered) - 1)) for tail in TAILS]
+    lost = np.isnan(ordered).any(0)
+    low, high = (np.where(lost, np.nan, ordered[rank]) for rank in ranks)
+    return low, high
