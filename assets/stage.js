@@ -10,6 +10,7 @@ const STAGE_ICONS = {
 const TELL_MS = 120;
 const SETTLE_MS = 600;
 const WHOLE_SHOW_MS = 5000;
+const MOST_PICKED = 1000;
 
 function node(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -73,8 +74,9 @@ class Stage {
   }
 
   // Runs at each rerun that changes the data, and when the theme changes.
-  update(data, send) {
+  update(data, send, sendPick) {
     this.send = send;
+    this.sendPick = sendPick;
     if (this.raw !== data) {
       this.raw = data;
       this.data = unpacked(data);
@@ -164,6 +166,8 @@ class Stage {
     this.range.title = text.step;
     this.range.max = this.data.steps;
     this.trouble.textContent = this.data.trouble;
+    this.player.hidden = this.data.steps === 0;
+    this.score.hidden = this.data.lanes.length === 0;
   }
 
   arrange() {
@@ -185,7 +189,7 @@ class Stage {
       card.title.textContent = one.title;
       card.alt.textContent = one.alt;
       card.plot.setAttribute("aria-label", one.alt);
-      for (const kind of ["png", "csv"]) {
+      for (const kind of ["png", "svg", "csv"]) {
         card[kind].title = this.data.text[kind];
         card[kind].setAttribute("aria-label", `${this.data.text[kind]}: ${one.title}`);
       }
@@ -198,12 +202,13 @@ class Stage {
     const plot = node("div", { class: "plot", role: "img" });
     const key = node("div", { class: "key", "aria-hidden": "true" });
     const alt = node("p", { class: "alt" });
-    const png = node("button", { type: "button", text: "PNG", onclick: () => this.savePng(name) });
+    const png = node("button", { type: "button", text: "PNG", onclick: () => this.saveImage(name, "png") });
+    const svg = node("button", { type: "button", text: "SVG", onclick: () => this.saveImage(name, "svg") });
     const csv = node("button", { type: "button", text: "CSV", onclick: () => this.saveCsv(name) });
-    const head = node("div", { class: "head" }, title, node("div", { class: "saves" }, png, csv));
+    const head = node("div", { class: "head" }, title, node("div", { class: "saves" }, png, svg, csv));
     const section = node("section", { "data-name": name }, head, key, plot, alt);
     this.watcher.observe(section);
-    return { section, title, plot, key, alt, png, csv, near: true };
+    return { section, title, plot, key, alt, png, svg, csv, near: true };
   }
 
   seen(entries) {
@@ -277,8 +282,27 @@ class Stage {
     const { data, layout } = figureAt(figure, k, look, { width, height: tall, revision: name });
     this.drawKey(card, width, look);
     const touch = matchMedia("(pointer: coarse)").matches;
-    this.plotly.react(card.plot, data, layout, { displaylogo: false, displayModeBar: touch || aspect ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] });
+    const { pickable } = this.data;
+    const bar = (touch || aspect) && !pickable ? false : touch ? true : "hover";
+    const buttons = ["zoom2d", "pan2d", "resetScale2d", ...(pickable ? ["lasso2d", "select2d"] : [])];
+    const drawing = this.plotly.react(card.plot, data, layout, { displaylogo: false, displayModeBar: bar, modeBarButtons: [buttons] });
+    if (pickable && !card.listening) {
+      card.listening = true;
+      drawing.then(() => {
+        card.plot.on("plotly_click", (event) => this.pick(name, "click", event));
+        card.plot.on("plotly_selected", (event) => this.pick(name, "lasso", event));
+        card.plot.on("plotly_deselect", () => this.pick(name, "lasso", null));
+      });
+    }
     return true;
+  }
+
+  // What of a figure was clicked or encircled; drawing anew while a circle is drawn also says "selected", with nothing.
+  pick(name, how, event) {
+    if (event === undefined) return;
+    const points = (event?.points ?? []).slice(0, MOST_PICKED).map(({ curveNumber, x, y, customdata }) => ({ curve: curveNumber, x, y, data: customdata ?? null }));
+    this.picks = (this.picks ?? 0) + 1;
+    this.sendPick({ revision: this.revision, seq: this.picks, picture: name, how, points });
   }
 
   // Where the figure is too narrow for names at the lines' ends, they stand above it.
@@ -286,9 +310,10 @@ class Stage {
     const { key, figure } = card.picture;
     const items = key.map(({ look: kind, text }) => node("span", {}, node("i", { class: kind }), text));
     if (width < NARROW && hasEndLabels(figure.layout)) {
-      for (const lane of this.data.lanes) {
-        const item = node("span", {}, node("i", { class: "own" }), lane.label);
-        item.style.setProperty("--own", look.paint(lane.colour));
+      const ends = figure.layout.annotations.filter(({ name }) => name === "end").map(({ text, font }) => ({ label: unescaped(text), colour: font?.color ?? look.text }));
+      for (const { label, colour } of this.data.lanes.length ? this.data.lanes : ends) {
+        const item = node("span", {}, node("i", { class: "own" }), label);
+        item.style.setProperty("--own", look.paint(colour));
         items.push(item);
       }
     }
@@ -297,7 +322,7 @@ class Stage {
 
   // ---- saving ----
 
-  savePng(name) {
+  saveImage(name, format) {
     const { picture: one, plot } = this.cards.get(name);
     const look = readStageLook(this.root, this.data.dark);
     const width = Math.max(plot.clientWidth, 480);
@@ -305,13 +330,13 @@ class Stage {
     const { data, layout } = figureAt(one.figure, this.now(), look, { width, height, revision: name });
     layout.paper_bgcolor = look.background;
     layout.margin = { ...layout.margin, t: (layout.margin?.t ?? 10) + 60 };
-    layout.title = { text: escaped(`${one.title} (${this.where.textContent})`), x: 0.02, xanchor: "left", y: 0.98, yanchor: "top", font: { size: 17 } };
-    this.plotly.downloadImage({ data, layout }, { format: "png", scale: 2, width, height, filename: `metalab-adapt-${name}` });
+    layout.title = { text: escaped(this.data.steps ? `${one.title} (${this.where.textContent})` : one.title), x: 0.02, xanchor: "left", y: 0.98, yanchor: "top", font: { size: 17 } };
+    this.plotly.downloadImage({ data, layout }, { format, scale: format === "png" ? 2 : 1, width, height, filename: `metalab-${this.data.prefix}-${name}` });
   }
 
   saveCsv(name) {
     const { picture: one } = this.cards.get(name);
-    const link = node("a", { href: URL.createObjectURL(new Blob([csvText(one, this.data.column)], { type: "text/csv" })), download: `metalab-adapt-${name}.csv` });
+    const link = node("a", { href: URL.createObjectURL(new Blob([csvText(one, this.data.column)], { type: "text/csv" })), download: `metalab-${this.data.prefix}-${name}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
@@ -323,6 +348,6 @@ export default function ({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector(".ml-stage");
   if (!stages.has(root)) stages.set(root, new Stage(root));
   const stage = stages.get(root);
-  stage.update(data, (value) => setStateValue("player", value));
+  stage.update(data, (value) => setStateValue("player", value), (value) => setStateValue("pick", value));
   return () => { setTimeout(() => { if (!root.isConnected) stage.stop(); }, 1000); };
 }

@@ -65,6 +65,11 @@ function escaped(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
+/** Plotly's text as plain text, its few tags taken out. */
+function unescaped(text) {
+  return text.replace(/<\/?(sub|sup|b|i|br)>/g, "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+}
+
 /** Every point of a figure: its series, its step (empty where it is the same at all), its values. */
 function rowsOf({ data, frames }) {
   return data.flatMap((trace, i) => {
@@ -75,8 +80,10 @@ function rowsOf({ data, frames }) {
   });
 }
 
-function valuesOf({ type, mode, x, y, z, text, customdata }) {
-  if (type === "heatmap") return z.flatMap((row, r) => Array.from(row, (value, c) => [y[r], x[c], value]));
+function valuesOf({ type, mode, x, y, z, text, customdata, dimensions }) {
+  if (type === "heatmap" || type === "contour") return z.flatMap((row, r) => Array.from(row, (value, c) => [y[r], x[c], value]));
+  if (type === "parcoords") return Array.from(dimensions[0].values, (_value, i) => dimensions.map(({ values }) => values[i]));
+  if (type === "scatter3d") return Array.from(x, (value, i) => [value, y[i], z[i]]);
   if (mode === "text") return text.map((answer, i) => [customdata[i], answer]);
   return Array.from(x, (value, i) => [value, y[i]]);
 }
@@ -86,7 +93,7 @@ function csvText({ figure, columns }, step) {
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);
-    const plain = value.replace(/<\/?sub>/g, "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+    const plain = unescaped(value);
     const text = /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
     return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };

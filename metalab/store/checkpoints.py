@@ -32,16 +32,23 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write both files of a checkpoint. Raises OSError."""
     import safetensors.torch
 
-    folder.mkdir(parents=True, exist_ok=True)
     theta = _contiguous(checkpoint.theta)
-    data = safetensors.torch.save(theta)
-    write_atomically(theta_path(folder, checkpoint.step), lambda file: file.write(data))
+    write_theta(folder, checkpoint.step, theta)
     tensors = {f"theta/{name}": value for name, value in theta.items()}
     tensors |= {f"optimiser/{name}": value for name, value in _contiguous(checkpoint.optimiser).items()}
     tensors["rng"] = checkpoint.rng
     metadata = {"step": str(checkpoint.step), "config": checkpoint.config.model_dump_json()}
     resume = safetensors.torch.save(tensors, metadata)
     write_atomically(folder / RESUME, lambda file: file.write(resume), sync=True)
+
+
+def write_theta(folder: Path, step: int, theta: Params) -> None:
+    """Write theta after `step` outer steps. Raises OSError."""
+    import safetensors.torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    data = safetensors.torch.save(_contiguous(theta))
+    write_atomically(theta_path(folder, step), lambda file: file.write(data))
 
 
 def sweep(folder: Path) -> None:
@@ -57,7 +64,7 @@ def theta_path(folder: Path, step: int) -> Path:
 
 def read_theta(path: Path, config: RunConfig) -> Params:
     """theta of a run with this config. Raises CheckpointError."""
-    theta, _ = _read(path)
+    theta, _ = read(path)
     _check_theta(path, theta, config)
     return theta
 
@@ -68,7 +75,7 @@ def read_resume(path: Path, config: RunConfig) -> Checkpoint:
 
     from metalab.training.events import Checkpoint
 
-    tensors, metadata = _read(path)
+    tensors, metadata = read(path)
     step, current = _step_and_config(path, metadata, config)
     theta, optimiser = _below("theta/", tensors), _below("optimiser/", tensors)
     unknown = sorted(name for name in tensors if not name.startswith(("theta/", "optimiser/")) and name != "rng")
@@ -85,7 +92,8 @@ def read_resume(path: Path, config: RunConfig) -> Checkpoint:
     return Checkpoint(step, current, theta, optimiser, rng)
 
 
-def _read(path: Path) -> tuple[Params, dict[str, str]]:
+def read(path: Path) -> tuple[Params, dict[str, str]]:
+    """A file's tensors and metadata. Raises CheckpointError."""
     import safetensors
     import safetensors.torch
 

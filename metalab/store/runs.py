@@ -30,6 +30,8 @@ class RunNotFound(LookupError):
 
 COMMAND_LINE = "command line"
 """Owner of the runs that no browser started; no browser's name is spelled so."""
+EXAMPLE = "example"
+"""Owner of the runs that came with MetaLab."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class Store:
             done = db.execute("DELETE FROM runs WHERE id = ? AND state NOT IN ('queued', 'running')", (run_id,))
         if not done.rowcount:
             raise ValueError(f"Run {run_id} is {run.state}: stop it before you delete it.")
-        shutil.rmtree(self._folder(run), ignore_errors=True)
+        shutil.rmtree(self.folder(run.id), ignore_errors=True)
 
     def owned(self, run_id: str, owner: str) -> Run:
         """The run, if it is `owner`'s. Raises RunNotFound, PermissionError."""
@@ -243,7 +243,7 @@ class Store:
                 "UPDATE runs SET step = ?, epoch = epoch + ?, version = version + 1 WHERE number = ?",
                 (max(step, 0), bool(gone), number),
             )
-        files.sweep(self.home / "checkpoints" / run_id)
+        files.sweep(self.folder(run_id))
 
     def metrics(self, run_id: str) -> pd.DataFrame:
         """Columns step, name, value in the order of recording. Raises RunNotFound."""
@@ -287,17 +287,17 @@ class Store:
             have = f"{len(kept)} from {kept[0]} to {kept[-1]}" if kept else "none yet"
             where = "" if step is None else f" at outer step {step}"
             raise files.CheckpointError(f"Run {run_id} has no checkpoint{where} (it has {have}).")
-        return files.read_theta(files.theta_path(self._folder(run), kept[-1] if step is None else step), run.config)
+        return files.read_theta(files.theta_path(self.folder(run.id), kept[-1] if step is None else step), run.config)
 
     def save_checkpoint(self, run_id: str, checkpoint: Checkpoint) -> None:
         """Keep theta of this step, and let the run resume from here. Raises RunNotFound, OSError."""
-        files.write(self._folder(self.get(run_id)), checkpoint)
+        files.write(self.folder(self.get(run_id).id), checkpoint)
         self.append(run_id, News(checkpoints=[checkpoint.step]))
 
     def load_checkpoint(self, run_id: str) -> Checkpoint | None:
         """Where the run goes on, or None where it made no checkpoint yet. Raises RunNotFound, CheckpointError."""
         run = self.get(run_id)
-        path = self._folder(run) / files.RESUME
+        path = self.folder(run.id) / files.RESUME
         if not path.exists() and not self.checkpoints(run_id):
             return None
         return files.read_resume(path, run.config)
@@ -321,8 +321,9 @@ class Store:
             raise RunNotFound(run_id)
         return row["number"]
 
-    def _folder(self, run: Run) -> Path:
-        return self.home / "checkpoints" / run.id
+    def folder(self, run_id: str) -> Path:
+        """Where a run's checkpoints lie."""
+        return self.home / "checkpoints" / run_id
 
 
 def clean_name(name: str) -> str:

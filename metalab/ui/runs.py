@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from metalab import places
-from metalab.store import COMMAND_LINE, Run, RunNotFound, Store, StoreError
+from metalab.store import COMMAND_LINE, EXAMPLE, Run, RunNotFound, Store, StoreError
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.identity import current_owners, current_user
 from metalab.ui.links import escape, flat
@@ -90,6 +90,8 @@ def foreign(run: Run) -> str:
     """Whose run it is, in words; empty for one that this visitor's browser started."""
     if run.owner == COMMAND_LINE:
         return _("command line")
+    if run.owner == EXAMPLE:
+        return _("example")
     return "" if mine(run) else _("someone else's")
 
 

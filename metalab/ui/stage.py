@@ -87,36 +87,44 @@ def draw_stage(
     `trouble` is shown between the player and the pictures. With `settle` the browser causes one more rerun when
     nothing has moved for a while.
     """
-    _mount(
+    lanes = [
+        {
+            "label": score.label,
+            "colour": contender_colour(score.colour_key),
+            "values": [float(v) if math.isfinite(v) else None for v in score.values],
+        }
+        for score in scores
+    ]
+    best = "high" if metric.high_is_good else "low"
+    said = {"follow": follow, "trouble": trouble, "settle": settle, "lanes": lanes}
+    said["metric"] = {"label": metric.label, "best": best, "percent": metric.percent}
+    mount(
+        pictures,
+        {"step": begin, "steps": steps, "column": STEP[axis], "prefix": "adapt", **said},
+        inner_step_texts() if axis == "inner step" else _shot_texts(),
         key=key,
-        data={
-            "revision": revision,
-            "step": begin,
-            "steps": steps,
-            "follow": follow,
-            "trouble": trouble,
-            "settle": settle,
-            "lanes": [
-                {
-                    "label": score.label,
-                    "colour": contender_colour(score.colour_key),
-                    "values": [float(v) if math.isfinite(v) else None for v in score.values],
-                }
-                for score in scores
-            ],
-            "metric": {
-                "label": metric.label,
-                "best": "high" if metric.high_is_good else "low",
-                "percent": metric.percent,
-            },
-            "pictures": [_packed(placed) for placed in pictures],
-            "dark": dict(DARK),
-            "plotly": plotly_address(),
-            "column": STEP[axis],
-            "text": _texts() | (_inner_step_texts() if axis == "inner step" else _shot_texts()),
-        },
-        on_player_change=lambda: None,
+        revision=revision,
     )
+
+
+def mount(
+    pictures: Sequence[Placed], said: Mapping[str, Any], texts: Mapping[str, str], *, key: str, revision: int
+) -> None:
+    """Mount assets/stage.js with these pictures; `said` takes the place of what it is told by default."""
+    default = {"step": None, "steps": 0, "follow": False, "trouble": "", "settle": False, "pickable": False}
+    metric = {"label": "", "best": "low", "percent": False}
+    data = {
+        **default,
+        "lanes": [],
+        "metric": metric,
+        "revision": revision,
+        "pictures": [_packed(placed) for placed in pictures],
+        "dark": dict(DARK),
+        "plotly": plotly_address(),
+        "text": _texts() | texts,
+        **said,
+    }
+    _mount(key=key, data=data, on_player_change=lambda: None, on_pick_change=lambda: None)
 
 
 def _packed(placed: Placed) -> dict[str, Any]:
@@ -154,12 +162,14 @@ def _texts() -> dict[str, str]:
         "pause": _("Pause"),
         "best": _("best"),
         "png": _("Download as a picture"),
+        "svg": _("Download as a drawing that can be enlarged"),
         "csv": _("Download the numbers"),
         "no_plotly": _("The chart library could not be loaded from this server. Reload the page."),
     }
 
 
-def _inner_step_texts() -> dict[str, str]:
+def inner_step_texts() -> dict[str, str]:
+    """What the player says where it counts inner steps."""
     return {
         "player": _("Player of the inner loop"),
         "step": _("Inner step to show"),

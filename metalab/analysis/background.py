@@ -1,0 +1,198 @@
+"""Computations that take longer than a page may wait: a few threads, progress, cancelling, and what was found is kept.
+
+    work = background().ask(key, make, asker)      # make(report) -> result
+    work.state, work.fraction, work.result
+
+Whoever asks for a key that somebody computes already joins in. An asker follows one computation for each of its
+places; asking for another there lets go of the former, which ends when nobody follows it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from metalab.tasks.base import DataMissing
+
+Report = Callable[[float], None]
+"""Takes the fraction done, in [0, 1]. Raises Cancelled when nobody wants the result any more."""
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+KEPT = 200
+"""Results, of everybody."""
+WORKERS = 1
+ABANDONED_SECONDS = 20.0
+"""A computation of which no page has asked for so long ends: its tab was closed."""
+UNKNOWN = "The computation failed; the server's log says why."
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(Exception):
+    """Nobody wants the result any more."""
+
+
+def quiet(_fraction: float) -> None:
+    """A report to nobody."""
+
+
+@dataclass(eq=False)
+class Work:
+    """One computation, as whoever asked for it sees it."""
+
+    key: Hashable
+    make: Callable[[Report], Any] | None
+    """None once it has ended: it may hold much."""
+    state: State = "waiting"
+    fraction: float = 0.0
+    result: Any = None
+    problem: str = ""
+    """Why it failed, in one sentence."""
+    started: float | None = None
+    """On the clock of time.monotonic."""
+    asked: float = field(default_factory=time.monotonic)
+    followers: set[Hashable] = field(default_factory=set)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def over(self) -> bool:
+        return self.ended.is_set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the rate so far; None before it can be told."""
+        if self.started is None or self.fraction <= 0.02:
+            return None
+        spent = time.monotonic() - self.started
+        return spent / self.fraction - spent
+
+
+class Background:
+    """The threads, and what they found. Every method may be called from any thread."""
+
+    def __init__(self, workers: int = WORKERS, kept: int = KEPT) -> None:
+        self._changed = threading.Condition()
+        self._works: OrderedDict[Hashable, Work] = OrderedDict()
+        self._waiting: list[Work] = []
+        self._following: dict[Hashable, Work] = {}
+        self._kept, self._workers, self._threads = kept, workers, 0
+
+    def ask(self, key: Hashable, make: Callable[[Report], Any], asker: Hashable, wait: float = 0.0) -> Work:
+        """The computation of `key`, begun if nobody has yet; returns after `wait` seconds, or as soon as it ends."""
+        with self._changed:
+            work = self._works.get(key)
+            if work is None or work.state == "cancelled":
+                work = self._works[key] = Work(key, make)
+                self._waiting.append(work)
+                self._hire()
+                self._changed.notify_all()
+            work.asked = time.monotonic()
+            self._works.move_to_end(key)
+            self._follow(asker, work)
+            self._forget()
+        if wait:
+            work.ended.wait(wait)
+        return work
+
+    def cancel(self, asker: Hashable) -> None:
+        """The asker wants nothing any more."""
+        with self._changed:
+            former = self._following.pop(asker, None)
+            if former is not None:
+                self._let_go(former, asker)
+
+    def again(self, key: Hashable) -> None:
+        """Forget a computation that failed, so that asking for it begins it anew."""
+        with self._changed:
+            if key in self._works and self._works[key].state == "failed":
+                del self._works[key]
+
+    def _follow(self, asker: Hashable, work: Work) -> None:
+        former = self._following.get(asker)
+        if former is not None and former is not work:
+            self._let_go(former, asker)
+        work.followers.add(asker)
+        self._following[asker] = work
+
+    def _let_go(self, work: Work, asker: Hashable) -> None:
+        work.followers.discard(asker)
+        if not work.followers and not work.over:
+            self._cancel(work)
+
+    def _cancel(self, work: Work) -> None:
+        work.state = "cancelled"
+        if work in self._waiting:
+            self._waiting.remove(work)
+            self._end(work)
+
+    def _end(self, work: Work) -> None:
+        work.make = None
+        for asker in work.followers:
+            if self._following.get(asker) is work:
+                del self._following[asker]
+        work.followers.clear()
+        work.ended.set()
+
+    def _forget(self) -> None:
+        over = [key for key, work in self._works.items() if work.over]
+        for key in over[: max(0, len(over) - self._kept)]:
+            del self._works[key]
+
+    def _hire(self) -> None:
+        if self._threads < self._workers:
+            self._threads += 1
+            threading.Thread(target=self._serve, name="metalab-background", daemon=True).start()
+
+    def _serve(self) -> None:
+        torch.set_num_threads(1)  # of this thread: beside a trainer two are slower than one
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                work = self._waiting.pop(0)
+                work.state, work.started = "running", time.monotonic()
+            self._compute(work)
+
+    def _compute(self, work: Work) -> None:
+        def report(fraction: float) -> None:
+            work.fraction = min(max(fraction, 0.0), 1.0)
+            if work.state == "cancelled":
+                raise Cancelled
+            if time.monotonic() - work.asked > ABANDONED_SECONDS:
+                raise Cancelled
+
+        state: State = "cancelled"
+        assert work.make is not None
+        try:
+            work.result = work.make(report)
+            state = "done"
+        except Cancelled:
+            pass
+        except (ValueError, LookupError, DataMissing) as problem:
+            state, work.problem = "failed", str(problem)
+        except Exception:
+            log.exception("A computation in the background failed.")
+            state, work.problem = "failed", UNKNOWN
+        with self._changed:
+            work.state = state
+            self._end(work)
+
+
+_background: Background | None = None
+_lock = threading.Lock()
+
+
+def background() -> Background:
+    """The one of this process."""
+    global _background
+    with _lock:
+        if _background is None:
+            _background = Background()
+        return _background

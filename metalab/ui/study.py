@@ -1,0 +1,202 @@
+"""What the pages that study runs have in common: state and link, the question, the menus of runs, the explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from metalab.store import Run
+from metalab.tasks import FAMILIES
+from metalab.ui import adapt_entrants, examples, links, runs
+from metalab.ui.adapt_entrants import MOST_CONTENDERS, Entrant
+from metalab.ui.i18n import _
+from metalab.ui.links import RUN_ID, Parameter
+
+__all__ = ["Study"]
+
+
+class Study:
+    """One page's state, kept in the session and carried by its link."""
+
+    def __init__(
+        self,
+        page: str,
+        schema: Sequence[Parameter],
+        *,
+        families: Collection[str] = tuple(FAMILIES),
+        family: str = "sinusoid",
+        most: int = MOST_CONTENDERS,
+    ) -> None:
+        """`page` is its address. `families` are those that it can study, `family` the first; `most` counts runs."""
+        self.page, self.most = page, most
+        self.families = [name for name in FAMILIES if name in families]
+        common = [
+            Parameter("family", family, choices=tuple(self.families)),
+            Parameter("ways", 5, int, low=2, high=20, automatic=True),
+            # Which runs, each perhaps at a checkpoint: "abcd2345@1200".
+            Parameter("who", (), tuple, item=str, pattern=rf"{RUN_ID}(@\d{{1,7}})?", most=most, automatic=True),
+        ]
+        self.schema = [*common, *schema]
+
+    # --- state and link
+
+    def begin(self) -> tuple[dict[str, Any], list[str]]:
+        """The page's state, and a sentence for each wrong value of a link that was just opened.
+
+        A link that this page did not write itself wins over what the session remembers.
+        """
+        here = {name: text for name, text in st.query_params.items() if name not in links.NOT_OURS}
+        remembered = st.session_state.get(f"{self.page}.state")
+        if remembered is not None and (not here or here == st.session_state.get(f"{self.page}.link")):
+            return remembered, []
+        st.session_state[f"{self.page}.link"] = here
+        state, warnings = links.read_state(self.schema)
+        state["revision"] = (remembered or {}).get("revision", 0) + 1
+        state["asked"] = bool(state["who"])
+        named = [name.partition("@") for name in state["who"]]
+        state["who"] = list(dict.fromkeys(name for name, _at, _step in named))
+        state["at"] = {name: int(step) for name, _at, step in named if step}
+        st.session_state[f"{self.page}.state"] = state
+        return state, warnings
+
+    def linked(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state as the link's parameters."""
+        return {**state, "who": tuple(self._at_checkpoints(state))}
+
+    def write_link(self, state: Mapping[str, Any]) -> None:
+        """Make the address say the state."""
+        written = links.write_state(self.schema, self.linked(state))
+        here = {name: text for name, text in written.items() if name not in links.NOT_OURS}
+        st.session_state[f"{self.page}.link"] = here
+
+    def menu(self, state: Mapping[str, Any], name: str, value: Any) -> str:
+        """The key of one of the page's controls, which stands at `value` at first."""
+        key = f"{self.page}.menu.{state['revision']}.{name}"
+        st.session_state.setdefault(key, value)
+        return key
+
+    def restart(self, state: dict[str, Any], **changes: Any) -> None:
+        """Take other values than the browser's, and put every control to them."""
+        state |= changes
+        state["revision"] += 1
+
+    # --- what stands on the page
+
+    def question(self, title: str, state: Mapping[str, Any]) -> None:
+        """The page's question, and the link to what it shows."""
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.title(title, width="content")
+            with st.container(width=170):
+                parameters = links.link_of(self.schema, self.linked(state))
+                links.share(self.page, parameters, key=f"{self.page}.share")
+
+    def explanation(self, sentences: str, formula: str) -> None:
+        """Three sentences of Markdown and one formula in LaTeX."""
+        with st.container(border=True, key=f"{self.page}-explanation"):
+            words, rule = st.columns([3, 2], gap="large", vertical_alignment="center")
+            words.markdown(sentences)
+            rule.latex(formula)
+
+    # --- runs
+
+    def family_menu(self, state: dict[str, Any]) -> str:
+        """Which task family; example runs are put there where nobody has trained on it."""
+        family = st.selectbox(
+            _("Task family"),
+            self.families,
+            format_func=lambda name: _(FAMILIES[name].title),
+            key=self.menu(state, "family", state["family"]),
+            help=_("What kind of tasks: only runs that practised on this family are offered."),
+        )
+        if family != state["family"]:
+            state |= {"family": family, "who": [], "at": {}, "asked": False}
+        return family
+
+    def runs_menu(
+        self,
+        state: dict[str, Any],
+        wrong: list[str],
+        *,
+        label: str = "",
+        suits: Callable[[Run], bool] = lambda _run: True,
+        begin_with: int = 3,
+    ) -> list[Entrant]:
+        """Which runs; loaded, each at its checkpoint. Empty, with a sentence on the page, where there is none.
+
+        `suits` says which runs the page can study. At first the newest of `begin_with` algorithms are chosen. `wrong`
+        gets a sentence for whatever the link asks in vain.
+        """
+        family = state["family"]
+        found = [run for run in adapt_entrants.candidates(family) if suits(run)]
+        if not found and examples.install(family):
+            found = [run for run in adapt_entrants.candidates(family) if suits(run)]
+        if not found:
+            self._nobody(family)
+            return []
+        found = self._ways_menu(state, found)
+        named = runs.labels(found)
+        ids = [run.id for run in found]
+        chosen = [name for name in state["who"] if name in ids][: self.most]
+        lost = [name for name in state["who"] if name not in ids] if state["asked"] else []
+        told = _("Run {run} of the link is not here, or not one that this page can study: it is left out.")
+        wrong += [told.format(run=name) for name in lost]
+        chosen = chosen or adapt_entrants.newest_of_each(found)[: min(begin_with, self.most)]
+        state["asked"] = False
+        state["who"] = self._choose(state, label, ids, chosen, named)
+        if not state["who"]:
+            st.info(_("Choose a run above."), icon=":material/arrow_upward:")
+            return []
+        try:
+            return adapt_entrants.entrants(self._at_checkpoints(state), family, state["ways"])
+        except runs.Problem as problem:
+            st.warning(links.escape(str(problem)), icon=":material/info:")
+            return []
+
+    def _choose(
+        self, state: Mapping[str, Any], label: str, ids: list[str], chosen: list[str], named: Mapping[str, str]
+    ) -> list[str]:
+        key = self.menu(state, f"who.{state['family']}.{state['ways']}", chosen if self.most > 1 else chosen[0])
+        if self.most == 1:
+            told = _("The run whose θ is studied.")
+            only = st.selectbox(label or _("Run"), ids, format_func=named.__getitem__, key=key, help=told)
+            return [only]
+        return st.multiselect(
+            label or _("Runs"),
+            ids,
+            format_func=named.__getitem__,
+            max_selections=self.most,
+            key=key,
+            placeholder=_("Choose runs"),
+            help=_("Runs that are compared, each from its own θ."),
+        )
+
+    def _ways_menu(self, state: dict[str, Any], found: list[Run]) -> list[Run]:
+        """Of classification runs those with one number of classes, chosen where there are several."""
+        options = sorted({ways for run in found if (ways := adapt_entrants.ways_of(run))})
+        if not options:
+            return found
+        asked = [run for run in found if run.id in state["who"]]
+        if asked and state["asked"]:
+            state["ways"] = adapt_entrants.ways_of(asked[0])
+        if state["ways"] not in options:
+            state["ways"] = 5 if 5 in options else options[0]
+        if len(options) > 1:
+            told = _("A network has one output for each class that it was meta-trained for.")
+            key = self.menu(state, f"ways.{state['family']}", state["ways"])
+            state["ways"] = st.segmented_control(_("Ways"), options, required=True, key=key, help=told)
+        return [run for run in found if adapt_entrants.ways_of(run) == state["ways"]]
+
+    def _nobody(self, family: str) -> None:
+        sentence = _("Nobody has learned to learn **{family}** yet. Press Start on Train, and come back after a while.")
+        with st.container(border=True):
+            st.markdown(sentence.format(family=_(FAMILIES[family].title)))
+            told = _("Opens the page on which a run of this family is started.")
+            if st.button(_("To Train"), icon=":material/play_arrow:", key=f"{self.page}.train", help=told):
+                from metalab.ui.main import ROOT
+
+                st.switch_page(ROOT / "pages" / "train.py", query_params={"family": family})
+
+    def _at_checkpoints(self, state: Mapping[str, Any]) -> list[str]:
+        return [f"{name}@{state['at'][name]}" if name in state["at"] else name for name in state["who"]]
