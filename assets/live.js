@@ -302,7 +302,7 @@ class Panel {
     const view = this.views.learning;
     const { outer, logX, logY } = this.settings;
     const metric = outer || this.settings.metric;
-    drawKey(view.key, learningKey(this.look, this.speak, metric));
+    drawKey(view.key, learningKey(this.look, this.speak, metric, this.runs));
     this.drawNotes();
     const ready = this.runs.some((run) => Object.keys(run.series).length > 0);
     if (!this.stage(view, ready)) return;

@@ -84,6 +84,7 @@ function learningFigure(state, look, view, speak) {
     const held = { mode: "lines+markers", cliponaxis: false };
     add(`validation/${metric}_before`, called("before"), false, { ...held, line: line(colour, 2.4, "dash"), marker: { size: 6, color: look.background, line: { color: colour, width: 1.6 } } }, { text: speak.say("before_short"), several: false });
     add(`validation/${metric}_after`, called("after"), false, { ...held, line: line(colour, 3.4), marker: { size: 7, color: colour } }, { text: speak.say("after_short"), several: true });
+    add(`away/${metric}_after`, called("away_after"), false, { ...held, line: line(colour, 3, "dot"), marker: { size: 7, symbol: "diamond", color: colour } }, { text: speak.say("away_short"), several: false });
   }
   const layout = baseLayout(look, view);
   layout.hovermode = "x unified";
@@ -153,14 +154,21 @@ function learningSummary(state, speak) {
     const after = run.series[`validation/${state.metric}_after`];
     if (!after || after.step.length === 0) return speak.say("learning_empty", { run: run.name });
     const i = after.step.length - 1;
-    return speak.say(`learning_summary_${state.metric}`, {
+    const home = speak.say(`learning_summary_${state.metric}`, {
       run: run.name,
       step: speak.number(after.step[i]),
       before: speak.value(before && before.value[before.value.length - 1], state.metric),
       after: speak.value(after.value[i], state.metric),
     });
+    const away = run.series[`away/${state.metric}_after`];
+    return away ? `${home} ${awaySummary(away.value[away.value.length - 1], state, speak)}` : home;
   });
   return sentences.join(" ");
+}
+
+// One sentence more for a run that is tried on another kind of tasks as well.
+function awaySummary(value, state, speak) {
+  return speak.say("away_summary", { value: speak.value(value, state.metric) });
 }
 
 function outerSummary(state, speak) {
@@ -192,10 +200,13 @@ function adaptationFigure(state, look, view, speak) {
     const curve = now && now.curves[metric];
     if (!curve) continue;
     const k = curve.mean.map((_, i) => i);
+    const away = now.curves[`${metric}_away`];
     if (run.axis !== counted) {
-      data.push(levelOf(run, curve, innerSteps, colour, format, speak));
+      data.push(levelOf(run, curve, innerSteps, line(colour, 4, "dash"), format, speak));
+      if (away) data.push(levelOf(run, away, innerSteps, line(colour, 3.4, "dot"), format, speak));
       continue;
     }
+    if (away) data.push(...awayLines(run, away, colour, several, format, speak));
     const earlier = run.evaluations.filter((evaluation) => evaluation.step < now.step && evaluation.curves[metric]);
     for (const [i, ghost] of evenly(earlier, several ? 1 : GHOSTS).entries()) {
       const count = Math.min(earlier.length, several ? 1 : GHOSTS);
@@ -219,6 +230,16 @@ function adaptationFigure(state, look, view, speak) {
   return { data, layout, summary: adaptationSummary(state, speak) };
 }
 
+// How a run adapts to tasks of another kind than it was trained on: a dotted line with its own band.
+function awayLines(run, curve, colour, several, format, speak) {
+  const k = curve.mean.map((_, i) => i);
+  const name = several ? `${escapeMarkup(run.name)}: ${speak.say("away")}` : speak.say("away");
+  return [
+    { type: "scatter", mode: "lines", x: [...k, ...k.slice().reverse()], y: [...curve.high, ...curve.low.slice().reverse()], fill: "toself", fillcolor: fade(colour, 0.12), line: { width: 0 }, hoverinfo: "skip", name: speak.say("band") },
+    { type: "scatter", mode: "lines+markers", x: k, y: curve.mean, line: line(colour, 3.4, "dot"), marker: { size: 8, symbol: "diamond", color: colour }, cliponaxis: false, name, customdata: k.map((i) => [curve.low[i], curve.high[i]]), hovertemplate: `%{y:${format}} (%{customdata[0]:${format}} – %{customdata[1]:${format}})<extra>%{fullData.name}</extra>` },
+  ];
+}
+
 function lastStep(run, state) {
   const now = evaluationAt(run, state.outerStep);
   const curve = now && now.curves[state.metric];
@@ -226,10 +247,10 @@ function lastStep(run, state) {
 }
 
 // A run without inner steps among others: where it stands after all its shots, across the whole chart.
-function levelOf(run, curve, innerSteps, colour, format, speak) {
+function levelOf(run, curve, innerSteps, look, format, speak) {
   const last = curve.mean.length - 1;
   const x = Array.from({ length: innerSteps + 1 }, (_, i) => i);
-  return { type: "scatter", mode: "lines", x, y: x.map(() => curve.mean[last]), line: line(colour, 4, "dash"), name: speak.say("after_shots", { run: escapeMarkup(run.name), shots: last }), hovertemplate: `%{y:${format}}<extra>%{fullData.name}</extra>` };
+  return { type: "scatter", mode: "lines", x, y: x.map(() => curve.mean[last]), line: look, name: speak.say("after_shots", { run: escapeMarkup(run.name), shots: last }), hovertemplate: `%{y:${format}}<extra>%{fullData.name}</extra>` };
 }
 
 // `count` members spread over a list, its first and last among them.
@@ -246,11 +267,12 @@ function adaptationRange(state) {
   let high = -Infinity;
   for (const run of state.runs) {
     for (const evaluation of run.evaluations) {
-      const curve = evaluation.curves[state.metric];
-      if (!curve) continue;
-      for (const x of curve.low) if (x !== null) low = Math.min(low, x);
-      for (const x of curve.mean) if (x !== null) low = Math.min(low, x > 0 ? x : low);
-      for (const x of curve.high) if (x !== null) high = Math.max(high, x);
+      for (const curve of [evaluation.curves[state.metric], evaluation.curves[`${state.metric}_away`]]) {
+        if (!curve) continue;
+        for (const x of curve.low) if (x !== null) low = Math.min(low, x);
+        for (const x of curve.mean) if (x !== null) low = Math.min(low, x > 0 ? x : low);
+        for (const x of curve.high) if (x !== null) high = Math.max(high, x);
+      }
     }
   }
   if (!Number.isFinite(high)) return undefined;
@@ -265,7 +287,8 @@ function adaptationSummary(state, speak) {
     const curve = now && now.curves[state.metric];
     if (!curve) return speak.say("adaptation_empty", { run: run.name });
     const last = curve.mean.length - 1;
-    return speak.say(`adaptation_summary_${state.metric}`, {
+    const away = now.curves[`${state.metric}_away`];
+    const home = speak.say(`adaptation_summary_${state.metric}`, {
       run: run.name,
       step: speak.number(now.step),
       before: speak.value(curve.mean[0], state.metric),
@@ -275,6 +298,7 @@ function adaptationSummary(state, speak) {
       inner: speak.number(last),
       axis: run.axis === "shot" ? speak.say("shot") : speak.say("inner_step"),
     });
+    return away ? `${home} ${awaySummary(away.mean[away.mean.length - 1], state, speak)}` : home;
   });
   return sentences.join(" ");
 }

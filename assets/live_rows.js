@@ -148,14 +148,20 @@ function offer(buttons, metrics, chosen) {
   }
 }
 
-function learningKey(look, speak, metric) {
+function learningKey(look, speak, metric, runs) {
   const train = { text: speak.say("train"), style: "thin", colour: look.text };
   if (OUTER_METRICS.includes(metric)) return [train];
   return [
     train,
     { text: speak.say("before"), style: "dashed", colour: look.text },
     { text: speak.say("after"), style: "solid", colour: look.text },
+    ...awayKey(look, speak.say("away_after"), runs),
   ];
+}
+
+// Some families have tasks of another kind than those trained on, which their runs are tried on as well.
+function awayKey(look, text, runs) {
+  return runs.some((run) => run.series["away/loss_after"]) ? [{ text, style: "dotted", colour: look.text }] : [];
 }
 
 function adaptationKey(look, speak, runs) {
@@ -166,6 +172,7 @@ function adaptationKey(look, speak, runs) {
   ];
   if (!several) entries.push({ text: speak.say("tasks"), style: "thin", colour: look.text });
   if (runs.some((run) => run.axis !== axisOf(runs))) entries.push({ text: speak.say("at_once"), style: "dashed", colour: look.text });
+  entries.push(...awayKey(look, speak.say("away"), runs));
   return [...entries, { text: speak.say("ghosts"), style: "ghost", colour: look.faint }];
 }
 

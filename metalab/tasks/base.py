@@ -79,6 +79,11 @@ class TaskFamily(Settings):
         """Names of the downloadable data sets that tasks are made of."""
         return ()
 
+    @property
+    def away(self) -> Split | None:
+        """A split whose tasks are of another kind than those trained on: a run is tried there as well; else None."""
+        return None
+
     def require(self) -> None:
         """Raise `DataMissing` where the family needs data that is not on this machine."""
 

@@ -37,8 +37,8 @@ class Cross(CharacterFamily):
     )
     test_on: Member = setting(
         "omniglot",
-        "Whose characters make the test split: evaluate there, or on the Adapt page, to see accuracy away from home, "
-        "and on the validation split to compare.",
+        "Whose characters make the test split. Where they are others, a run is tried on them too while it trains: the "
+        "dotted curve, away from home.",
     )
 
     @model_validator(mode="after")
@@ -64,6 +64,10 @@ class Cross(CharacterFamily):
     def foreign(self, split: Split) -> bool:
         """Whether the classes of `split` are of a family that was not trained on."""
         return self._member(split) != self.train_on
+
+    @property
+    def away(self) -> Split | None:
+        return "test" if self.foreign("test") else None
 
     def source(self, split: Split) -> tuple[Library, Split]:
         """The member's; of MNIST all ten digits where none of them was trained on."""

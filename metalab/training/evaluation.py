@@ -13,6 +13,8 @@ from metalab.tasks.base import TaskBatch
 from metalab.training.parallel import Workers
 
 PROBED_TASKS = 3
+AWAY = "_away"
+"""End of the names of curves of the family's `away` tasks."""
 TASKS_PER_CALL = 100
 """Held-out tasks adapted at once: bounds the memory of an evaluation of many."""
 

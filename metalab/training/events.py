@@ -26,7 +26,9 @@ class Evaluated:
 
     step: int
     curves: Mapping[str, Tensor]
-    """Each metric of the family on the query sets after each inner step: (T, K + 1), float32, CPU."""
+    """Each metric of the family on the query sets after each inner step: (T, K + 1), float32, CPU.
+
+    Where the family has an `away` split, its tasks' too, under names that end in `evaluation.AWAY`."""
     functions: Tensor | None
     """Predictions at the family's probe inputs after each inner step: (few tasks, K + 1, m), or None."""
 

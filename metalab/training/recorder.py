@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from metalab.store import News, Note, Run, Store
-from metalab.training.evaluation import summarise
+from metalab.training.evaluation import AWAY, summarise
 from metalab.training.events import Changed, Checkpointed, Evaluated, Event, OuterStep
 
 FLUSH_SECONDS = 0.15
@@ -97,10 +97,12 @@ def _fetched(steps: Sequence[OuterStep]) -> list[tuple[int, str, float]]:
 
 
 def _before_and_after(event: Evaluated) -> list[tuple[int, str, float]]:
-    """Means over the held-out tasks at inner step 0 and at the last."""
+    """Means over the held-out tasks at inner step 0 and at the last, at home (validation) and away."""
     found = []
     for name, curve in event.curves.items():
+        metric = name.removesuffix(AWAY)
+        place = "validation" if metric == name else "away"
         mean = summarise(curve).mean.tolist()
-        found.append((event.step, f"validation/{name}_before", mean[0]))
-        found.append((event.step, f"validation/{name}_after", mean[-1]))
+        found.append((event.step, f"{place}/{metric}_before", mean[0]))
+        found.append((event.step, f"{place}/{metric}_after", mean[-1]))
     return found

@@ -17,7 +17,7 @@ from torch import Tensor
 from metalab.params import Params
 from metalab.tasks.base import Split, TaskBatch
 from metalab.training.config import ConfigError, RunConfig
-from metalab.training.evaluation import evaluate, probe
+from metalab.training.evaluation import AWAY, evaluate, probe
 from metalab.training.events import (
     Change,
     Changed,
@@ -85,9 +85,9 @@ def initialise(config: RunConfig, dtype: torch.dtype = torch.float32) -> Params:
     return config.algorithm.init(config.learner, torch.Generator().manual_seed(config.seed), dtype)
 
 
-def held_out(config: RunConfig, device: torch.device | str = "cpu") -> TaskBatch:
-    """The fixed meta-validation tasks of a run, to(device)."""
-    return config.family.sample(config.evaluation_tasks, "validation", stream(config.seed, "validation"), device)
+def held_out(config: RunConfig, device: torch.device | str = "cpu", *, split: Split = "validation") -> TaskBatch:
+    """The fixed tasks that a run is tried on, of meta-validation or of the family's `away` split, to(device)."""
+    return config.family.sample(config.evaluation_tasks, split, stream(config.seed, split), device)
 
 
 class Trainer:
@@ -106,6 +106,8 @@ class Trainer:
             self.outer.load(resume.optimiser)
             self.rng.set_state(resume.rng)
         self.held_out = held_out(self.config, self.device)
+        away = self.config.family.away
+        self.away = held_out(self.config, self.device, split=away) if away else None
         self.evaluated = -1
         self.kept = self.step
         self.lost = ""
@@ -195,6 +197,9 @@ class Trainer:
         steps = config.algorithm.evaluation_steps
         if evaluation:
             curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
+            if self.away is not None:
+                found = evaluate(config.learner, config.algorithm, theta, self.away, steps, self.workers)
+                curves |= {f"{name}{AWAY}": curve for name, curve in found.items()}
             functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
             self.evaluated = self.step
             self._check_held_out(curves["loss"])

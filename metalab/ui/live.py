@@ -240,9 +240,12 @@ def _key_texts() -> dict[str, str]:
         "train": _("meta-train"),
         "before": _("held-out, before adaptation"),
         "after": _("held-out, after adaptation"),
+        "away": _("away from home: tasks of another family"),
+        "away_after": _("away from home, after adaptation"),
         "train_short": _("meta-train"),
         "before_short": _("before"),
         "after_short": _("after"),
+        "away_short": _("away"),
         "mean": _("mean of held-out tasks"),
         "band": _("95% interval"),
         "tasks": _("each task"),
@@ -271,6 +274,7 @@ def _summary_texts() -> dict[str, str]:
         "learning_summary_perplexity": _(
             "{run}: at outer step {step} the held-out perplexity goes from {before} before to {after} after adaptation."
         ),
+        "away_summary": _("Away from home, on another family's tasks, it reaches {value}."),
         "outer_empty": _("{run}: nothing is known of this."),
         "outer_summary_gradient_norm": _("{run}: at outer step {step} the meta-gradient has length {value}."),
         "outer_summary_gradient_agreement": _(

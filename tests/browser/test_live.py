@@ -184,6 +184,26 @@ def test_whose_functions_are_drawn_can_be_chosen(visit):
     assert pressed == ["false", "true"]
 
 
+def test_a_run_that_is_tried_away_from_home_has_both_curves_on_one_chart(visit):
+    page = visit("abroad,letters")
+    ends = (
+        "(id) => document.querySelector(id).data.filter((t) => t.line?.dash === 'dot').map((t) => [t.name, t.y.at(-1)])"
+    )
+    shown = page.evaluate(f"(() => {{ const f = {ends}; return [f('{LEARNING}'), f('{ADAPTATION}')]; }})()")
+    assert [[name for name, _ in chart] for chart in shown] == [
+        ["abroad: away from home, after adaptation"],
+        ["abroad: away from home: tasks of another family"],
+    ]
+    drawn = f"document.querySelector('{ADAPTATION}').data.filter((t) => t.mode === 'lines+markers')"
+    home = page.evaluate(f"{drawn}.find((t) => t.name === 'abroad').y.at(-1)")
+    assert shown[1][0][1] == pytest.approx(1.3 * home)  # as the invented run has it
+    for chart, words in ((".ml-learning", "away from home, after adaptation"), (".ml-adaptation", "tasks of another")):
+        assert words in page.locator(f"{chart} .ml-key").inner_text()
+        assert "Away from home" in page.locator(f"{chart} .ml-plot").get_attribute("aria-label")
+    colours = page.evaluate(f"{drawn}.map((t) => t.line.color)")
+    assert colours[0] == colours[1] != colours[2]  # away and home are one run's
+
+
 def test_smoothing_and_log_axes(visit):
     page = visit("sine-maml")
     page.get_by_role("button", name="log y").click()

@@ -112,3 +112,9 @@ def test_the_data_of_either_family_can_be_missing(monkeypatch, tmp_path):
     Cross(train_on="glyphs", test_on="glyphs").require()
     with pytest.raises(DataMissing, match="MNIST lacks"):
         Cross(train_on="glyphs", test_on="mnist").require()
+
+
+def test_away_is_the_test_split_where_it_is_of_another_family():
+    assert Cross(train_on="glyphs", test_on="omniglot").away == "test"
+    assert Cross(train_on="mnist", test_on="mnist", ways=3).away is None
+    assert Glyphs().away is None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from small_runs import CHARACTERS, REPTILE, SINE, checkpoints, evaluations, outer_steps, same, small
 
 from metalab.params import Params
+from metalab.tasks import mnist
+from metalab.tasks.characters import Characters, Library
 from metalab.training.config import ConfigError, parse_config
 from metalab.training.events import Change, Changed, Checkpointed, Evaluated, Failed, Finished, Look, OuterStep
 from metalab.training.outer import decay
-from metalab.training.trainer import held_out, initialise, train
+from metalab.training.trainer import held_out, initialise, stream, train
+
+SPLITS = ("train", "validation", "test")
 
 
 def distance(one: Params, other: Params) -> float:
@@ -247,3 +252,30 @@ def test_a_gpu_that_is_not_there_is_refused():
         pytest.skip("this machine has a GPU")
     with pytest.raises(ConfigError, match="device = 'cuda': no CUDA device is available here"):
         next(train(small(device="cuda")))
+
+
+def test_a_run_on_two_families_is_tried_on_both_and_trains_as_if_on_one(monkeypatch, tmp_path):
+    """At home as the family it trains on alone; away as its checkpoint adapts to tasks of the other's test split."""
+    monkeypatch.setattr(mnist, "ALL_DIGITS", Library(lambda: dict.fromkeys(SPLITS, bars()), turn=False))
+    monkeypatch.setattr(mnist, "require", lambda: None)
+    cross = {"family": CHARACTERS["family"] | {"name": "cross", "train_on": "glyphs", "test_on": "mnist"}}
+    both, alone = (list(train(small(CHARACTERS | more, outer_steps=2), threads=1)) for more in (cross, {}))
+    assert same(checkpoints(both)[2].theta, checkpoints(alone)[2].theta)
+    seen = evaluations(both)[2].curves
+    assert set(seen) == {"loss", "accuracy", "loss_away", "accuracy_away"}
+    for name, curve in evaluations(alone)[2].curves.items():
+        assert torch.equal(seen[name], curve)
+    config, theta = small(CHARACTERS | cross), checkpoints(both)[2].theta
+    tasks = config.family.sample(6, "test", stream(config.seed, "test"))
+    *_, end = config.algorithm.adapt(config.learner, theta, tasks.support, 1)
+    prediction = config.algorithm.attempt(config.learner, end.phi, tasks.support, tasks.query)
+    accuracy = (prediction.argmax(-1) == tasks.query.y).float().mean(1)
+    torch.testing.assert_close(seen["accuracy_away"][:, -1], accuracy)
+
+
+def bars() -> Characters:
+    """Ten classes that are easy to tell apart: a bar in another place in each."""
+    images = np.zeros((10, 20, 28, 28), np.uint8)
+    for c in range(10):
+        images[c, :, :, 2 * c : 2 * c + 4] = 255
+    return Characters(images, tuple(str(c) for c in range(10)))

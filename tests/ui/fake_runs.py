@@ -31,6 +31,7 @@ class FakeRun:
     queue_place: int | None = None
     accuracy: bool = False
     meta_gradient: bool = False
+    away: bool = False
     log: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -154,9 +155,11 @@ def _metrics(news: list[tuple[str, Any]]) -> dict[str, dict[str, list[float]]]:
 
     for kind, content in news:
         if kind == "evaluation":
-            for metric, curve in content["curves"].items():
-                add(f"validation/{metric}_before", content["step"], curve["mean"][0])
-                add(f"validation/{metric}_after", content["step"], curve["mean"][-1])
+            for name, curve in content["curves"].items():
+                metric = name.removesuffix("_away")
+                place = "validation" if metric == name else "away"
+                add(f"{place}/{metric}_before", content["step"], curve["mean"][0])
+                add(f"{place}/{metric}_after", content["step"], curve["mean"][-1])
         elif kind != "note":
             add(kind, *content)
     return series
@@ -181,6 +184,10 @@ def _evaluation(run: FakeRun) -> dict[str, Any]:
     curves = {"loss": _curve(tasks)}
     if run.accuracy:
         curves["accuracy"] = _curve([[0.2 + 0.75 * math.exp(-value) for value in task] for task in tasks])
+    if run.away:
+        curves |= {
+            f"{name}_away": _curve([[1.3 * v for v in task] for task in c["tasks"]]) for name, c in curves.items()
+        }
     functions = [
         [
             [amplitude * math.sin(x - phase) * (1 - math.exp(-k * (0.1 + learned))) - 0.4 * math.cos(x) for x in GRID]

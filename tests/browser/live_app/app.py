@@ -20,6 +20,7 @@ RUNS = fake_runs.FakeRuns(
     fake_runs.FakeRun("short", outer_steps=300),
     fake_runs.FakeRun("waiting", state="queued", queue_place=3),
     fake_runs.FakeRun("letters", "fomaml", accuracy=True, meta_gradient=True, outer_steps=20000),
+    fake_runs.FakeRun("abroad", accuracy=True, away=True, outer_steps=20000),
 )
 HUB = Hub(RUNS)
 COMMANDS: list[str] = []
