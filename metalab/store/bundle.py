@@ -54,9 +54,9 @@ def unpack(store: Store, path: Path) -> Run:
         else:
             (theta if kind == "theta" else curves).setdefault(int(step), {})[rest[0]] = value
     run = store.create(parse_config(json.loads(metadata["config"]), str(path)), EXAMPLE, metadata["name"])
-    for step, found in sorted(theta.items()):
-        files.write_theta(store.folder(run.id), step, found)
-    seen = [Evaluated(step, found, functions.get(step)) for step, found in sorted(curves.items())]
+    for after, found in sorted(theta.items()):
+        files.write_theta(store.folder(run.id), after, found)
+    seen = [Evaluated(after, found, functions.get(after)) for after, found in sorted(curves.items())]
     status = {"state": "finished", "step": int(metadata["step"]), "seconds": float(metadata["seconds"])}
     store.append(run.id, News(evaluations=seen, checkpoints=sorted(theta), status=status))
     return store.get(run.id)

@@ -38,7 +38,7 @@ def newest_of_each(found: Sequence[Run]) -> list[str]:
     for run in sorted(found, key=lambda run: (run.state == "finished", runs.mine(run), run.step, run.number)):
         best[run.algorithm, run.settings["algorithm"].get("order", 2)] = run
     places = {name: place for place, name in enumerate(FIRST)}
-    order = sorted(best.values(), key=lambda run: places.get(run.algorithm, len(places)))
+    order = [best[key] for key in sorted(best, key=lambda key: (key[1] == 1, places.get(key[0], len(places))))]
     return [run.id for run in order][: MOST_CONTENDERS - 1]
 
 

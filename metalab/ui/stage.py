@@ -121,7 +121,7 @@ def mount(
         "pictures": [_packed(placed) for placed in pictures],
         "dark": dict(DARK),
         "plotly": plotly_address(),
-        "text": _texts() | texts,
+        "text": {**_texts(), **texts},
         **said,
     }
     _mount(key=key, data=data, on_player_change=lambda: None, on_pick_change=lambda: None)
