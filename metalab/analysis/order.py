@@ -1,0 +1,298 @@
+"""Exact, first-order and Reptile's directions from one theta on the same tasks, as alpha or the inner steps grow.
+
+The exact meta-gradient runs through the inner loop (Finn et al. 2017, arXiv:1703.03400, eq. 1),
+
+    g_exact = (I - alpha H_0) .. (I - alpha H_{K-1}) g_first,   g_first = grad L_query(phi_K),
+
+with H_j the Hessian of the support loss at phi_j. The first-order one is g_first alone, and Reptile's direction
+(Nichol et al. 2018, arXiv:1803.02999, section 4) is the mean inner gradient (theta - phi_K) / (alpha K). All three
+are the algorithms' own `meta_gradient`; nothing here differentiates by another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metalab.algorithms import MAML, Reptile
+from metalab.algorithms.base import Algorithm, Learner
+from metalab.analysis.adaptation import Contender
+from metalab.analysis.background import Report, quiet
+from metalab.analysis.bootstrap import Band, band, interval, weights
+from metalab.params import Params, gradients, network, statistics
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily
+
+Doubles = NDArray[np.float64]
+Over = Literal["inner_lr", "inner_steps"]
+COMPARED = ("fomaml", "reptile")
+"""The directions that are held against the exact one."""
+ALPHAS = (1e-4, 2.0)
+MOST_STEPS = 20
+CHUNK = 100_000
+"""Tasks times parameters that are differentiated at once: small enough to stop in time between two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """How the directions compare at each of V values of alpha or of the number of inner steps."""
+
+    over: Over
+    values: Doubles
+    """(V,)"""
+    inner_lr: float
+    """Alpha, where it is not what varies."""
+    inner_steps: int
+    """K, where it is not what varies."""
+    n_tasks: int
+    cosine: Mapping[str, Band]
+    """Of each direction in COMPARED with the exact one, mean over the tasks each: (V,), intervals over tasks."""
+    ratio: Mapping[str, Band]
+    """Its length as a share of the exact one's, (V,); Reptile's direction is divided by alpha K."""
+    neglected: Band
+    """|g_exact - g_first| / |g_exact|, of the means over tasks: (V,)."""
+    trace: Band
+    """alpha tr H_j, averaged over inner steps and tasks: (V,); Hutchinson's estimate."""
+    curvature: Band
+    """alpha g^T H_j g / g^T g along the support gradient g at phi_j, averaged over inner steps and tasks: (V,)."""
+    n_parameters: int
+
+
+def start_of(contender: Contender, family: TaskFamily) -> tuple[Learner, Params]:
+    """The network and what its inner loop starts from on a new task, without learned rates.
+
+    Raises ValueError where no gradient descent could adapt it.
+    """
+    learner = Learner(contender.model, family)
+    if contender.algorithm.axis == "shot":
+        raise ValueError(f"{contender.label} reads its shots and takes no inner steps: choose another run")
+    reason = MAML().misfit(learner)
+    if reason:
+        raise ValueError(f"{reason}.")
+    support = family.sample(1, "train", torch.Generator().manual_seed(0)).support
+    phi = next(iter(contender.algorithm.adapt(learner, contender.theta, support, 0))).phi
+    start = {name: value[0].detach() for name, value in (network(phi) | statistics(phi)).items()}
+    outputs = contender.model.outputs(start)
+    if outputs != family.output_size:
+        raise ValueError(f"{contender.label}: its network has {outputs} outputs, but tasks need {family.output_size}")
+    return learner, start
+
+
+def training_tasks(family: TaskFamily, n_tasks: int, seed: int) -> TaskBatch:
+    """Tasks of the meta-training split, where meta-gradients are at home."""
+    return family.sample(n_tasks, "train", torch.Generator().manual_seed(seed))
+
+
+def algorithms(inner_lr: float, inner_steps: int) -> dict[str, Algorithm]:
+    """The three whose meta-gradients are compared. Raises ValueError for an alpha or K that they refuse."""
+    same = {"inner_lr": inner_lr, "inner_steps": inner_steps}
+    return {"exact": MAML(order=2, **same), "fomaml": MAML(order=1, **same), "reptile": Reptile(**same)}
+
+
+def alphas_around(inner_lr: float, n: int = 11) -> tuple[float, ...]:
+    """Alphas on a logarithmic scale from 1e-3 to 1, wider where that leaves `inner_lr` out, `inner_lr` among them."""
+    low, high = max(min(1e-3, inner_lr), ALPHAS[0]), min(max(1.0, inner_lr), ALPHAS[1])
+    return tuple(sorted({*np.geomspace(low, high, n).round(6).tolist(), inner_lr}))
+
+
+def steps_up_to(inner_steps: int, most: int = 8) -> tuple[int, ...]:
+    """Numbers of inner steps, denser where few, `inner_steps` among them."""
+    return tuple(sorted({k for k in (1, 2, 3, 5, 8, 12, 20) if k <= max(most, inner_steps)} | {inner_steps}))
+
+
+def sweep(
+    contender: Contender,
+    family: TaskFamily,
+    values: Sequence[float],
+    *,
+    over: Over,
+    inner_lr: float,
+    inner_steps: int,
+    n_tasks: int,
+    seed: int = 0,
+    report: Report = quiet,
+) -> Sweep:
+    """Compare the directions at each of the values. Raises ValueError, also for a contender without inner loop."""
+    learner, theta = start_of(contender, family)
+    tasks = training_tasks(family, n_tasks, seed)
+    grams, curved = [], []
+    for i, value in enumerate(values):
+        at = {"inner_lr": inner_lr, "inner_steps": inner_steps} | {over: value}
+        compared = algorithms(float(at["inner_lr"]), int(at["inner_steps"]))
+
+        def part(fraction: float, i: int = i) -> None:
+            report((i + fraction) / len(values))
+
+        found = {
+            name: task_directions(algorithm, learner, theta, tasks, _share(part, n / 4, 1 / 4))
+            for n, (name, algorithm) in enumerate(compared.items())
+        }
+        found["reptile"] /= at["inner_lr"] * at["inner_steps"]
+        grams.append(gram([found[name] for name in ("exact", *COMPARED)]))
+        curved.append(
+            _curved(compared["exact"], learner, theta, tasks, int(at["inner_steps"]), _share(part, 0.75, 0.25))
+        )
+    return _assembled(np.stack(grams), np.stack(curved), theta, over, values, inner_lr, inner_steps)
+
+
+def _share(report: Report, first: float, width: float) -> Report:
+    return lambda fraction: report(first + width * fraction)
+
+
+# --- directions
+
+
+def task_directions(
+    algorithm: Algorithm, learner: Learner, theta: Params, tasks: TaskBatch, report: Report = quiet
+) -> Doubles:
+    """Every task's own meta-gradient as a row: (T, P)."""
+    rows = []
+    for first, last in _chunks(theta, tasks.n_tasks):
+        report(first / tasks.n_tasks)
+        rows.append(flat(algorithm.meta_gradient(learner, theta, tasks.tasks(first, last)).each))
+    return np.concatenate(rows)
+
+
+def flat(each: Params) -> Doubles:
+    """Entries (T, ...) of the network, one after another: (T, P)."""
+    return torch.cat([value.detach().flatten(1) for value in network(each).values()], 1).double().cpu().numpy()
+
+
+def _chunks(theta: Params, n_tasks: int) -> list[tuple[int, int]]:
+    size = max(1, CHUNK // n_parameters(theta))
+    return [(first, min(first + size, n_tasks)) for first in range(0, n_tasks, size)]
+
+
+def n_parameters(theta: Params) -> int:
+    """Numbers that the inner loop may adapt."""
+    return sum(value.numel() for value in network(theta).values())
+
+
+def gram(rows: Sequence[Doubles]) -> Doubles:
+    """Inner products of S directions of T tasks, (T, P) each: (S, S, T, T)."""
+    every = np.stack(rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.einsum("sip,rjp->srij", every, every, optimize=True)
+
+
+# --- the neglected term
+
+
+def _curved(
+    algorithm: Algorithm, learner: Learner, theta: Params, tasks: TaskBatch, steps: int, report: Report
+) -> Doubles:
+    """alpha tr H and alpha g^T H g / g^T g of each task, averaged over the inner steps: (T, 2)."""
+    assert algorithm.alpha is not None
+    probes = int(np.clip(4_000 // n_parameters(theta), 1, 8))
+    rng = torch.Generator().manual_seed(0)
+    chunks, found = _chunks(theta, tasks.n_tasks), []
+    for n, (first, last) in enumerate(chunks):
+        support = tasks.tasks(first, last).support
+        each = []
+        for inner in algorithm.adapt(learner, theta, support, steps):
+            report((n + inner.k / (steps + 1)) / len(chunks))
+            if inner.gradient is not None:
+                trace, along = curvatures(learner, inner.phi, support, probes, rng)
+                each.append(torch.stack([trace, along], 1))
+        found.append(algorithm.alpha * torch.stack(each).mean(0))
+    return torch.cat(found).double().numpy()
+
+
+def curvatures(
+    learner: Learner, phi: Params, support: Examples, probes: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """tr H and g^T H g / g^T g of each task's support loss at phi: (T,) each.
+
+    The trace is Hutchinson's estimate (1990), the mean of v^T H v over `probes` random vectors v of signs.
+    """
+    adapts = {name: value.detach().requires_grad_() for name, value in network(phi).items()}
+    with torch.enable_grad():
+        slope = gradients(learner.support_loss(phi | adapts, support).sum(), adapts, create_graph=True)
+    if not any(g.requires_grad for g in slope.values()):
+        zero = next(iter(slope.values())).new_zeros(support.x.shape[0])
+        return zero, zero
+
+    def bent(v: Params) -> Tensor:
+        product = gradients(_dot(slope, v).sum(), adapts, retain_graph=True)
+        return _dot(product, v)
+
+    def signs(value: Tensor) -> Tensor:
+        return (torch.randint(0, 2, value.shape, generator=rng) * 2 - 1).to(value)
+
+    fixed = {name: g.detach() for name, g in slope.items()}
+    trace = torch.stack([bent({name: signs(g) for name, g in fixed.items()}) for _ in range(probes)]).mean(0)
+    return trace, bent(fixed) / _dot(fixed, fixed)
+
+
+def _dot(a: Params, b: Params) -> Tensor:
+    """Inner product of each task's entries: (T,)."""
+    return torch.stack([(a[name] * b[name]).flatten(1).sum(1) for name in a]).sum(0)
+
+
+# --- figures over tasks
+
+
+def _assembled(
+    grams: Doubles,
+    curved: Doubles,
+    theta: Params,
+    over: Over,
+    values: Sequence[float],
+    inner_lr: float,
+    inner_steps: int,
+) -> Sweep:
+    def compared(figure: Callable[[Doubles, int], Doubles], other: int) -> Band:
+        return _over_tasks(grams, lambda products: figure(products, other))
+
+    return Sweep(
+        over=over,
+        values=np.asarray(values, float),
+        inner_lr=inner_lr,
+        inner_steps=inner_steps,
+        n_tasks=grams.shape[-1],
+        cosine={name: compared(_cosine, n + 1) for n, name in enumerate(COMPARED)},
+        ratio={name: compared(_ratio, n + 1) for n, name in enumerate(COMPARED)},
+        neglected=compared(_difference, 1),
+        trace=_columns(curved[..., 0]),
+        curvature=_columns(curved[..., 1]),
+        n_parameters=n_parameters(theta),
+    )
+
+
+def _columns(values: Doubles) -> Band:
+    """The mean over tasks, at each value: (V, T) -> (V,)."""
+    return band(values.T)
+
+
+def _over_tasks(grams: Doubles, figure: Callable[[Doubles], Doubles]) -> Band:
+    """A figure of the mean directions, from their inner products (.., S, S), and its interval over tasks."""
+    n_tasks = grams.shape[-1]
+    even = np.full((1, n_tasks), 1 / n_tasks)
+    draws = weights(n_tasks)
+    with np.errstate(all="ignore"):
+        means = figure(_products(grams, even))[0]
+        low, high = interval(figure(_products(grams, draws)))
+    return Band(means, low, high)
+
+
+def _products(grams: Doubles, draws: Doubles) -> Doubles:
+    """Inner products of directions averaged with each draw's weights: (V, S, S, T, T), (B, T) -> (B, V, S, S)."""
+    return np.einsum("vsrij,bi,bj->bvsr", grams, draws, draws, optimize=True)
+
+
+def _cosine(products: Doubles, other: int) -> Doubles:
+    return products[..., 0, other] / np.sqrt(products[..., 0, 0] * products[..., other, other])
+
+
+def _ratio(products: Doubles, other: int) -> Doubles:
+    return np.sqrt(products[..., other, other] / products[..., 0, 0])
+
+
+def _difference(products: Doubles, other: int) -> Doubles:
+    squared = products[..., 0, 0] - 2 * products[..., 0, other] + products[..., other, other]
+    return np.sqrt(np.maximum(squared, 0) / products[..., 0, 0])
