@@ -96,7 +96,6 @@ class Background:
             work.asked = time.monotonic()
             self._works.move_to_end(key)
             self._follow(asker, work)
-            self._forget()
         if wait:
             work.ended.wait(wait)
         return work
@@ -183,6 +182,7 @@ class Background:
         with self._changed:
             work.state = state
             self._end(work)
+            self._forget()
 
 
 _background: Background | None = None

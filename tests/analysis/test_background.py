@@ -1,0 +1,114 @@
+"""Computations in the background: kept, shared, cancelled, and their failures in one sentence."""
+
+import threading
+import time
+
+import pytest
+
+from metalab.analysis.background import UNKNOWN, Background
+
+
+@pytest.fixture
+def pool():
+    return Background(workers=1, kept=2)
+
+
+def test_a_result_is_computed_once_and_kept(pool):
+    calls = []
+
+    def make(report):
+        calls.append(threading.current_thread())
+        report(0.5)
+        return 42
+
+    first = pool.ask("a", make, "me", wait=5)
+    second = pool.ask("a", make, "you", wait=5)
+    assert (first.state, first.result, second.result) == ("done", 42, 42)
+    assert len(calls) == 1
+    assert calls[0] is not threading.current_thread()
+
+
+def test_only_so_many_results_are_kept(pool):
+    for key in ("a", "b", "c"):
+        pool.ask(key, lambda report: key, "me", wait=5)
+    again = []
+    pool.ask("a", lambda report: again.append(1), "me", wait=5)
+    assert again == [1]
+
+
+def _blocking(begun, go):
+    def make(report):
+        begun.set()
+        while not go.wait(0.005):
+            report(0.3)
+        return "through"
+
+    return make
+
+
+def test_asking_for_another_lets_go_of_what_nobody_else_follows(pool):
+    begun, go = threading.Event(), threading.Event()
+    slow = pool.ask("slow", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    quick = pool.ask("quick", lambda report: 1, "me", wait=5)
+    assert (slow.state, quick.result) == ("cancelled", 1)
+    assert slow.ended.wait(5)
+
+
+def test_what_somebody_else_follows_goes_on(pool):
+    begun, go = threading.Event(), threading.Event()
+    slow = pool.ask("slow", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    pool.ask("slow", _blocking(begun, go), "you")
+    pool.cancel("me")
+    go.set()
+    assert slow.ended.wait(5)
+    assert slow.result == "through"
+
+
+def test_a_cancelled_one_begins_anew_when_asked_again(pool):
+    begun, go = threading.Event(), threading.Event()
+    slow = pool.ask("slow", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    pool.cancel("me")
+    assert slow.ended.wait(5)
+    go.set()
+    assert pool.ask("slow", _blocking(begun, go), "me", wait=5).result == "through"
+
+
+def test_a_waiting_one_is_cancelled_without_being_begun(pool):
+    begun, go = threading.Event(), threading.Event()
+    pool.ask("slow", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    never = []
+    waiting = pool.ask("later", never.append, "you")
+    assert waiting.state == "waiting"
+    pool.cancel("you")
+    assert (waiting.state, waiting.over) == ("cancelled", True)
+    go.set()
+    pool.ask("last", lambda report: 1, "me", wait=5)
+    assert never == []
+
+
+def test_expected_problems_are_told_and_others_are_logged(pool, caplog):
+    def bad(_report):
+        raise ValueError("ways = 99, expected at most 20")
+
+    def worse(_report):
+        raise ZeroDivisionError
+
+    assert pool.ask("bad", bad, "me", wait=5).problem == "ways = 99, expected at most 20"
+    assert pool.ask("worse", worse, "me", wait=5).problem == UNKNOWN
+    assert "ZeroDivisionError" in caplog.text
+    pool.again("bad")
+    assert pool.ask("bad", lambda report: 3, "me", wait=5).result == 3
+
+
+def test_the_time_left_follows_the_rate_so_far(pool):
+    begun, go = threading.Event(), threading.Event()
+    work = pool.ask("slow", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    time.sleep(0.05)
+    spent = time.monotonic() - work.started
+    assert work.seconds_left == pytest.approx(spent * 7 / 3, rel=0.2)
+    go.set()
