@@ -5,7 +5,7 @@ const GHOSTS = 6;
 const MOST_TASK_LINES = 40;
 const MOST_MARKERS = 30;
 const LABEL_PIXELS = 19;
-const SIGNED = ["return", "gradient_agreement"]; // no logarithm of these
+const SIGNED = ["return", "negative_log_likelihood", "gradient_agreement"]; // no logarithm of these
 const NARROW = 430; // no room for labels beside the lines
 const STACKED = 560; // tasks below each other
 

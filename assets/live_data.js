@@ -82,7 +82,7 @@ function evaluationSteps(runs) {
 }
 
 // What the panel can show: the metrics of these runs that have a name here.
-const METRICS = ["loss", "accuracy", "return", "perplexity"];
+const METRICS = ["loss", "accuracy", "return", "perplexity", "negative_log_likelihood"];
 
 function metricsOf(runs) {
   const seen = new Set(runs.flatMap((run) => run.evaluations.flatMap((evaluation) => Object.keys(evaluation.curves))));

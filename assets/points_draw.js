@@ -94,7 +94,10 @@ class PlotDrawing {
 
   renderCurves() {
     const colour = (curve) => curve.colour ?? "var(--st-text-color)";
-    this.lines.replaceChildren(...this.data.curves.map((curve) => make("path", {
+    const bands = this.data.curves.filter(({ half }) => half.length).map((curve) => make("path", {
+      class: "band", d: this.band(curve), style: `fill: ${colour(curve)}`,
+    }));
+    this.lines.replaceChildren(...bands, ...this.data.curves.map((curve) => make("path", {
       class: "curve", d: this.path(curve.y), opacity: curve.opacity,
       style: `stroke: ${colour(curve)}; stroke-width: ${curve.width}`,
       "stroke-dasharray": curve.dash ? `${curve.width * 2.5} ${curve.width * 2.2}` : null,
@@ -119,6 +122,14 @@ class PlotDrawing {
       pen = "L";
     });
     return parts.join("");
+  }
+
+  /** There along the upper edge, back along the lower one. */
+  band({ y, half }) {
+    if (y.includes(null)) return "";
+    const edge = (sign) => this.path(y.map((value, n) => value + sign * half[n]));
+    const back = edge(-1).slice(1).split("L").reverse().join("L");
+    return `${edge(1)}L${back}Z`;
   }
 
   /** Each name beside the end of its curve; names that would overlap are pushed apart and tied to their ends. */

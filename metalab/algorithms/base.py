@@ -179,6 +179,20 @@ class Algorithm(Settings):
         """What the family's loss and metrics judge of phi, adapted to `support`, on other examples."""
         return learner.family.attempt(lambda x: self.predict(learner, phi, x, support.x), examples)
 
+    def judged(
+        self, learner: Learner, phi: Params, support: Examples, examples: Examples
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`attempt`, and named figures (T,) of it: the family's metrics, and what else the algorithm knows of it."""
+        prediction = self.attempt(learner, phi, support, examples)
+        return prediction, learner.family.metrics(prediction, examples.y)
+
+    def spread(self, learner: Learner, phi: Params, x: Tensor) -> Tensor | None:
+        """How unsure it says it is at query inputs x (T, m, ...): the standard deviation of each prediction.
+
+        (T, m, output_size), or None for an algorithm that does not say.
+        """
+        return None
+
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         """The direction of descent for theta on one meta-batch, after `done` outer steps."""
         raise NotImplementedError

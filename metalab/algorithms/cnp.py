@@ -3,7 +3,7 @@
 
 The network (`models/cnp.py`) says for each query how likely every value is: theta descends minus the logarithm of
 the likelihood of the query's y, so that it learns to say how sure it is. What the family's loss and metrics judge is
-the mean of that distribution.
+the mean of that distribution; beside them stands that surprise itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from torch import Tensor
 
 from metalab.algorithms.base import Card, Learner
 from metalab.algorithms.in_context import ModelBased
-from metalab.models.base import SupportReader
+from metalab.models.base import SupportReader, parted
 from metalab.models.cnp import CNP
 from metalab.params import Params
 from metalab.tasks.base import Examples, TaskFamily
+
+SURPRISE = "negative_log_likelihood"
 
 
 class ConditionalNeuralProcess(ModelBased):
@@ -41,7 +43,7 @@ class ConditionalNeuralProcess(ModelBased):
         r"\end{aligned}",
     )
     network: ClassVar[type[SupportReader]] = CNP
-    descends: ClassVar[str] = "negative_log_likelihood"
+    descends: ClassVar[str] = SURPRISE
 
     name: Literal["cnp"] = "cnp"
 
@@ -55,8 +57,26 @@ class ConditionalNeuralProcess(ModelBased):
         return super().misfit_with_family(family)
 
     def loss(self, learner: Learner, theta: Params, known: Params, query: Examples) -> tuple[Tensor, Tensor]:
-        assert isinstance(learner.model, CNP)
-        mean, spread = learner.model.distribution(theta, known, query.x)
-        # -log N(y; mean, spread^2), summed over the entries of y, averaged over queries and tasks.
-        surprise = 0.5 * ((query.y - mean) / spread).square() + spread.log() + 0.5 * math.log(2 * math.pi)
-        return surprise.sum(-1).mean(), mean
+        mean, spread = _network(learner).distribution(theta, known, query.x)
+        return surprise(mean, spread, query.y).mean(), mean
+
+    def judged(
+        self, learner: Learner, phi: Params, support: Examples, examples: Examples
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        mean, spread = _network(learner).distribution(*parted(phi), examples.x)
+        figures = learner.family.metrics(mean, examples.y)
+        return mean, figures | {SURPRISE: surprise(mean, spread, examples.y)}
+
+    def spread(self, learner: Learner, phi: Params, x: Tensor) -> Tensor:
+        return _network(learner).distribution(*parted(phi), x)[1]
+
+
+def surprise(mean: Tensor, spread: Tensor, y: Tensor) -> Tensor:
+    """-log N(y; mean, spread^2) of values (T, m, d), summed over d, averaged over the m queries: (T,), in nats."""
+    each = 0.5 * ((y - mean) / spread).square() + spread.log() + 0.5 * math.log(2 * math.pi)
+    return each.sum(-1).mean(-1)
+
+
+def _network(learner: Learner) -> CNP:
+    assert isinstance(learner.model, CNP)
+    return learner.model

@@ -71,7 +71,8 @@ class Lane:
     gradient_norm: Floats
     """(K,) Euclidean norm of the gradient that each inner step followed, at phi_0 .. phi_{K-1}; (0,) without steps."""
     query: Mapping[str, Floats]
-    """Each of the family's metrics on the query set, (K + 1,); empty where its targets are unknown."""
+    """Each of the family's metrics, and of its algorithm's own, on the query set, (K + 1,); empty where its targets
+    are unknown."""
     functions: Floats | None
     """(K + 1, m): f_phi_0 .. f_phi_K at the family's probe inputs."""
     probabilities: Floats | None
@@ -80,6 +81,8 @@ class Lane:
     """(K + 1, q, H, 2) after each of H time steps of each query trajectory, reinforcement only."""
     written: Floats | None = None
     """(K + 1, WRITTEN, letters) tokens of names that it writes, generation only."""
+    spread: Floats | None = None
+    """(K + 1, m) standard deviation of `functions`, of a contender that says how unsure it is."""
 
     @property
     def steps(self) -> int:
@@ -103,6 +106,7 @@ class Lane:
             probabilities=cut(self.probabilities),
             positions=cut(self.positions),
             written=cut(self.written),
+            spread=cut(self.spread),
         )
 
     @property
@@ -270,6 +274,7 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
         probabilities=columns.get("probabilities"),
         positions=columns.get("positions"),
         written=columns.get("written"),
+        spread=columns.get("spread"),
     )
 
 
@@ -287,7 +292,11 @@ def _measured(
     found = {"support_loss": algorithm.support_loss(learner, phi, Examples(x, again(support.y)))}
     probe_x = _probe_x(family)
     if probe_x is not None:
-        found["functions"] = algorithm.predict(learner, phi, again(probe_x[None].to(x)), x)[..., 0]
+        everywhere = again(probe_x[None].to(x))
+        found["functions"] = algorithm.predict(learner, phi, everywhere, x)[..., 0]
+        spread = algorithm.spread(learner, phi, everywhere)
+        if spread is not None:
+            found["spread"] = spread[..., 0]
     if family.kind == "generation":
         found["written"] = written_names(
             algorithm, learner, phi, x, WRITTEN, temperature=challenge.temperature, seed=challenge.draw
@@ -299,8 +308,9 @@ def _measured(
         prediction = algorithm.predict(learner, phi, query_x, x)
     else:
         target = again(query_y.to(x) if query_y.is_floating_point() else query_y)
-        prediction = algorithm.attempt(learner, phi, Examples(x, again(support.y)), Examples(query_x, target))
-        found |= {f"{QUERY}{name}": value for name, value in family.metrics(prediction, target).items()}
+        own = Examples(x, again(support.y))
+        prediction, figures = algorithm.judged(learner, phi, own, Examples(query_x, target))
+        found |= {f"{QUERY}{name}": value for name, value in figures.items()}
     if family.kind == "classification":
         found["probabilities"] = prediction.softmax(-1)
     elif family.kind == "reinforcement":

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from metalab.cli.parsing import BadInput, as_json, one_of, whole
-from metalab.cli.stored import RUN_HELP, axis_of, find_run, last_evaluation, opened
+from metalab.cli.stored import RUN_HELP, axis_of, find_run, last_evaluation, metric_of, opened
 from metalab.cli.table import figure, table
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _figures(store: Store, run: Run) -> dict[str, Any] | None:
     seen = last_evaluation(store, run)
     if seen is None:
         return None
-    metric = next((name for name in seen.curves if name != "loss"), "loss")
+    metric = metric_of(run)
     mean = seen.curves[metric].double().mean(0)
     return {
         "metric": metric,

@@ -61,3 +61,13 @@ def axis_of(run: Run) -> str:
 
     known = ALGORITHMS.get(run.algorithm)
     return known.axis if known else "inner step"
+
+
+def metric_of(run: Run) -> str:
+    """The metric that says best how the run's tasks are solved; of a run of another version the loss."""
+    from metalab.training.config import ConfigError
+
+    try:
+        return run.config.family.metric
+    except ConfigError:
+        return "loss"

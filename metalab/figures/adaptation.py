@@ -49,7 +49,9 @@ def functions(race: Race, say: Say) -> Picture:
     for lane in race.lanes:
         name = f"{plain(lane.label)}, f<sub>θ</sub>"
         data.append(_curve(x, _functions(lane)[0], name, line(_colour(lane), 1.8, "dot"), opacity=0.65))
-    moving = [len(data) + i for i in range(len(race.lanes))]
+    unsure = [lane for lane in race.lanes if lane.spread is not None]
+    moving = [len(data) + i for i in range(len(unsure) + len(race.lanes))]
+    data += [_band(x, lane) for lane in unsure]
     for lane in race.lanes:
         name = f"{plain(lane.label)}, f<sub>φ</sub>"
         data.append(_curve(x, _functions(lane)[-1], name, line(_colour(lane), 3.8)))
@@ -68,7 +70,10 @@ def functions(race: Race, say: Say) -> Picture:
         {
             "name": str(k),
             "traces": moving,
-            "data": [{"y": _functions(lane)[race.index(lane, k)]} for lane in race.lanes],
+            "data": [
+                *({"y": _outline(lane, race.index(lane, k))} for lane in unsure),
+                *({"y": _functions(lane)[race.index(lane, k)]} for lane in race.lanes),
+            ],
         }
         for k in range(race.steps + 1)
     ]
@@ -87,6 +92,7 @@ def functions(race: Race, say: Say) -> Picture:
             *([("dash", say("true function"))] if race.truth is not None else []),
             ("dot", say("before adaptation, f with θ")),
             ("line", say("after adaptation, f with φ")),
+            *([("band", say("how sure it is: ± 2σ"))] if unsure else []),
             ("point", say("support set")),
         ),
     )
@@ -97,7 +103,9 @@ def function_range(race: Race) -> list[float]:
     known = [race.support_y] if race.truth is None else [race.support_y, race.truth]
     low, high = float(min(v.min() for v in known)), float(max(v.max() for v in known))
     room = max(high - low, 1.0)
-    fits = np.concatenate([_functions(lane)[[0, -1]].ravel() for lane in race.lanes])
+    fits = np.concatenate(
+        [_outline(lane, k) if lane.spread is not None else _functions(lane)[k] for lane in race.lanes for k in (0, -1)]
+    )
     fits = np.clip(np.nan_to_num(fits, nan=low, posinf=high, neginf=low), low - 0.6 * room, high + 0.6 * room)
     low, high = min(low, float(fits.min())), max(high, float(fits.max()))
     return [low - 0.08 * (high - low + 0.5), high + 0.08 * (high - low + 0.5)]
@@ -118,7 +126,10 @@ def support_loss(race: Race, say: Say, *, log: bool = False) -> Picture:
 
 
 def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> Picture:
-    """The adaptation curve: a metric of the query set against inner step. Needs a query set with known targets."""
+    """The adaptation curve: a metric of the query set against inner step. Needs a query set with known targets.
+
+    Of an algorithm's own metric only the contenders that have it are drawn.
+    """
     if metric == "accuracy":
         title, log = say("query accuracy"), False
         question = say("How many does it get right?")
@@ -128,12 +139,15 @@ def query(race: Race, say: Say, metric: str = "loss", *, log: bool = False) -> P
     elif metric == "perplexity":
         title = say("query perplexity per letter")
         question = say("Among how many letters does it hesitate?")
+    elif metric == "negative_log_likelihood":
+        title, log = say("negative log-likelihood, nats"), False
+        question = say("How surprised is it by the answers?")
     else:
         title = say("query loss ({unit})").format(unit=say(race.loss_name))
         question = say("Does it generalise?")
 
     def values(lane: Lane) -> NDArray:
-        return lane.query[metric]
+        return lane.query.get(metric, np.zeros(0, np.float32))
 
     figure = _curves(race, values, title, say, log=log, percent=metric == "accuracy")
     return Picture(
@@ -243,7 +257,7 @@ def value_range(series: Sequence[NDArray], *, log: bool) -> list[float]:
     kept = every[np.isfinite(every) & (every <= limit)]
     high = float(kept.max()) if kept.size else limit
     if not log:
-        return [0.0, high * 1.06 or 1.0]
+        return [1.06 * min(0.0, float(kept.min()) if kept.size else 0.0), high * 1.06 or 1.0]
     positive = kept[kept > 0]
     low = max(float(positive.min()) if positive.size else high / 10, high * 1e-6)
     return [math.log10(low) - 0.1, math.log10(max(high, low * 2)) + 0.1]
@@ -297,6 +311,20 @@ def _curve(x: NDArray, y: NDArray, name: str, look: dict[str, Any], **more: Any)
     } | more
 
 
+def _band(x: NDArray, lane: Lane) -> dict[str, Any]:
+    """Where a contender that says how unsure it is takes the values to be, after its last step."""
+    name, there_and_back = f"{plain(lane.label)}, ± 2σ", np.concatenate([x, x[::-1]])
+    filled = {"fill": "toself", "fillcolor": _colour(lane), "opacity": 0.2, "hoverinfo": "skip"}
+    return _curve(there_and_back, _outline(lane, -1), name, line(_colour(lane), 0), **filled)
+
+
+def _outline(lane: Lane, k: int) -> NDArray:
+    """Two standard deviations above its function at step k, and back below it: (2 m,)."""
+    assert lane.spread is not None
+    middle, wide = _functions(lane)[k], 2 * lane.spread[k]
+    return np.concatenate([middle + wide, (middle - wide)[::-1]])
+
+
 def _functions(lane: Lane) -> NDArray:
     assert lane.functions is not None
     return lane.functions
@@ -320,9 +348,19 @@ def _distances(race: Race, say: Say) -> str:
         )
         for lane in race.lanes
     )
-    return say("After {steps} the functions lie this far from the true one (root mean square): {parts}.").format(
-        steps=steps_in_words(race, say), parts=parts
-    )
+    sentence = say("After {steps} the functions lie this far from the true one (root mean square): {parts}.")
+    return " ".join([sentence.format(steps=steps_in_words(race, say), parts=parts), *_caught(race, say)])
+
+
+def _caught(race: Race, say: Say) -> list[str]:
+    """For each contender that says how unsure it is: how much of the truth lies where it expects it."""
+    found = []
+    for lane in race.lanes:
+        if lane.spread is not None:
+            within = np.abs(_functions(lane)[-1] - race.truth) <= 2 * lane.spread[-1]
+            share = f"{within.mean():.0%}"
+            found.append(say("{name} has {share} of the truth within ± 2σ.").format(name=lane.label, share=share))
+    return found
 
 
 def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str) -> str:
@@ -333,6 +371,7 @@ def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str)
         "accuracy": say("the query accuracy"),
         "return": say("the return of query trajectories"),
         "perplexity": say("the query perplexity"),
+        "negative_log_likelihood": say("the negative log-likelihood"),
         "gradient": say("the gradient norm"),
     }.get(what, what)
     form = (lambda v: f"{v:.0%}") if what == "accuracy" else number

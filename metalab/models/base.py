@@ -105,8 +105,13 @@ class SupportReader(Model):
         self, params: Params, x: Tensor, *, support: Tensor | None = None, collect: Params | None = None
     ) -> Tensor:
         """`answer` from the context that stands in `params`; all tasks have the first one's other entries."""
-        shared = {name: value[0] for name, value in params.items() if not name.startswith(CONTEXT)}
-        return self.answer(shared, context(params), x)
+        return self.answer(*parted(params), x)
+
+
+def parted(params: Params) -> tuple[Params, Params]:
+    """Of params (T, ...) of a support reader: theta, without a task axis, and what is known of each task."""
+    shared = {name: value[0] for name, value in params.items() if not name.startswith(CONTEXT)}
+    return shared, context(params)
 
 
 def linear(params: Params, layer: str, x: Tensor) -> Tensor:

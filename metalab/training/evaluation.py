@@ -30,14 +30,13 @@ class Summary:
 def evaluate(
     learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int, workers: Workers
 ) -> dict[str, Tensor]:
-    """Each of the family's metrics on the query set after 0 .. steps inner steps: (T, steps + 1), CPU."""
+    """Each of the family's metrics, and of the algorithm's own, on the query set after 0 .. steps inner steps: (T, steps + 1), CPU."""
 
     def adapted(part: TaskBatch) -> dict[str, Tensor]:
         figures = []
         for inner in algorithm.adapt(learner, theta, part.support, steps):
             with torch.no_grad():
-                prediction = algorithm.attempt(learner, inner.phi, part.support, part.query)
-                figures.append(learner.family.metrics(prediction, part.query.y))
+                figures.append(algorithm.judged(learner, inner.phi, part.support, part.query)[1])
         return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
 
     results = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from metalab.algorithms.cnp import SURPRISE
 from metalab.analysis.adaptation import Race, race
 from metalab.analysis.challenge import Challenge
 from metalab.analysis.trajectories import trails
@@ -77,6 +78,8 @@ def pictures(result: Race, *, own: bool, log: bool) -> list[Placed]:
         shown.append(Placed(images.answer(result, _), 320, "whole"))
     small = "third" if result.kind == "regression" and not own else "half"
     shown.append(Placed(curves.support_loss(result, _, log=log), place=small))
+    if any(SURPRISE in lane.query for lane in result.lanes):
+        shown.append(Placed(curves.query(result, _, SURPRISE), place=small))
     if any(len(lane.gradient_norm) for lane in result.lanes):
         shown.append(Placed(curves.gradient_norm(result, _, log=log), place=small))
     return shown

@@ -98,7 +98,10 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     if not points:
         st.info(_("Click or tap on the plot to place points of a function; drag them, and watch the fits follow."))
         return Task(None)
-    st.caption(_("Dashed: f with θ, before adaptation. Solid: f with φ, at the step below."))
+    notes = [_("Dashed: f with θ, before adaptation. Solid: f with φ, at the step below.")]
+    if any(lane.spread is not None for lane in result.lanes):
+        notes.append(_("Shaded: ± 2σ, how sure a contender is that says so."))
+    st.caption(" ".join(notes))
     return Task(result)
 
 
@@ -212,8 +215,11 @@ def _curves(result: Race, k: int) -> list[Curve]:
     for lane in result.lanes:
         assert lane.functions is not None
         colour = contender_colour(lane.colour_key, dark=dark)
-        now = lane.functions[result.index(lane, k)]
-        curves.append({"y": now, "label": lane.label, "colour": colour, "width": 3.5, "dash": k == 0})
+        at = result.index(lane, k)
+        now: Curve = {"y": lane.functions[at], "label": lane.label, "colour": colour, "width": 3.5, "dash": k == 0}
+        if lane.spread is not None:
+            now["half"] = 2 * lane.spread[at]
+        curves.append(now)
     return curves
 
 

@@ -143,6 +143,7 @@ def _texts() -> dict[str, str]:
         "accuracy": _("Accuracy"),
         "return": _("Return"),
         "perplexity": _("Perplexity"),
+        "negative_log_likelihood": _("Log-likelihood"),
         "gradient_norm": _("Meta-gradient"),
         "gradient_agreement": _("Agreement"),
         "metric": _("What the charts show"),
@@ -154,6 +155,7 @@ def _texts() -> dict[str, str]:
         "accuracy_axis": _("query accuracy"),
         "return_axis": _("return of query trajectories"),
         "perplexity_axis": _("query perplexity"),
+        "negative_log_likelihood_axis": _("negative log-likelihood, nats"),
         "gradient_norm_axis": _("length of the meta-gradient"),
         "gradient_agreement_axis": _("cosine of two tasks' meta-gradients"),
         "at_outer_step": _("outer step {step}"),
@@ -223,6 +225,9 @@ def _button_texts() -> dict[str, str]:
         "accuracy_help": _("Show the share of right predictions"),
         "return_help": _("Show the reward that an episode earns"),
         "perplexity_help": _("Show among how many letters the model hesitates"),
+        "negative_log_likelihood_help": _(
+            "Show how surprised the model is by the answers: its negative log-likelihood"
+        ),
         "gradient_norm_help": _("Show how long the meta-gradient of each outer step is"),
         "gradient_agreement_help": _("Show how far tasks pull the same way: 1 fully, 0 not at all"),
         "scrubber": _("Evaluation to show"),
@@ -274,6 +279,10 @@ def _summary_texts() -> dict[str, str]:
         "learning_summary_perplexity": _(
             "{run}: at outer step {step} the held-out perplexity goes from {before} before to {after} after adaptation."
         ),
+        "learning_summary_negative_log_likelihood": _(
+            "{run}: at outer step {step} the held-out negative log-likelihood goes from {before} before to {after} "
+            "after adaptation."
+        ),
         "away_summary": _("Away from home, on another family's tasks, it reaches {value}."),
         "outer_empty": _("{run}: nothing is known of this."),
         "outer_summary_gradient_norm": _("{run}: at outer step {step} the meta-gradient has length {value}."),
@@ -295,6 +304,10 @@ def _summary_texts() -> dict[str, str]:
         ),
         "adaptation_summary_perplexity": _(
             "{run}, outer step {step}: the mean query perplexity goes from {before} at {axis} 0 to {after} "
+            "(95% interval {low} to {high}) at {axis} {inner}."
+        ),
+        "adaptation_summary_negative_log_likelihood": _(
+            "{run}, outer step {step}: the mean negative log-likelihood goes from {before} at {axis} 0 to {after} "
             "(95% interval {low} to {high}) at {axis} {inner}."
         ),
         "functions_summary": _(

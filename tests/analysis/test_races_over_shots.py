@@ -6,6 +6,7 @@ import torch
 
 from metalab.algorithms import ALGORITHMS, MAML, ConditionalNeuralProcess, InContext, NearestNeighbour, Prototypes
 from metalab.algorithms.base import Learner
+from metalab.algorithms.cnp import SURPRISE
 from metalab.analysis.adaptation import Contender, race
 from metalab.analysis.challenge import drawings_challenge, points_challenge, sample_challenge
 from metalab.models import CNP, MLP, Conv4, Transformer
@@ -95,3 +96,36 @@ def test_prototypes_race_at_any_number_of_ways():
     fixed = contender(ALGORITHMS["in_context"](), READER, IMAGES)
     with pytest.raises(ValueError, match="its network has 3 outputs, but the task needs 5"):
         race([fixed], sample_challenge(five, 1), steps=1)
+
+
+def test_a_neural_process_says_how_unsure_it_is_and_how_surprised():
+    """After each number of points: the spread of its own distribution, and -log N(y; mean, spread^2) by hand."""
+    family = Sinusoid(shots=3, queries=7)
+    challenge = sample_challenge(family, seed=5)
+    process, stepping = race([PROCESS, MAML_SINE], challenge, steps=2).lanes
+    assert stepping.spread is None
+    assert SURPRISE not in stepping.query
+    theta = {name: value.numpy() for name, value in PROCESS.theta.items()}
+
+    def layers(part, h, last):
+        for i in (1, 2, 3):
+            h = h @ theta[f"{part}{i}.weight"] + theta[f"{part}{i}.bias"]
+            h = h if last and i == 3 else np.maximum(h, 0)
+        return h
+
+    def distribution(k, x):
+        examples = np.concatenate([challenge.support.x[0, :k], challenge.support.y[0, :k]], 1)
+        r = layers("encoder", examples, True).mean(0) if k else np.zeros(8)
+        h = layers("decoder", np.concatenate([x, np.tile(r, (len(x), 1))], 1), False)
+        mean, spread = (h @ theta["head.weight"] + theta["head.bias"]).T
+        return mean, 0.1 + 0.9 * np.log1p(np.exp(spread))
+
+    x, y = challenge.query_x[0].numpy(), challenge.query_y[0, :, 0].numpy()
+    for k in range(4):
+        mean, spread = distribution(k, family.probe_x.numpy())
+        np.testing.assert_allclose(process.functions[k], mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(process.spread[k], spread, rtol=1e-4, atol=1e-5)
+        mean, spread = distribution(k, x)
+        density = np.exp(-0.5 * ((y - mean) / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
+        assert process.query[SURPRISE][k] == pytest.approx(-np.log(density).mean(), rel=1e-4)
+        assert process.query["loss"][k] == pytest.approx(np.mean((y - mean) ** 2), rel=1e-4)

@@ -288,3 +288,36 @@ def test_a_readers_answers_in_a_mixed_race_are_those_after_all_shots():
     assert images.answers(mixed, same).alt.startswith("Query images recognised after 4 inner steps: ")
     for build in (images.answers, images.certainty):
         go.Figure(build(mixed, same).figure["data"])
+
+
+def test_who_says_how_unsure_it_is_has_a_band_of_two_standard_deviations_that_moves_with_its_function():
+    unsure = dataclasses.replace(
+        lane("CNP", "cnp", functions=True), spread=np.outer(np.arange(K, -1, -1), np.full(11, 0.5)).astype(np.float32)
+    )
+    result = waves(lane("MAML", functions=True), unsure)
+    picture = adaptation.functions(result, same)
+    bands = [i for i, trace in enumerate(picture.figure["data"]) if trace.get("fill") == "toself"]
+    assert [picture.figure["data"][i]["name"] for i in bands] == ["CNP, ± 2σ"]
+    assert picture.figure["data"][bands[0]]["fillcolor"] == colour_of("cnp")
+    assert ("band", "how sure it is: ± 2σ") in picture.key
+    for k, frame in enumerate(picture.figure["frames"]):
+        y = frame["data"][frame["traces"].index(bands[0])]["y"]
+        there, back = y[:11], y[11:][::-1]
+        np.testing.assert_allclose((there + back) / 2, unsure.functions[k])
+        np.testing.assert_allclose(there - back, 4 * unsure.spread[k])
+    assert "CNP has 0% of the truth within ± 2σ." in picture.alt  # f is 4 everywhere, without any doubt at the end
+    sure = dataclasses.replace(unsure, spread=unsure.spread + 10)
+    assert "CNP has 100% of the truth within ± 2σ." in adaptation.functions(waves(sure), same).alt
+
+
+def test_an_algorithms_own_metric_is_drawn_of_those_that_have_it_below_zero_too():
+    surprised = lane("CNP", "cnp")
+    surprise = np.array([2.0, 1.0, 0.0, -0.5, -1.0], np.float32)
+    surprised = dataclasses.replace(surprised, query=surprised.query | {"negative_log_likelihood": surprise})
+    picture = adaptation.query(waves(lane("MAML"), surprised), same, "negative_log_likelihood", log=True)
+    lines = [trace for trace in picture.figure["data"] if "lines" in trace["mode"]]
+    assert [trace["name"] for trace in lines] == ["CNP"]
+    low, high = picture.figure["layout"]["yaxis"]["range"]
+    assert low < -1 < 2 < high
+    assert picture.figure["layout"]["yaxis"]["type"] == "linear"
+    assert "CNP from 2 to -1" in picture.alt

@@ -91,6 +91,7 @@ class TestPoints:
         [
             ({"y": [1.0]}, r"curve 0: y has shape \(1,\); expected 2 to 2000 numbers"),
             ({"y": [[1.0, 2.0]]}, r"curve 0: y has shape \(1, 2\)"),
+            ({"y": [0.0, 1.0], "half": [1.0]}, r"curve 0: half has shape \(1,\); expected \(2,\)"),
             ({"y": [0.0, 1.0], "colour": "red;x:url(//evil)"}, "expected six hexadecimal digits"),
         ],
     )

@@ -70,6 +70,9 @@ def test_every_word_that_the_browser_asks_for_exists():
         assert {start + name for name in names} <= set(texts)
     for name in live_constant("OUTER_METRICS"):
         assert {name, f"{name}_help", f"{name}_axis", f"outer_summary_{name}"} <= set(texts)
+    for name in live_constant("METRICS"):
+        per_metric = {f"learning_summary_{name}", f"adaptation_summary_{name}", f"{name}_axis"}
+        assert {name, f"{name}_help", *per_metric} <= set(texts)
     for name in {command for commands in COMMANDS.values() for command in commands}:
         assert {name, f"{name}_help"} <= set(texts)
 

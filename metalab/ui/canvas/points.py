@@ -35,6 +35,7 @@ class Curve(TypedDict, total=False):
     width: float  # pixels, 0.5 to 10
     dash: bool
     opacity: float  # 0 to 1
+    half: Sequence[float]  # half the height of a band around it, for each of y
 
 
 def current_points(
@@ -159,6 +160,9 @@ def _checked_curve(curve: Curve, n: int) -> dict[str, Any]:
     if y.ndim != 1 or not 2 <= len(y) <= MAX_SAMPLES:
         raise ValueError(f"curve {n}: y has shape {y.shape}; expected 2 to {MAX_SAMPLES} numbers.")
     colour = curve.get("colour")
+    half = np.asarray(curve.get("half", []), dtype=np.float64)
+    if half.size and half.shape != y.shape:
+        raise ValueError(f"curve {n}: half has shape {half.shape}; expected {y.shape}.")
     return {
         "y": [v if math.isfinite(v) else None for v in np.clip(y, -1e6, 1e6).round(4).tolist()],
         "label": str(curve.get("label", ""))[:60],
@@ -166,6 +170,7 @@ def _checked_curve(curve: Curve, n: int) -> dict[str, Any]:
         "width": min(max(float(curve.get("width", 3.0)), 0.5), 10.0),
         "dash": bool(curve.get("dash", False)),
         "opacity": min(max(float(curve.get("opacity", 1.0)), 0.0), 1.0),
+        "half": np.clip(np.nan_to_num(half), 0, 1e6).round(4).tolist(),
     }
 
 
