@@ -33,7 +33,7 @@ COSTS: tuple[Cost, ...] = ("steps", "gradients", "seconds")
 MOST_STEPS = 50
 CLOCKED = 5
 """Tasks whose adaptation is timed, each alone."""
-USUAL = 0.75
+USUAL = 0.9
 """The level that is asked about at first lies this share of the way from where one starts to the best there is."""
 
 
@@ -277,6 +277,15 @@ def usual_level(speed: Speed) -> float:
         return 0.0
     start = min(starts)
     return sign * (start + USUAL * (max(best) - start))
+
+
+def level_range(speed: Speed) -> tuple[float, float]:
+    """The levels between which somebody's mean lies; a loss that runs away counts up to twice the worst start."""
+    means = np.concatenate([curve.band.mean for curve in speed.curves])
+    kept = means[np.isfinite(means)]
+    if not speed.higher and kept.size:
+        kept = kept[kept <= max(2 * curve.band.mean[0] for curve in speed.curves)]
+    return (float(kept.min()), float(kept.max())) if kept.size else (0.0, 1.0)
 
 
 def compare(speed: Speed, level: float, cost: Cost) -> Comparison:

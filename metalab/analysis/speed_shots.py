@@ -40,6 +40,11 @@ class ShotCurve:
         """The mean over tasks and its interval, (n,) each."""
         return band(self.values)
 
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """(n,): whether no task left the range of numbers."""
+        return np.isfinite(self.values).all(0)
+
 
 @dataclass(frozen=True, eq=False)
 class Shots:
@@ -56,16 +61,17 @@ class Shots:
     curves: tuple[ShotCurve, ...]
 
     def lead(self, count: int) -> tuple[int, float, float, float] | None:
-        """With so many shots: who is best, and by how much (with its paired interval) the next one is worse.
+        """With so many shots: which curve is best, and by how much (with its paired interval) the next one is worse.
 
-        None for a single contender or figures that are no numbers.
+        None where fewer than two have a number on every task.
         """
         at = self.counts.index(count)
         sign = 1.0 if self.metric in HIGHER_IS_BETTER else -1.0
         values = np.stack([sign * curve.values[:, at].astype(np.float64) for curve in self.curves])
-        if len(values) < 2 or not np.isfinite(values).all():
+        sound = np.flatnonzero(np.isfinite(values).all(1))
+        if len(sound) < 2:
             return None
-        second, first = values.mean(1).argsort()[-2:]
+        second, first = sound[values[sound].mean(1).argsort()[-2:]]
         gap = values[first] - values[second]
         low, high = interval(resampled(gap))
         return int(first), float(gap.mean()), float(low), float(high)

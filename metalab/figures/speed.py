@@ -1,0 +1,270 @@
+"""Adaptation speed as pictures: curves in their bands with the level that is asked about, who arrives first, who is
+better on the whole, and what each step gains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metalab.analysis.speed import Comparison, Cost, Path, Speed, Standing, gains, path
+from metalab.figures.adaptation import value_range
+from metalab.figures.bands import banded, bounds_of, forest, level_line, name_ends
+from metalab.figures.style import (
+    Picture,
+    Say,
+    axis,
+    contender_colour,
+    layout,
+    number,
+    plain,
+    steps_axis,
+)
+
+
+def metric_title(metric: str, loss_name: str, say: Say) -> str:
+    """A metric as an axis' label, with its unit."""
+    known = {
+        "accuracy": say("query accuracy"),
+        "return": say("return of query trajectories"),
+        "perplexity": say("query perplexity per letter"),
+    }
+    return known.get(metric) or say("query loss ({unit})").format(unit=say(loss_name))
+
+
+def spelled(value: float, metric: str) -> str:
+    """A figure of a metric in a sentence."""
+    if metric == "accuracy" and math.isfinite(value):
+        return f"{100 * value:.1f} %"
+    return number(value).replace("-", "−")
+
+
+def roughly(value: float) -> str:
+    """The end of an interval in a sentence: two significant digits."""
+    return number(float(f"{value:.2g}")).replace("-", "−")
+
+
+def cost_title(speed: Speed, cost: Cost, say: Say) -> str:
+    """A cost as an axis' label."""
+    if cost == "seconds":
+        return say("wall-clock for one task (milliseconds)")
+    if cost == "gradients":
+        return say("gradients of the support loss")
+    return say("inner step") if speed.axis == "inner step" else say("shots")
+
+
+def cost_in_words(value: float, comparison: Comparison, speed: Speed, say: Say) -> str:
+    """An amount of a cost, e.g. "2.1 inner steps"."""
+    if comparison.cost == "seconds":
+        return say("{n} milliseconds").format(n=number(1000 * value))
+    if comparison.cost == "gradients":
+        return say("{n} gradients").format(n=number(value))
+    words = say("{n} inner steps") if speed.axis == "inner step" else say("{n} shots")
+    return words.format(n=number(value))
+
+
+def _scale(cost: Cost) -> float:
+    return 1000.0 if cost == "seconds" else 1.0
+
+
+# --- the curves
+
+
+def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False) -> Picture:
+    """Every mean curve in its band against the cost, the level as a line, and where each curve crosses it."""
+    cost, metric = comparison.cost, speed.metric
+    paths = [path(speed, curve, cost) for curve in speed.curves]
+    log = log and all(bool((one.mean > 0).all()) for one in paths)
+    end = max(float(one.cost[-1]) for one in paths) * _scale(cost) or 1.0
+    form = ".1%" if metric == "accuracy" else ".3g"
+    data: list[dict[str, Any]] = []
+    for curve, one in zip(speed.curves, paths, strict=True):
+        x, stretched = _stretched(one, cost, end)
+        dash = "dash" if one.at_once else "solid"
+        data += banded(x, *stretched, curve.label, curve.colour_key, say, form, dash)
+    shown = [one.mean for one in paths] + [np.array([comparison.level])]
+    bounds = [0.0, 1.04] if metric == "accuracy" else value_range(shown, log=log)
+    data += [_crossing(one, comparison, end, say) for one in comparison.arrivals if math.isfinite(one.value)]
+    text = say("level {level}").format(level=spelled(comparison.level, metric))
+    shape, words = level_line(comparison.level, text, log=log, below=speed.higher)
+    title = cost_title(speed, cost, say)
+    room = 0.02 * end
+    x_axis = steps_axis(title, round(end)) if cost != "seconds" else axis(title, range=[-room, end + room])
+    look = layout(
+        xaxis=x_axis,
+        yaxis=axis(
+            metric_title(metric, speed.loss_name, say),
+            type="log" if log else "linear",
+            range=bounds,
+            tickformat=".0%" if metric == "accuracy" else "",
+        ),
+        hovermode="closest",
+        shapes=[shape],
+        annotations=[words],
+    )
+    name_ends(look, speed.curves, [float(one.mean[-1]) for one in paths], bounds, log=log)
+    key = [("line", say("mean over {n} held-out tasks, in its 95 % band").format(n=speed.n_tasks))]
+    if any(one.at_once for one in paths):
+        key.append(("dash", say("reads its shots at once")))
+    key.append(("point", say("first at the level, with its 95 % interval")))
+    return Picture(
+        "curves",
+        say("How good is it, and when?"),
+        _ends(speed, say),
+        {"data": data, "layout": look},
+        columns=("cost", metric),
+        key=tuple(key),
+    )
+
+
+def _stretched(one: Path, cost: Cost, end: float) -> tuple[NDArray, list[NDArray]]:
+    """The path in the axis' unit; one that is a single place goes on level from there."""
+    x = one.cost * _scale(cost)
+    parts = [one.mean, one.low, one.high]
+    return (np.append(x, end), [np.append(p, p) for p in parts]) if one.at_once else (x, parts)
+
+
+def _crossing(standing: Standing, comparison: Comparison, end: float, say: Say) -> dict[str, Any]:
+    colour, scale = contender_colour(standing.colour_key), _scale(comparison.cost)
+    high = standing.high * scale if math.isfinite(standing.high) else end
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [standing.value * scale],
+        "y": [comparison.level],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - standing.value * scale],
+            "arrayminus": [(standing.value - standing.low) * scale],
+            "color": colour,
+            "thickness": 2.5,
+            "width": 6,
+        },
+        "marker": {"size": 13, "symbol": "diamond", "color": colour, "line": {"color": "#FFFFFF", "width": 1.5}},
+        "name": say("{name} reaches the level").format(name=plain(standing.label)),
+        "hovertemplate": "%{x:.3g}<extra>%{fullData.name}</extra>",
+        "cliponaxis": False,
+    }
+
+
+def _ends(speed: Speed, say: Say) -> str:
+    unit = say("inner steps") if speed.axis == "inner step" else say("shots")
+    parts = "; ".join(
+        say("{name} from {start} to {end}").format(
+            name=curve.label,
+            start=spelled(float(curve.band.mean[0]), speed.metric),
+            end=spelled(float(curve.band.mean[-1]), speed.metric),
+        )
+        for curve in speed.curves
+    )
+    sentence = say("In {steps} {unit} the mean over {n} tasks goes, {what}: {parts}.")
+    what = metric_title(speed.metric, speed.loss_name, say)
+    return sentence.format(steps=speed.steps, unit=unit, n=speed.n_tasks, what=what, parts=parts)
+
+
+# --- who is ahead
+
+
+def arrivals(speed: Speed, comparison: Comparison, say: Say) -> Picture:
+    """What it costs each to reach the level, the first on top, and how far the others are behind."""
+    scale = _scale(comparison.cost)
+    ranked = sorted(comparison.arrivals, key=lambda one: one.value)
+    rows = []
+    for one in ranked:
+        if not math.isfinite(one.value):
+            words = say("never within the picture")
+        elif one is ranked[0]:
+            words = number(one.value * scale)
+        else:
+            words = _behind(one, number(one.value * scale), scale, "", say)
+        rows.append(
+            (one.label, one.colour_key, one.value * scale, one.low * scale, one.high * scale, words),
+        )
+    level = spelled(comparison.level, speed.metric)
+    return Picture(
+        "arrivals",
+        say("Who reaches {level} first?").format(level=level),
+        _told(ranked, lambda one: cost_in_words(one.value, comparison, speed, say), say("needs"), say),
+        forest(rows, cost_title(speed, comparison.cost, say), say),
+        columns=(comparison.cost, "row"),
+        key=(("point", say("in its 95 % interval; in brackets: behind the first")),),
+    )
+
+
+def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
+    """The mean of each curve over its steps, the best on top."""
+    sign = -1.0 if speed.higher else 1.0
+    ranked = sorted(comparison.areas, key=lambda one: (not math.isfinite(one.value), one.value))
+    percent = 100.0 if speed.metric == "accuracy" else 1.0
+    rows = []
+    for one in ranked:
+        ends = sorted((sign * one.low * percent, sign * one.high * percent))
+        value = spelled(sign * one.value, speed.metric)
+        words = value if one is ranked[0] else _behind(one, value, percent, " %" if percent > 1 else "", say)
+        rows.append((one.label, one.colour_key, sign * one.value * percent, *ends, words))
+    title = metric_title(speed.metric, speed.loss_name, say)
+    unit = say("{metric}, mean over the curve").format(metric=title + (" (%)" if percent > 1 else ""))
+    return Picture(
+        "areas",
+        say("Who is better on the whole way?"),
+        _told(ranked, lambda one: spelled(sign * one.value, speed.metric), say("has"), say),
+        forest(rows, unit, say),
+        columns=(speed.metric, "row"),
+        key=(("point", say("area under the curve, per step, in its 95 % interval")),),
+    )
+
+
+def _behind(one: Standing, value: str, scale: float, unit: str, say: Say) -> str:
+    low, high = (roughly(end * scale) for end in (one.behind_low, one.behind_high))
+    return say("{value} (behind by {low} to {high}{unit})").format(value=value, low=low, high=high, unit=unit)
+
+
+def _told(ranked: Sequence[Standing], words: Any, verb: str, say: Say) -> str:
+    parts = "; ".join(
+        f"{one.label} {verb} {words(one)}"
+        if math.isfinite(one.value)
+        else say("{name} never gets there").format(name=one.label)
+        for one in ranked
+    )
+    return say("In order: {parts}.").format(parts=parts)
+
+
+def step_gains(speed: Speed, say: Say) -> Picture:
+    """How much better each inner step makes it. Needs a contender that takes inner steps."""
+    stepping = [curve for curve in speed.curves if curve.axis == speed.axis]
+    found = [gains(speed, curve) for curve in stepping]
+    form = ".1%" if speed.metric == "accuracy" else ".3g"
+    data = []
+    for curve, each in zip(stepping, found, strict=True):
+        x = np.arange(1, len(each.mean) + 1)
+        data += banded(x, each.mean, each.low, each.high, curve.label, curve.colour_key, say, form)
+    bounds = bounds_of([np.clip(np.nan_to_num(each.mean), *_bearable(found)) for each in found])
+    unit = say("step") if speed.axis == "inner step" else say("shot")
+    title = say("better by, {metric}").format(metric=metric_title(speed.metric, speed.loss_name, say))
+    look = layout(
+        xaxis=steps_axis(say("inner step") if speed.axis == "inner step" else say("shots"), speed.steps),
+        yaxis=axis(title, range=bounds, zeroline=True, tickformat=".0%" if speed.metric == "accuracy" else ""),
+        hovermode="closest",
+    )
+    name_ends(look, stepping, [float(each.mean[-1]) for each in found], bounds)
+    first = "; ".join(
+        say("{name} {gain}").format(name=curve.label, gain=spelled(float(each.mean[0]), speed.metric))
+        for curve, each in zip(stepping, found, strict=True)
+    )
+    return Picture(
+        "gains",
+        say("What does each {unit} gain?").format(unit=unit),
+        say("The first {unit} gains: {parts}.").format(unit=unit, parts=first),
+        {"data": data, "layout": look},
+        columns=("step", "gain"),
+    )
+
+
+def _bearable(found: Sequence[Any]) -> tuple[float, float]:
+    """Gains that are shown: a step that ruins everything does not flatten the others."""
+    most = max((float(np.nanmax(np.abs(each.mean[:1]))) for each in found), default=1.0) or 1.0
+    return -2 * most, 2 * most

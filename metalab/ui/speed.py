@@ -1,0 +1,259 @@
+"""What the page on adaptation speed remembers, computes in the background, and says in words."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metalab.analysis.background import Report
+from metalab.analysis.speed import (
+    COSTS,
+    MOST_STEPS,
+    Comparison,
+    Speed,
+    identity,
+    level_range,
+    measure,
+    usual_level,
+)
+from metalab.analysis.speed_shots import Practice, Shots, over_shots, practice
+from metalab.figures import speed as pictures
+from metalab.figures import speed_shots
+from metalab.figures.speed import cost_in_words, metric_title, roughly, spelled
+from metalab.training.service import service
+from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.background import computed
+from metalab.ui.dials import Dial, Reading
+from metalab.ui.gallery import Pick, Placed
+from metalab.ui.i18n import _
+from metalab.ui.links import Parameter, escape
+from metalab.ui.study import Study
+
+TASKS = (50, 100, 200, 400, 600)
+FIRST_LOOK = 50
+"""Tasks that are adapted to first, so that something is seen soon."""
+FEWEST_STEPS = 3
+"""Fewer make no curve."""
+VIEWS = ("steps", "shots", "training")
+LEVEL_STOPS = 120
+ADAPT = Path(__file__).resolve().parents[2] / "pages" / "adapt.py"
+STUDY = Study(
+    "speed",
+    [
+        Parameter("tasks", 600, int, choices=TASKS),
+        Parameter("steps", 0, int, low=0, high=MOST_STEPS, automatic=True),
+        Parameter("level", 0.0, float, low=-1e6, high=1e6, automatic=True),
+        Parameter("cost", "steps", choices=COSTS),
+        Parameter("view", "steps", choices=VIEWS),
+        Parameter("run", "", automatic=True),
+        Parameter("log", False, bool),
+    ],
+    most=5,
+)
+
+
+def inner_steps(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> int:
+    """How far those go that take inner steps: what was chosen, or as far as most of them are evaluated."""
+    stepping = [each.contender.algorithm for each in entrants if each.contender.algorithm.axis == "inner step"]
+    usual = sorted(algorithm.evaluation_steps for algorithm in stepping) or [1]
+    return int(state["steps"] or min(max(usual[(len(usual) - 1) // 2], FEWEST_STEPS), MOST_STEPS))
+
+
+def measured(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> tuple[Speed, Speed] | None:
+    """The curves over the first few tasks, and over all; as long as those are not done, the first twice.
+
+    None before that.
+    """
+    first = _measured(state, entrants, min(FIRST_LOOK, state["tasks"]), "speed.first")
+    if first is None or first.n_tasks == state["tasks"]:
+        return first and (first, first)
+    return first, _measured(state, entrants, state["tasks"], "speed.all") or first
+
+
+def _measured(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, slot: str) -> Speed | None:
+    contenders, family = [each.contender for each in entrants], entrants[0].config.family
+    steps = inner_steps(state, entrants)
+
+    def make(report: Report) -> Speed:
+        return measure(contenders, family, n_tasks=n_tasks, steps=steps, report=report)
+
+    told = _("Adapting to {n} held-out tasks").format(n=n_tasks)
+    return computed(slot, (*_key(entrants), n_tasks, steps), make, told=told)
+
+
+def shots(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Shots | None:
+    """The figures over the numbers of shots; None while they are computed."""
+    contenders, family = [each.contender for each in entrants], entrants[0].config.family
+    steps, n_tasks = inner_steps(state, entrants), state["tasks"]
+
+    def make(report: Report) -> Shots:
+        return over_shots(contenders, family, n_tasks=n_tasks, steps=steps, report=report)
+
+    told = _("Adapting to {n} held-out tasks with more and more shots").format(n=n_tasks)
+    return computed("speed.shots", (*_key(entrants), n_tasks, steps), make, told=told)
+
+
+def practised(entrant: Entrant) -> Practice | None:
+    """What the run stored of itself as it trained: None while it is read, and where it stored nothing."""
+    family, store = entrant.config.family, service().store
+
+    def make(_report: Report) -> Practice | None:
+        looks = [(seen.step, seen.curves[family.metric]) for seen in store.evaluations(entrant.id)]
+        return practice(family.metric, family.loss_name, looks)
+
+    key = (str(store.home), entrant.id, store.version(entrant.id))
+    return computed("speed.training", key, make, told=_("Reading what the run stored"))
+
+
+def _key(entrants: Sequence[Entrant]) -> tuple[Any, ...]:
+    who = tuple((each.contender.label, each.contender.colour_key, identity(each.contender)) for each in entrants)
+    return who, entrants[0].config.family.model_dump_json()
+
+
+# --- the level
+
+
+def level_dial(state: Mapping[str, Any], speed: Speed) -> tuple[Dial, int]:
+    """The level that is asked about, from the worst mean to the best, and the dial's revision.
+
+    Made from the curves over the first few tasks, so that it stays as it is when the others are done.
+    """
+    low, high = level_range(speed)
+    scale, unit = (100, " (%)") if speed.metric == "accuracy" else (1, "")
+    usual = float(f"{min(max(state['level'] or usual_level(speed), low), high) * scale:.3g}")
+    stops = {float(f"{value * scale:.3g}") for value in np.linspace(low, high, LEVEL_STOPS)} | {usual}
+    told = _("The level that every contender has to reach: drag it, and the line in the picture follows.")
+    label = _("Level: {metric}").format(metric=metric_title(speed.metric, speed.loss_name, _) + unit)
+    parts = (state["revision"], state["family"], speed.metric, [curve.label for curve in speed.curves])
+    return Dial("level", label, tuple(sorted(stops)), usual, help=told), zlib.crc32(repr(parts).encode())
+
+
+def level_at(reading: Reading, speed: Speed) -> float:
+    """Where the dial stands, in the metric's unit."""
+    return reading.values["level"] / (100 if speed.metric == "accuracy" else 1)
+
+
+# --- words
+
+
+def verdict(speed: Speed, comparison: Comparison) -> str:
+    """Who is faster, by how much, and whether the difference is real: Markdown."""
+    leader, second = comparison.leader, comparison.runner_up
+    level = spelled(comparison.level, speed.metric)
+
+    def words(value: float) -> str:
+        return cost_in_words(value, comparison, speed, _)
+
+    if leader is None:
+        return _("**Nobody reaches {level}** within the picture: move the level.").format(level=level)
+    name = escape(leader.label)
+    if second is None:
+        sentence = _("**{name} reaches {level} after {cost}** (95 % interval {low} to {high}, over {n} tasks).")
+        ends = _plain_ends(leader.low, leader.high, comparison)
+        return sentence.format(name=name, level=level, cost=words(leader.value), n=speed.n_tasks, **ends)
+    other = escape(second.label)
+    if not np.isfinite(second.value):
+        sentence = _("**Only {name} reaches {level}**, after {cost}; over these {n} tasks nobody else does.")
+        return sentence.format(name=name, level=level, cost=words(leader.value), n=speed.n_tasks)
+    ends = _plain_ends(second.behind_low, second.behind_high, comparison)
+    if second.real:
+        sentence = _(
+            "**{name} is faster: to reach {level} it needs {cost} less than {other}.** Over these {n} tasks the "
+            "difference is real (95 % interval {low} to {high})."
+        )
+    else:
+        sentence = _(
+            "**{name} and {other} are level:** to reach {level} they differ by {cost}, and over these {n} tasks that "
+            "may be chance (95 % interval {low} to {high})."
+        )
+    return sentence.format(name=name, other=other, level=level, cost=words(second.behind), n=speed.n_tasks, **ends)
+
+
+def _plain_ends(low: float, high: float, comparison: Comparison) -> dict[str, str]:
+    scale = 1000 if comparison.cost == "seconds" else 1
+    return {"low": _signed(low * scale), "high": _signed(high * scale)}
+
+
+def _signed(value: float) -> str:
+    return roughly(value).replace("∞", _("never"))
+
+
+def shots_verdict(found: Shots) -> str:
+    """Who is best with the fewest shots and with the most, whether that is real, and who diverges: Markdown."""
+    said = []
+    percent = 100 if found.metric == "accuracy" else 1
+    unit = " %" if percent == 100 else ""
+    leads = [(count, lead) for count in found.counts if (lead := found.lead(count)) is not None]
+    for count, (first, gap, low, high) in dict((leads[0], leads[-1])).items() if leads else ():
+        told = _(
+            "With {count} shots **{name}** is best; the next is worse by {gap}, {judged} (95 % interval {low} to "
+            "{high})."
+        )
+        said.append(
+            told.format(
+                count=count,
+                name=escape(found.curves[first].label),
+                gap=roughly(gap * percent) + unit,
+                judged=_("which is real") if low > 0 else _("which may be chance"),
+                low=roughly(low * percent),
+                high=roughly(high * percent) + unit,
+            )
+        )
+    for curve in found.curves:
+        gone = [str(count) for count, finite in zip(found.counts, curve.finite, strict=True) if not finite]
+        if gone:
+            told = _(
+                "**{name}** diverges on some tasks with {counts} shots: its rate is too large for so few examples."
+            )
+            said.append(told.format(name=escape(curve.label), counts=", ".join(gone)))
+    return " ".join(said)
+
+
+def lost(speed: Speed) -> str:
+    """Who left the range of numbers, or nothing."""
+    names = [curve.label for curve in speed.curves if not curve.finite]
+    if not names:
+        return ""
+    sentence = _("Diverged on some tasks: {names}. Its mean is no number from there on; take fewer inner steps.")
+    return sentence.format(names=", ".join(names))
+
+
+# --- pictures
+
+
+def step_pictures(state: Mapping[str, Any], speed: Speed, comparison: Comparison) -> list[Placed]:
+    """The curves, who is first, who is better on the whole, what a step gains."""
+    shown = [Placed(pictures.curves(speed, comparison, _, log=state["log"]), 420, "whole")]
+    tall = 110 + 62 * len(speed.curves)
+    if len(speed.curves) > 1:
+        shown.append(Placed(pictures.arrivals(speed, comparison, _), tall, "half"))
+        shown.append(Placed(pictures.areas(speed, comparison, _), tall, "half"))
+    shown.append(Placed(pictures.step_gains(speed, _), 300, "whole"))
+    return shown
+
+
+def shot_pictures(state: Mapping[str, Any], found: Shots) -> list[Placed]:
+    """The one picture over shots."""
+    return [Placed(speed_shots.over_shots(found, _, log=state["log"]), 460, "whole")]
+
+
+def training_pictures(found: Practice, entrant: Entrant) -> list[Placed]:
+    """The heatmap of a run."""
+    return [Placed(speed_shots.as_trained(found, entrant.contender.label, _), 460, "whole")]
+
+
+def opened(pick: Pick | None, entrant: Entrant, state: dict[str, Any]) -> dict[str, str] | None:
+    """The link to Adapt at the checkpoint and inner step of a cell that was clicked just now; else None."""
+    if pick is None or not pick.data or pick.number == state.get("picked"):
+        return None
+    state["picked"] = pick.number
+    outer, inner = divmod(pick.data[0], speed_shots.PLACES)
+    step = min(entrant.checkpoints, key=lambda kept: abs(kept - outer))
+    link = {"family": state["family"], "who": f"{entrant.id}@{step}", "step": str(inner)}
+    if entrant.config.family.kind == "classification":
+        link["ways"] = str(entrant.config.family.output_size)
+    return link
