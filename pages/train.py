@@ -18,6 +18,7 @@ from metalab.ui.preload import preload_charts
 from metalab.ui.run_controls import all_settings, part_menus
 from metalab.ui.run_tools import DELETED, live_rates, manage
 from metalab.ui.stream import RUNS_PER_STREAM
+from metalab.ui.take_home import take_home
 
 STYLE = Path(__file__).resolve().parents[1] / "assets" / "train.css"
 FOLLOW = "train.follow"  # session key of the menu of runs to follow
@@ -187,6 +188,7 @@ with right:
         links.show_warnings([*st.session_state.get("train.warnings", ()), *gone])
     with tools, st.container(horizontal=True):
         manage(shown)
+        take_home([run.id for run in shown], "train-take-home")
         share_box = st.container()
     if lacking:
         offer(chosen, lacking)

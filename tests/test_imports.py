@@ -22,6 +22,7 @@ LAYERS = [
     {"metalab.training", "metalab.store"},
     {"metalab.analysis"},
     {"metalab.figures"},
+    {"metalab.takehome"},
     {"metalab.cli"},
     {"metalab.ui", "metalab.__main__"},
     {"pages", "app"},

@@ -26,7 +26,7 @@ metrics.csv          figures of each outer step: step, name, value
 evaluation.csv       the fixed held-out tasks (meta-validation), adapted from theta: outer step, metric, {axis},
                      mean over tasks, half the width of its 95% interval, number of tasks
 theta.safetensors    the meta-parameters after outer step {kept}
-
+{script}
 The same run again, from this folder (same numbers on the same kind of machine):
 
     python -m metalab train --config config.json
@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     metrics.to_csv(folder / "metrics.csv", index=False)
     _write_evaluations(folder / "evaluation.csv", evaluations, axis_of(run))
     safetensors.torch.save_file(theta, folder / "theta.safetensors", {"run": run.id, "step": str(kept)})
-    (folder / "README.txt").write_text(_readme(run, kept, notes), encoding="utf-8")
+    told = _write_script(folder, run, notes)
+    (folder / "README.txt").write_text(_readme(run, kept, notes, told), encoding="utf-8")
     files = sorted(path.name for path in folder.iterdir())
     if options.json:
         print(as_json({"run": run.id, "folder": str(folder), "files": files}))
@@ -84,7 +85,25 @@ def _write_evaluations(path: Path, evaluations: list[Evaluation], axis: str) -> 
                 rows.writerows((seen.step, metric, k, *pair, len(values)) for k, pair in enumerate(pairs))
 
 
-def _readme(run: Run, kept: int, notes: list[Note]) -> str:
+def _write_script(folder: Path, run: Run, notes: list[Note]) -> str:
+    """The run as a PyTorch script, with the pictures that it reads; what the README says of it. Raises DataMissing."""
+    from metalab.takehome import script as writer
+    from metalab.tasks.characters import CharacterFamily
+
+    try:
+        text = writer.script(run.config, writer.changes_of(run, notes))
+    except writer.NoScript as reason:
+        return f"\n{reason}\n"
+    name, family = writer.file_name(run.config), run.config.family
+    (folder / name).write_text(text, encoding="utf-8")
+    told = f"{name:<20} the same run in plain PyTorch, with nothing else to install\n"
+    if isinstance(family, CharacterFamily):
+        (folder / writer.data_name(family)).write_bytes(writer.data(family))
+        told += f"{writer.data_name(family):<20} the pictures that this script reads\n"
+    return told
+
+
+def _readme(run: Run, kept: int, notes: list[Note], script: str) -> str:
     import torch
 
     told = [f"    outer step {note.step}: {note.text}" for note in notes]
@@ -106,4 +125,5 @@ def _readme(run: Run, kept: int, notes: list[Note]) -> str:
         machine=f"{platform.system()} {platform.machine()}",
         kept=kept,
         changes="\n".join(changes),
+        script=script,
     )

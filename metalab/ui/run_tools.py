@@ -1,8 +1,7 @@
-"""What one does to runs that are there: turn their learning rates, rename, download, delete."""
+"""What one does to runs that are there: turn their learning rates, rename, delete."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from metalab.ui.controls import setting_control
 from metalab.ui.draft import classes
 from metalab.ui.i18n import _
 from metalab.ui.links import escape, readable
-from metalab.ui.routes import base_path
 
 _LOOK_AGAIN_SECONDS = 3
 DELETED = "runs.deleted"
@@ -83,12 +81,12 @@ def _rates(run: Run) -> dict[str, Any]:
 
 
 def manage(chosen: Sequence[Run]) -> None:
-    """A menu behind a button: downloads of the followed runs, and renaming or deleting one's own."""
+    """A menu behind a button: renaming or deleting one's own among the followed runs."""
     st.fragment(_manage)([run.id for run in chosen])
 
 
 def _manage(ids: Sequence[str]) -> None:
-    told = _("Download the runs shown here; rename or delete your own.")
+    told = _("Rename or delete those of the runs shown here that are yours.")
     menu = st.popover(
         _("Manage"), icon=":material/more_vert:", key="manage", on_change="rerun", width="stretch", help=told
     )
@@ -102,10 +100,9 @@ def _manage(ids: Sequence[str]) -> None:
         named = runs.labels(list(found.values()))
         chosen = next(iter(found))
         if len(found) > 1:
-            told = _("The run to download, rename or delete.")
+            told = _("The run to rename or delete.")
             chosen = st.selectbox(_("Run"), list(found), format_func=named.__getitem__, key="manage.run", help=told)
         run = found[chosen]
-        _downloads(run)
         if runs.mine(run):
             _own(run)
         else:
@@ -116,27 +113,6 @@ def _foreign(run: Run) -> str:
     if run.owner == COMMAND_LINE:
         return _("This run is the command line's: only a browser on the server's own machine can change it.")
     return _("This run is someone else's: you can follow it, but not change it.")
-
-
-def _downloads(run: Run) -> None:
-    st.link_button(
-        _("Metrics as CSV"),
-        f"{base_path()}/metalab/runs/{run.id}/metrics.csv",
-        icon=":material/table:",
-        width="stretch",
-        help=_("Every number that the run recorded, by outer step."),
-    )
-    st.download_button(
-        _("Config as JSON"),
-        json.dumps(run.settings, indent=2),
-        file_name=f"metalab-{run.id}.json",
-        mime="application/json",
-        icon=":material/data_object:",
-        on_click="ignore",
-        width="stretch",
-        key=f"config.{run.id}",
-        help=_("All settings of the run, for the command line's --config."),
-    )
 
 
 def _own(run: Run) -> None:

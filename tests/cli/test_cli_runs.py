@@ -178,7 +178,8 @@ def test_an_ambiguous_beginning_lists_whom_it_could_mean(call, trained, store):
 def test_export_is_complete_and_reproduces_the_run(call, trained, store, tmp_path):
     folder = tmp_path / "kept"
     found = call("export", trained, "--to", folder, "--json").json
-    assert found["files"] == ["README.txt", "config.json", "evaluation.csv", "metrics.csv", "theta.safetensors"]
+    files = ["README.txt", "config.json", "evaluation.csv", "maml_sinusoid.py", "metrics.csv", "theta.safetensors"]
+    assert found["files"] == files
     theta = store.load_theta(trained)
     for name, tensor in load_file(folder / "theta.safetensors").items():
         assert torch.equal(tensor, theta[name])
@@ -188,7 +189,10 @@ def test_export_is_complete_and_reproduces_the_run(call, trained, store, tmp_pat
     with (folder / "metrics.csv").open() as file:
         assert sum(row["name"] == "train/loss" for row in csv.DictReader(file)) == 12
 
-    assert "python -m metalab train --config config.json" in (folder / "README.txt").read_text()
+    readme = (folder / "README.txt").read_text()
+    assert "python -m metalab train --config config.json" in readme
+    assert "maml_sinusoid.py" in readme
+    assert "SEED = 3" in (folder / "maml_sinusoid.py").read_text()
     again = call("train", "--config", folder / "config.json", "--json").json
     last = [float(row["mean"]) for row in rows if row["step"] == "12"]
     assert again["evaluation"]["by_inner_step"] == last

@@ -1,0 +1,127 @@
+"""Take it home: a run's script, report, settings and numbers, behind one button on any page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import streamlit as st
+
+from metalab.store import Run
+from metalab.tasks.base import DataMissing
+from metalab.tasks.characters import CharacterFamily
+from metalab.training.config import ConfigError
+from metalab.ui import runs
+from metalab.ui.i18n import _
+from metalab.ui.links import escape
+from metalab.ui.routes import base_path, pack_plotly_js
+
+
+def take_home(run_ids: Sequence[str], key: str) -> None:
+    """A button that opens the downloads of these runs; `key` tells several on one page apart."""
+    st.fragment(_take_home)(tuple(run_ids), key)
+
+
+def _take_home(run_ids: Sequence[str], key: str) -> None:
+    told = _("A script, a report, the settings and the numbers of the runs shown here.")
+    menu = st.popover(
+        _("Take it home"), icon=":material/download:", key=key, on_change="rerun", width="stretch", help=told
+    )
+    if not menu.open:
+        return
+    with menu:
+        found = {run.id: run for run in runs.find(run_ids)}
+        if not found:
+            st.info(_("There is no run here yet."), icon=":material/info:")
+            return
+        chosen = next(iter(found))
+        if len(found) > 1:
+            named = runs.labels(list(found.values()))
+            told = _("Whose files are offered.")
+            chosen = st.selectbox(_("Run"), list(found), format_func=named.__getitem__, key=f"{key}.run", help=told)
+        _files(found[chosen], f"{key}.{chosen}")
+
+
+def _files(run: Run, key: str) -> None:
+    """The downloads of one run, each made when it is pressed."""
+    _script(run, key)
+    _download(
+        _("Report (HTML)"),
+        partial(_report, run.id),
+        f"metalab-{run.id}.html",
+        "text/html",
+        key=f"{key}.report",
+        icon=":material/article:",
+        help_=_("Settings, figures and held-out results in one file that opens without a network."),
+    )
+    _download(
+        _("Config as JSON"),
+        json.dumps(run.settings, indent=2),
+        f"metalab-{run.id}.json",
+        "application/json",
+        key=f"{key}.config",
+        icon=":material/data_object:",
+        help_=_("All settings of the run, for the command line's --config."),
+    )
+    st.link_button(
+        _("Metrics as CSV"),
+        f"{base_path()}/metalab/runs/{run.id}/metrics.csv",
+        icon=":material/table:",
+        width="stretch",
+        help=_("Every number that the run recorded, by outer step."),
+    )
+
+
+def _script(run: Run, key: str) -> None:
+    """The script, and the pictures that it reads; or one sentence on why there is none."""
+    from metalab.takehome import script as writer
+    from metalab.training.service import service
+
+    try:
+        text = writer.script(run.config, writer.changes_of(run, service().store.notes(run.id)))
+    except (writer.NoScript, ConfigError) as reason:
+        st.caption(escape(_(str(reason))))
+        return
+    _download(
+        _("PyTorch script"),
+        text,
+        writer.file_name(run.config),
+        "text/x-python",
+        key=f"{key}.script",
+        icon=":material/code:",
+        help_=_("The run as one file that needs nothing but torch, and gives the same losses."),
+    )
+    family = run.config.family
+    if not isinstance(family, CharacterFamily):
+        return
+    try:
+        family.require()
+    except DataMissing as problem:
+        st.caption(escape(_(problem.in_short)))
+        return
+    _download(
+        _("Pictures for the script"),
+        partial(writer.data, family),
+        writer.data_name(family),
+        "application/octet-stream",
+        key=f"{key}.data",
+        icon=":material/image:",
+        help_=_("The characters as a file of tensors: put it beside the script."),
+    )
+
+
+def _download(
+    label: str, data: str | Callable[[], str | bytes], name: str, mime: str, *, key: str, icon: str, help_: str
+) -> None:
+    st.download_button(
+        label, data, name, mime, key=key, icon=icon, help=help_, on_click="ignore", width="stretch", type="secondary"
+    )
+
+
+def _report(run_id: str) -> str:
+    """Called when the button is pressed, beside the page: English, as every file that leaves it."""
+    from metalab.takehome.report import account, report
+    from metalab.training.service import service
+
+    return report(account(service().store, run_id), pack_plotly_js()[0].decode(), str)

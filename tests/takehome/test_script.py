@@ -1,0 +1,185 @@
+"""Scripts are run and compared with the trainer: the same tasks, the same losses, the same held-out figures."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from metalab.store import Note, Run
+from metalab.takehome.script import NoScript, changes_of, data, data_name, file_name, refusal, script
+from metalab.training.config import parse_config
+from metalab.training.events import Change, Evaluated, OuterStep
+from metalab.training.trainer import train
+
+SMALL = {"outer_steps": 4, "evaluate_every": 2, "evaluation_tasks": 4, "meta_batch_size": 3, "device": "cpu"}
+GLYPHS = {"family": {"name": "glyphs", "ways": 3, "shots": 2, "queries": 2}}
+CONV4 = {"model": {"name": "conv4", "filters": 4}}
+
+
+def small(**over):
+    return parse_config(SMALL | over)
+
+
+def by_script(config, folder, changes=None):
+    """What the script finds: losses of the outer steps, and figures at each look."""
+    path = folder / file_name(config)
+    path.write_text(script(config, changes))
+    if data_name(config.family):
+        (folder / data_name(config.family)).write_bytes(data(config.family))
+    names = {"__name__": "script", "__file__": str(path)}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    _theta, losses, looks = names["train"](say=lambda line: None)
+    return losses, looks
+
+
+def by_trainer(config, changes=None):
+    """The same from the engine; `changes` are sent to it after so many outer steps."""
+    losses, looks = [], {}
+    events = train(config, threads=1)
+    event = next(events)
+    while event is not None:
+        command = None
+        if isinstance(event, OuterStep):
+            losses.append(float(event.metrics["loss"]))
+            command = Change((changes or {})[event.step]) if event.step in (changes or {}) else None
+        elif isinstance(event, Evaluated):
+            looks[event.step] = {name: curve.double().mean(0).tolist() for name, curve in event.curves.items()}
+        try:
+            event = events.send(command)
+        except StopIteration:
+            break
+    return losses, looks
+
+
+def assert_the_same(config, folder, *, exactly=True, changes=None, told=None):
+    losses, looks = by_script(config, folder, told)
+    expected, expected_looks = by_trainer(config, changes)
+    assert len(losses) == config.outer_steps
+    assert losses == (expected if exactly else pytest.approx(expected, abs=1e-5))
+    assert looks.keys() == expected_looks.keys()
+    for step, look in looks.items():
+        assert look.keys() == expected_looks[step].keys()
+        for name, values in look.items():
+            assert values == pytest.approx(expected_looks[step][name], abs=1e-5), (step, name)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        {"name": "maml", "order": 2, "inner_steps": 3},
+        {"name": "maml", "order": 1, "inner_steps": 3},
+        {"name": "reptile"},
+        {"name": "reptile", "inner_optimiser": "adam", "inner_batch": 4},
+        {"name": "anil", "inner_steps": 2},
+        {"name": "boil"},
+        {"name": "meta_sgd", "inner_steps": 2},
+        {"name": "pretrained"},
+        {"name": "linear_probe"},
+    ],
+    ids=lambda algorithm: "-".join(map(str, algorithm.values())),
+)
+def test_on_sine_waves_the_losses_are_the_runs_bit_for_bit(algorithm, tmp_path):
+    assert_the_same(small(algorithm=algorithm), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"outer_optimiser": "sgd", "schedule": "linear", "clip_norm": 0.5},
+        {"schedule": "cosine", "accumulate": 2, "seed": 7},
+        {"family": {"name": "sinusoid", "noise": 0.3, "frequency": (0.5, 2.0), "shots": 3, "queries": 6}},
+        {"family": {"name": "sinusoid", "frequency": (2.0, 2.0)}, "model": {"name": "mlp", "widths": [8]}},
+        {"family": {"name": "linear", "dimension": 3}, "model": {"name": "mlp", "activation": "softplus"}},
+    ],
+    ids=["sgd", "accumulate", "sinusoid", "frequency", "linear"],
+)
+def test_every_setting_of_the_outer_loop_and_the_tasks_counts(over, tmp_path):
+    assert_the_same(small(**over), tmp_path)
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "pretrained", {"name": "reptile", "inner_batch": 5}])
+def test_on_characters_with_the_perceptron_the_losses_are_the_runs_bit_for_bit(algorithm, tmp_path):
+    assert_the_same(small(**GLYPHS, model={"name": "mlp", "widths": [8]}, algorithm=algorithm), tmp_path)
+
+
+@pytest.mark.parametrize("downsampling", ["strided", "max_pool"])
+@pytest.mark.parametrize("algorithm", ["maml", "pretrained"])
+def test_with_convolutions_the_losses_are_the_runs_up_to_rounding(algorithm, downsampling, tmp_path):
+    model = CONV4["model"] | {"downsampling": downsampling}
+    assert_the_same(small(**GLYPHS, model=model, algorithm=algorithm), tmp_path, exactly=False)
+
+
+def test_a_rate_that_was_turned_while_the_run_went_on_is_turned_in_the_script(tmp_path):
+    config = small(algorithm="maml")
+    changes = {1: {"algorithm.inner_lr": 0.05}, 3: {"outer_lr": 0.02}}
+    assert_the_same(config, tmp_path, changes=changes, told={1: {"INNER_LR": 0.05}, 3: {"OUTER_LR": 0.02}})
+    plain, _looks = by_script(config, tmp_path)
+    turned, _looks = by_script(config, tmp_path, {1: {"INNER_LR": 0.05}})
+    assert plain[:1] == turned[:1]
+    assert plain[1] != turned[1]
+
+
+def as_run(config, current=None):
+    text = config.model_dump_json()
+    whole = dict.fromkeys(Run.__dataclass_fields__, 0)
+    return Run(**whole | {"config_json": text, "current_json": (current or config).model_dump_json()})
+
+
+def test_notes_tell_what_was_changed_and_what_they_do_not_tell_is_refused():
+    config = small(algorithm="maml")
+    current = config.changed({"algorithm.inner_lr": 0.05})
+    notes = [
+        Note(3, "inner_lr changed from 0.01 to 0.02"),
+        Note(4, "Paused."),
+        Note(9, "inner_lr changed from .02 to .05"),
+    ]
+    assert changes_of(as_run(config, current), notes) == {3: {"INNER_LR": 0.02}, 9: {"INNER_LR": 0.05}}
+    assert changes_of(as_run(config), []) == {}
+    with pytest.raises(NoScript, match="not known exactly"):
+        changes_of(as_run(config, current), notes[:1])
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"algorithm": "prototypes", **GLYPHS}, "and not for prototypes"),
+        ({"family": "navigation"}, "and not for navigation"),
+        ({"algorithm": "cnp"}, "and not for cnp"),
+        ({**GLYPHS, "model": {"name": "conv4", "batch_norm": "running"}}, "transductive"),
+        ({"outer_optimiser": "natural"}, "and not with natural"),
+        ({"algorithm": {"name": "meta_sgd", "inner_steps": 0}}, "no rates to learn"),
+    ],
+)
+def test_what_no_script_says_is_refused_in_one_sentence(over, said):
+    config = small(**over)
+    reason = refusal(config)
+    assert said in reason
+    assert reason.endswith("take its config, which the command line trains again.")
+    with pytest.raises(NoScript, match=re.escape(reason)):
+        script(config)
+
+
+@pytest.mark.parametrize("over", [{}, {**GLYPHS, **CONV4, "algorithm": "pretrained"}, {"algorithm": "scratch"}])
+def test_the_file_imports_torch_alone_and_is_no_wider_than_a_screen(over):
+    text = script(small(**over))
+    imported = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module)
+    assert imported <= {"math", "pathlib", "torch", "torch.nn"}
+    assert max(map(len, text.splitlines())) <= 120
+    assert "{" not in ast.get_docstring(ast.parse(text))
+
+
+def test_from_scratch_nothing_is_trained_and_the_held_out_tasks_are_the_runs(tmp_path):
+    config = small(algorithm="scratch")
+    names = {"__name__": "script", "__file__": str(tmp_path / "s.py")}
+    exec(script(config), names)
+    theta = names["init"](names["torch"].Generator().manual_seed(names["SEED"]))
+    held_out = names["sample_tasks"](names["EVALUATION_TASKS"], "validation", names["stream"]("validation"))
+    _losses, looks = by_trainer(config)
+    assert names["evaluate"](theta, held_out)["loss"] == pytest.approx(looks[0]["loss"], abs=1e-5)
