@@ -20,12 +20,21 @@ st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 st.html(ROOT / "assets" / "style.css")
 one_entry_a_page()
 
+pages = ROOT / "pages"
 st.navigation(
-    [
-        st.Page(ROOT / "pages" / "home.py", title=_("Home"), icon=":material/home:", default=True),
-        st.Page(ROOT / "pages" / "train.py", title=_("Train"), icon=":material/model_training:", url_path="train"),
-        st.Page(ROOT / "pages" / "adapt.py", title=_("Adapt"), icon=":material/gesture:", url_path="adapt"),
-        st.Page(ROOT / "pages" / "lab.py", title=_("Lab"), icon=":material/science:", url_path="lab"),
-    ],
+    {
+        "": [
+            st.Page(pages / "home.py", title=_("Home"), icon=":material/home:", default=True),
+            st.Page(pages / "train.py", title=_("Train"), icon=":material/model_training:", url_path="train"),
+            st.Page(pages / "adapt.py", title=_("Adapt"), icon=":material/gesture:", url_path="adapt"),
+        ],
+        _("Compare"): [
+            st.Page(pages / "speed.py", title=_("Who learns fastest?"), icon=":material/speed:", url_path="speed"),
+        ],
+        _("Understand"): [
+            st.Page(pages / "order.py", title=_("Why second order?"), icon=":material/looks_two:", url_path="order"),
+            st.Page(pages / "lab.py", title=_("The exact lab"), icon=":material/science:", url_path="lab"),
+        ],
+    },
     position="top",
 ).run()

@@ -17,7 +17,7 @@ def test_a_deep_link_as_the_very_first_request_then_navigation(unvisited_app, vi
     page = visitor()
     page.goto(f"{unvisited_app}/train")
     links = page.get_by_test_id("stTopNavLink")
-    pages = [re.compile(name) for name in ("Home", "Train", "Adapt", "Lab")]
+    pages = [re.compile(name) for name in ("Home", "Train", "Adapt")]
     playwright.expect(links).to_have_text(pages, timeout=30000)
     playwright.expect(links.nth(1)).to_have_attribute("aria-current", "page")
     assert page.url.startswith(f"{unvisited_app}/train")
