@@ -77,7 +77,6 @@ def functions() -> list[Result]:
         "Reptile": "reptile",
         "ANIL": "anil",
         "BOIL": "boil",
-        "Meta-SGD": "meta_sgd",
         "MAML++": "maml_plus_plus",
         "iMAML": "imaml",
     }
@@ -87,6 +86,8 @@ def functions() -> list[Result]:
         (f"{title}, tuned rate", words, (1, 5, 10), " --inner-steps 10 --tune-inner-lr")
         for title, words in transfer.items()
     ]
+    # Its rates are learned for one step: further ones diverge.
+    rows += [("Meta-SGD", "meta_sgd", (0, 1), "")]
     rows += [("Neural process", "cnp", (5, 10), ""), ("In-context transformer", "in_context", (5, 10), "")]
     return [
         Result(
@@ -257,7 +258,8 @@ def measured(row: Result, cpu_seconds: float, threads: str) -> str:
     found = metalab("evaluate", f"{run['run']} {row.evaluate} --seed 1{threads}")
     last = len(found["by_inner_step"])
     steps = [k if k >= 0 else last + k for k in row.steps]
-    figures = " / ".join(f"{found['by_inner_step'][k]:.4f} ± {found['ci95'][k]:.4f}" for k in steps)
+    pairs = [(found["by_inner_step"][k], found["ci95"][k]) for k in steps]
+    figures = " / ".join("diverged" if mean is None else f"{mean:.4f} ± {ci95:.4f}" for mean, ci95 in pairs)
     shown = " / ".join(map(str, steps)) + (" shots" if found["axis"] == "shot" else "")
     return f"| {row.title} | {shown} | {figures} | {row.published} | {run['steps']:,} | {run['cpu_seconds'] / 60:.1f} |"
 
@@ -275,6 +277,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--cpu-seconds", type=float, default=150, help="for each row within a budget (default 150)")
     parser.add_argument("--jobs", type=int, default=1, help="rows at a time; with more than one, one thread each")
+    parser.add_argument("--threads", type=int, help="for each row (default: as many as there are cores)")
     parser.add_argument("--only", default="", metavar="WORD", help="only rows whose title has this word")
     options = parser.parse_args()
     unknown = sorted(set(options.sections) - set(ROWS))
@@ -283,7 +286,8 @@ def main() -> None:
     print("| what | inner steps | here (95% interval) | published | outer steps | processor minutes |")
     print("|---|---|---|---|---|---|", flush=True)
     rows = [row for name in options.sections or ROWS for row in ROWS[name] if options.only in row.title]
-    threads = " --threads 1" if options.jobs > 1 else ""
+    count = 1 if options.jobs > 1 else options.threads
+    threads = f" --threads {count}" if count else ""
     with ThreadPoolExecutor(options.jobs) as pool:
         for line in pool.map(lambda row: attempted(row, options.cpu_seconds, threads), rows):
             print(line, flush=True)
