@@ -171,7 +171,7 @@ def page() -> None:
         if entrants:
             bench(state, entrants)
     with box:
-        links.show_warnings(wrong)
+        links.show_warnings(speed.still_wrong(STUDY, state, wrong))
     explanation()
 
 

@@ -1,0 +1,132 @@
+"""Pictures of adaptation speed say what was computed, in every unit, and survive what diverges."""
+
+import math
+
+import numpy as np
+import pytest
+
+from metalab.analysis.bootstrap import resampled
+from metalab.analysis.speed import Curve, Speed, compare
+from metalab.analysis.speed_shots import Practice, ShotCurve, Shots
+from metalab.figures.speed import areas, arrivals, curves, spelled, step_gains
+from metalab.figures.speed_shots import PLACES, as_trained, over_shots
+
+
+def say(text):
+    return text
+
+
+def curve(mean, label, axis="inner step", spread=0.1):
+    hardness = 1 + spread * np.linspace(-1, 1, 40)[:, None]
+    values = (hardness * np.asarray(mean)).astype(np.float32)
+    n = values.shape[1]
+    gradients = np.arange(n) if axis == "inner step" else np.zeros(n, int)
+    return Curve(label, (label, 2, 0), axis, values, resampled(values), gradients, np.arange(n) / 500)
+
+
+FAST, SLOW = curve([4.0, 1.0, 0.5], "maml"), curve([4.0, 3.0, 2.0], "reptile")
+READS = curve([4.0, 1.5], "cnp", axis="shot")
+PAIR = Speed("loss", "mean squared error", 40, (FAST, SLOW))
+
+
+def drawn(picture, name):
+    return next(
+        trace for trace in picture.figure["data"] if trace["name"] == name and trace.get("customdata") is not None
+    )
+
+
+def texts(picture):
+    return [note["text"] for note in picture.figure["layout"]["annotations"]]
+
+
+@pytest.mark.parametrize(("cost", "end"), [("steps", 2), ("gradients", 2), ("seconds", 4)])
+def test_the_curve_is_the_mean_in_its_band_and_crosses_the_level_where_it_is_said(cost, end):
+    picture = curves(PAIR, compare(PAIR, 2.5, cost), say)
+    line = drawn(picture, "maml")
+    np.testing.assert_allclose(line["y"], FAST.values.mean(0), rtol=1e-6)
+    assert line["x"][-1] == pytest.approx(end)
+    assert np.all(line["customdata"][:, 0] <= line["y"])
+    assert np.all(line["y"] <= line["customdata"][:, 1])
+    crossing = next(trace for trace in picture.figure["data"] if trace["name"] == "maml reaches the level")
+    assert crossing["y"] == [2.5]
+    assert crossing["x"][0] == pytest.approx(0.5 * end / 2, rel=1e-5)
+    assert picture.figure["layout"]["shapes"][0]["y0"] == 2.5
+    assert {"level 2.5", "maml", "reptile"} <= set(texts(picture))
+    assert "maml from 4 to 0.5" in picture.alt
+
+
+def test_the_level_stands_on_its_logarithm_only_where_there_is_a_logarithmic_axis():
+    logarithmic = curves(PAIR, compare(PAIR, 2.5, "steps"), say, log=True).figure["layout"]
+    assert logarithmic["yaxis"]["type"] == "log"
+    assert logarithmic["annotations"][0]["y"] == pytest.approx(math.log10(2.5))
+    negative = Speed("return", "", 40, (curve([-40.0, -10.0], "maml"),))
+    assert (
+        curves(negative, compare(negative, -20, "steps"), say, log=True).figure["layout"]["yaxis"]["type"] == "linear"
+    )
+
+
+def test_who_reads_at_once_is_a_dashed_level_line_to_the_end():
+    mixed = Speed("loss", "mean squared error", 40, (FAST, READS))
+    line = drawn(curves(mixed, compare(mixed, 2.0, "steps"), say), "cnp")
+    assert list(line["x"]) == [0, 2]
+    np.testing.assert_allclose(line["y"], [READS.values[:, -1].mean()] * 2)
+    assert line["line"]["dash"] == "dash"
+
+
+def test_the_first_stands_on_top_and_who_never_arrives_has_no_dot():
+    never = curve([4.0, 4.0, 4.0], "scratch")
+    three = Speed("loss", "mean squared error", 40, (never, SLOW, FAST))
+    picture = arrivals(three, compare(three, 2.5, "steps"), say)
+    assert picture.figure["layout"]["yaxis"]["ticktext"] == ["maml", "reptile", "scratch"]
+    first, second, last = picture.figure["data"]
+    assert (first["y"], second["y"], last["x"], last["y"]) == ([0], [1], [], [])
+    assert second["x"][0] == pytest.approx(1.5, rel=1e-5)
+    assert "never" in texts(picture)[2]
+    assert "scratch never gets there" in picture.alt
+
+
+def test_areas_of_accuracies_are_percentages_with_the_best_on_top():
+    good, bad = curve([0.2, 0.8, 0.8], "maml"), curve([0.2, 0.4, 0.6], "reptile")
+    pair = Speed("accuracy", "cross-entropy, nats", 40, (bad, good))
+    picture = areas(pair, compare(pair, 0.5, "steps"), say)
+    assert picture.figure["layout"]["yaxis"]["ticktext"] == ["maml", "reptile"]
+    assert picture.figure["data"][0]["x"] == [pytest.approx(65.0)]
+    assert picture.figure["data"][0]["error_x"]["arrayminus"][0] > 0
+    assert "maml has 65.0 %" in picture.alt
+
+
+def test_a_step_that_ruins_everything_does_not_flatten_the_gains():
+    ruined = Speed("loss", "mean squared error", 40, (curve([4.0, 1.0, 1e20], "maml"),))
+    low, high = step_gains(ruined, say).figure["layout"]["yaxis"]["range"]
+    assert -8 < low < 0
+    assert 3 < high < 8
+
+
+def test_shots_stand_at_even_distances_and_those_of_training_are_marked():
+    found = Shots("loss", "mean squared error", 40, 5, (1, 5, 10), 5, (ShotCurve("maml", ("maml", 2, 0), FAST.values),))
+    picture = over_shots(found, say)
+    assert picture.figure["layout"]["xaxis"]["ticktext"] == ["1", "5", "10"]
+    assert picture.figure["layout"]["shapes"][0]["x0"] == 1
+    np.testing.assert_allclose(drawn(picture, "maml")["y"], FAST.values.mean(0), rtol=1e-6)
+
+
+def test_every_cell_of_a_training_knows_its_outer_and_inner_step_and_the_best_is_ringed():
+    values = np.array([[4.0, 3.0, 2.0], [3.0, 0.2, 1.0], [np.nan, 0.5, 0.4]])
+    found = Practice("loss", "mean squared error", 40, np.array([0, 500, 1000]), values)
+    picture = as_trained(found, "maml", say)
+    cells, ring = picture.figure["data"]
+    assert cells["z"].shape == cells["customdata"].shape == (3, 3)
+    assert cells["z"][1, 2] == pytest.approx(0.5)
+    assert divmod(int(cells["customdata"][1, 2]), PLACES) == (1000, 1)
+    assert (ring["x"], ring["y"]) == ([500], [1])
+    assert "best after 500 outer steps and 1 inner steps, at 0.2" in picture.alt
+    nothing = as_trained(Practice("loss", "nats", 40, np.array([0]), np.full((1, 2), np.nan)), "maml", say)
+    assert "no finite evaluation" in nothing.alt
+
+
+def test_figures_are_spelled_in_their_unit():
+    assert [spelled(0.876, "accuracy"), spelled(-14.61, "return"), spelled(math.inf, "loss")] == [
+        "87.6 %",
+        "−14.6",
+        "∞",
+    ]
