@@ -37,6 +37,8 @@ class History:
     """What was recorded of one run."""
 
     metric: str
+    loss_name: str
+    """What the loss is, with its unit."""
     steps: NDArray[np.int64]
     """(n,) outer steps of the training loss."""
     loss: Floats
@@ -45,13 +47,13 @@ class History:
     """In the order of their outer steps."""
 
 
-def history(metrics: pd.DataFrame, evaluations: Sequence[Evaluation], metric: str) -> History:
+def history(metrics: pd.DataFrame, evaluations: Sequence[Evaluation], metric: str, loss_name: str) -> History:
     """Out of a store's `metrics` and `evaluations`; without evaluations there are no looks."""
     trained = metrics[metrics["name"] == "train/loss"]
     steps, loss = _thinned(trained["step"].to_numpy(np.int64), trained["value"].to_numpy(np.float64))
     latest: Mapping[int, Evaluation] = {seen.step: seen for seen in evaluations}
     looks = tuple(_look(latest[step], metric) for step in sorted(latest))
-    return History(metric, steps, loss, looks)
+    return History(metric, loss_name, steps, loss, looks)
 
 
 def _look(seen: Evaluation, metric: str) -> Look:

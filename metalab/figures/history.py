@@ -27,7 +27,7 @@ ColourKey = tuple[str, int]
 """An algorithm's name and order."""
 
 
-def training_loss(record: History, who: ColourKey, loss_name: str, say: Say) -> Picture:
+def training_loss(record: History, who: ColourKey, say: Say) -> Picture:
     """The training loss against outer step, on a logarithmic axis where it is positive."""
     log = bool(len(record.loss)) and bool((record.loss[np.isfinite(record.loss)] > 0).all())
     trace = _line(record.steps, record.loss, line(colour_of(*who), 2), say("training loss"))
@@ -41,7 +41,9 @@ def training_loss(record: History, who: ColourKey, loss_name: str, say: Say) -> 
             "data": [trace],
             "layout": layout(
                 xaxis=axis(say("outer step")),
-                yaxis=axis(say("training loss ({unit})").format(unit=say(loss_name)), type="log" if log else "linear"),
+                yaxis=axis(
+                    say("training loss ({unit})").format(unit=say(record.loss_name)), type="log" if log else "linear"
+                ),
             ),
         },
         columns=("outer_step", "training_loss"),
@@ -106,6 +108,8 @@ def adaptation(record: History, who: ColourKey, axis_name: str, say: Say) -> Pic
 def _figure_of(data: list[dict[str, Any]], x: dict[str, Any], record: History, say: Say) -> Figure:
     percent = {"tickformat": ".0%", "range": [0, 1.04]} if _percent(record) else {}
     title = say("query {metric}").format(metric=say(record.metric))
+    if record.metric == "loss":
+        title = say("query loss ({unit})").format(unit=say(record.loss_name))
     return {"data": data, "layout": layout(xaxis=x, yaxis=axis(title, **percent), hovermode="x unified")}
 
 

@@ -39,7 +39,8 @@ figure {{ margin: 0 0 1.5rem; }} figure div {{ height: 360px; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; vertical-align: top; padding: 0.25rem 0.8rem 0.25rem 0;
   border-bottom: 1px solid var(--edge); overflow-wrap: anywhere; }}
-td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; padding-right: 0.3rem; }}
+.wide {{ overflow-x: auto; }}
 </style>
 </head>
 <body>
@@ -75,7 +76,8 @@ def account(store: Store, run_id: str) -> Account:
     """Raises RunNotFound, and ConfigError where this version does not know the run's settings."""
     run = store.get(run_id)
     config = run.current
-    record = history(store.metrics(run_id), store.evaluations(run_id), config.family.metric)
+    family = config.family
+    record = history(store.metrics(run_id), store.evaluations(run_id), family.metric, family.loss_name)
     return Account(run, config, record, [(note.step, note.text) for note in store.notes(run_id)])
 
 
@@ -107,7 +109,7 @@ def pictures(told: Account, say: Say) -> list[Picture]:
     if len(record.looks) > 1:
         shown.append(held_out(record, who, algorithm.axis, say))
     if len(record.steps):
-        shown.append(training_loss(record, who, told.config.family.loss_name, say))
+        shown.append(training_loss(record, who, say))
     return shown
 
 
@@ -181,7 +183,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool 
     kind = " class='n'" if numbers else ""
     top = "".join(f"<th{kind}>{_text(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td{kind}>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _text(text: str) -> str:

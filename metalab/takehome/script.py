@@ -99,6 +99,8 @@ def refusal(config: RunConfig) -> str | None:
         reason = "Scripts are written for transductive batch normalisation alone"
     elif config.outer_optimiser not in OPTIMISERS:
         reason = f"Scripts step with {' or '.join(OPTIMISERS)} and not with {config.outer_optimiser}"
+    elif getattr(algorithm, "head", "gradient") != "gradient":
+        reason = "Scripts fit a new head by gradient steps alone"
     elif algorithm.name == "meta_sgd" and algorithm.learns_rates and not getattr(algorithm, "inner_steps", 1):
         reason = "Without an inner step Meta-SGD has no rates to learn"
     return f"{reason}: {take}." if reason else None
@@ -107,13 +109,14 @@ def refusal(config: RunConfig) -> str | None:
 def changes_of(run: Run, notes: Sequence[Note]) -> Changes:
     """What was changed while the run went on. Raises NoScript where its notes do not tell it exactly."""
     found: dict[int, dict[str, float]] = {}
-    now = {name: _value(run.config, name) for name in LIVE}
+    now: dict[str, float | None] = {name: _value(run.config, name) for name in LIVE}
     for note in notes:
         match = _CHANGED.fullmatch(note.text)
         name = next((name for name in LIVE if match and name.rpartition(".")[2] == match[1]), None)
         if match and name:
-            now[name] = float(match[3])
-            found.setdefault(note.step, {})[match[1].upper()] = now[name]
+            value = float(match[3])
+            now[name] = value
+            found.setdefault(note.step, {})[match[1].upper()] = value
     if now != {name: _value(run.current, name) for name in LIVE}:
         raise NoScript("How this run's learning rates were changed while it ran is not known exactly: take its config.")
     return found

@@ -11,7 +11,7 @@ from metalab.figures.style import colour_of
 
 FIRST = Look(0, np.array([4.0, 3.5, 3.0]), np.array([0.4, 0.3, 0.2]), 50)
 LAST = Look(200, np.array([3.9, 1.0, 0.5]), np.array([0.4, 0.2, 0.1]), 50)
-RECORD = History("loss", np.array([100, 200]), np.array([2.0, 1.0]), (FIRST, LAST))
+RECORD = History("loss", "mse", np.array([100, 200]), np.array([2.0, 1.0]), (FIRST, LAST))
 WHO = ("maml", 2)
 
 
@@ -28,7 +28,7 @@ def test_the_adaptation_curve_stands_beside_that_of_the_start():
     assert low["y"] == pytest.approx(LAST.mean - LAST.ci95)
     assert high["y"] == pytest.approx(LAST.mean + LAST.ci95)
     assert picture.alt == "Over 50 held-out tasks loss is 0.5 (±0.1, 95% interval) after 2 inner steps."
-    alone = adaptation(History("loss", RECORD.steps, RECORD.loss, (LAST,)), WHO, "inner step", str)
+    alone = adaptation(History("loss", "mse", RECORD.steps, RECORD.loss, (LAST,)), WHO, "inner step", str)
     assert len(alone.figure["data"]) == 3
 
 
@@ -41,17 +41,17 @@ def test_the_held_out_tasks_are_drawn_before_and_after_adaptation():
 
 def test_accuracies_are_shares_of_one():
     looks = tuple(Look(look.step, look.mean / 10, look.ci95 / 10, look.tasks) for look in (FIRST, LAST))
-    picture = held_out(History("accuracy", RECORD.steps, RECORD.loss, looks), WHO, "shot", str)
+    picture = held_out(History("accuracy", "nats", RECORD.steps, RECORD.loss, looks), WHO, "shot", str)
     assert picture.figure["layout"]["yaxis"]["range"] == [0, 1.04]
     assert "39.0% to 5.0% in 2 shots" in picture.alt
 
 
 def test_a_loss_that_falls_below_zero_has_a_linear_axis():
     def scale(loss):
-        record = History("loss", RECORD.steps, np.array(loss), ())
-        return training_loss(record, WHO, "mean squared error", str).figure["layout"]["yaxis"]["type"]
+        record = History("loss", "mse", RECORD.steps, np.array(loss), ())
+        return training_loss(record, WHO, str).figure["layout"]["yaxis"]["type"]
 
     assert scale([2.0, 1.0]) == "log"
     assert scale([2.0, np.nan]) == "log"
     assert scale([2.0, -1.0]) == "linear"
-    assert "from 2 to 1" in training_loss(RECORD, WHO, "mean squared error", str).alt
+    assert "from 2 to 1" in training_loss(RECORD, WHO, str).alt
