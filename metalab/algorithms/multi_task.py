@@ -7,8 +7,9 @@ For classification a task is its classes: its head is those columns of one wide 
 own ways, where joint training has one over all classes. For regression tasks are drawn once, `training_tasks` of them
 with fixed examples, and theta holds a head for each; the family's stream of ever new tasks only draws among them.
 
-A new task gets a head of its own, fitted by gradient steps; the body stays or moves with it. It starts, for
-regression, from the mean of the training tasks' heads; for classification, where classes are new, from a random one.
+A new task gets a head of its own, fitted by gradient steps, with which the body may move, or in closed form
+(`new_head.py`). It starts, for regression, from the mean of the training tasks' heads; for classification, where
+classes are new, from a random one.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from metalab.algorithms.base import Card, InnerStep, Learner, MetaGradient
-from metalab.algorithms.gradient_based import GradientBased
-from metalab.algorithms.inner_loop import inner_loop
-from metalab.algorithms.joint import JOINT, Joint, all_examples, new_task
+from metalab.algorithms.joint import JOINT, all_examples, new_task
+from metalab.algorithms.new_head import NewHead
 from metalab.models.base import HEAD, Model, init_linear, linear
-from metalab.params import Params, detach, expand, gradients, network, statistics, weights
+from metalab.params import Params, detach, expand, gradients, statistics, weights
 from metalab.settings import setting
 from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
@@ -34,7 +35,7 @@ POOL_SEED = 0
 """Draws the pool of training tasks."""
 
 
-class MultiTask(Joint, GradientBased):
+class MultiTask(NewHead):
     """theta <- theta - beta * grad_theta mean_i L_i(body, head_i)."""
 
     title: ClassVar[str] = "Multi-task"
@@ -42,7 +43,7 @@ class MultiTask(Joint, GradientBased):
     card: ClassVar[Card] = Card(
         kind="transfer",
         learned="A body that all training tasks share, and a head for each of them.",
-        adapts="A new head, by gradient steps; the body too, where it is let.",
+        adapts="A new head, by gradient steps or in closed form; the body too, where it is let.",
         gradient_order="1",
         memory="Constant in the inner steps; a head for each training task is kept.",
         paper="Caruana: Multitask Learning. Machine Learning 28, 1997",
@@ -55,7 +56,11 @@ class MultiTask(Joint, GradientBased):
     )
 
     name: Literal["multi_task"] = "multi_task"
-    adapt_body: bool = setting(False, "Let the body move with the new head on a held-out task, or only the head.")
+    adapt_body: bool = setting(
+        False,
+        "Let the body move with the new head on a held-out task, or only the head.",
+        only_if={"head": "gradient"},
+    )
     training_tasks: int = setting(
         200,
         "How many training tasks there are, for regression: each with its own head and its own fixed examples. For "
@@ -65,6 +70,12 @@ class MultiTask(Joint, GradientBased):
         scale="log",
     )
 
+    @model_validator(mode="after")
+    def _one_fit(self) -> Self:
+        if self.adapt_body and self.head == "ridge":
+            raise ValueError("adapt_body = True, expected False: head = 'ridge' fits the head alone, at once")
+        return self
+
     def misfit_with_family(self, family: TaskFamily) -> str | None:
         if family.kind not in ("regression", "classification"):
             return (
@@ -73,7 +84,7 @@ class MultiTask(Joint, GradientBased):
             )
         if not math.prod(family.input_shape):
             return f"multi_task shares a body among tasks, but those of {family.name} have no inputs for it to read"
-        return None
+        return super().misfit_with_family(family)
 
     def misfit_with_network(self, model: Model) -> str | None:
         if not model.has_body:
@@ -93,9 +104,7 @@ class MultiTask(Joint, GradientBased):
         start = new_task(learner.family, theta)
         if learner.family.kind == "regression":
             start |= {f"{HEAD}{part}": theta[f"{JOINT}.{part}"].mean(0) for part in ("weight", "bias")}
-        phi = expand(start, support.x.shape[0])
-        rates = {name: self.inner_lr for name in network(phi) if self.adapt_body or name.startswith(HEAD)}
-        return inner_loop(learner, phi, support, steps, lambda k: rates)
+        return self.fitted(learner, expand(start, support.x.shape[0]), support, steps, body=self.adapt_body)
 
     def meta_gradient(self, learner: Learner, theta: Params, batch: TaskBatch, *, done: int = 0) -> MetaGradient:
         theta = detach(weights(theta), requires_grad=True) | statistics(theta)

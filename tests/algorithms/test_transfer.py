@@ -17,9 +17,11 @@ from metalab.algorithms import LinearProbe, MultiTask, NearestNeighbour, Pretrai
 from metalab.algorithms.base import Learner
 from metalab.algorithms.joint import all_examples
 from metalab.algorithms.multi_task import drawn_by, pool_of
+from metalab.algorithms.new_head import ridge_regression
 from metalab.models import MLP
 from metalab.params import Params, expand, weights
 from metalab.tasks.sinusoid import Sinusoid
+from metalab.training.config import ConfigError, parse_config
 
 EXACT = 1e-10
 HEAD = {"head.weight", "head.bias"}
@@ -103,6 +105,57 @@ def test_the_body_of_a_multi_task_network_may_move_too(name):
         expected = inner_steps(case.plain, state, x, y, 2, 0.1, order=1)
         mine = case.plain.to_torch({entry: end.phi[entry][task] for entry in own})
         assert_same(mine, {entry: value.detach() for entry, value in expected.items()}, EXACT)
+
+
+@pytest.mark.parametrize("name", ["sine", "image_mlp", "strided-transductive", "strided-support_plus_one"])
+@pytest.mark.parametrize("method", [LinearProbe, MultiTask])
+def test_a_ridge_head_solves_numpys_normal_equations_and_the_body_stays(name, method):
+    """(X^T X / n + diag(lambda, .., lambda, 0)) (w, b) = X^T Y / n, with a column of ones in X for the free bias."""
+    case, algorithm, strength = ALL[name](), method(head="ridge", ridge=0.3), 0.3
+    theta = case.theta(algorithm)
+    start, *rest = algorithm.adapt(case.learner, theta, case.batch.support, 3)
+    assert [inner.k for inner in (start, *rest)] == [0, 1, 2, 3]
+    own = start_of(case, algorithm, theta)
+    assert all(torch.equal(value, own[entry].expand_as(value)) for entry, value in weights(start.phi).items())
+    features = case.learner.model.features(start.phi, case.batch.support.x).numpy()
+    y = case.batch.support.y
+    targets = (F.one_hot(y, case.learner.family.output_size) if y.dim() == 2 else y).numpy().astype(np.float64)
+    for task in range(case.batch.n_tasks):
+        n = len(features[task])
+        x = np.concatenate([features[task], np.ones((n, 1))], 1)
+        penalty = np.diag([strength] * features.shape[2] + [0.0])
+        expected = np.linalg.solve(x.T @ x / n + penalty, x.T @ targets[task] / n)
+        for inner in rest:
+            found = np.concatenate([inner.phi["head.weight"][task], inner.phi["head.bias"][task][None]])
+            np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+    for entry in set(start.phi) - HEAD:
+        assert torch.equal(rest[-1].phi[entry], start.phi[entry])
+
+
+def test_a_ridge_head_is_where_gradient_steps_with_the_same_decay_end():
+    """On features that are the inputs themselves: gradient descent on the ridge loss goes there, from anywhere."""
+    rng = torch.Generator().manual_seed(0)
+    f, y = (torch.randn(2, 6, width, generator=rng, dtype=torch.float64) for width in (3, 2))
+    weight, bias = ridge_regression(f, y, 0.2)
+    w, b = torch.zeros(2, 3, 2, dtype=torch.float64), torch.zeros(2, 1, 2, dtype=torch.float64)
+    for _ in range(3_000):
+        error = f @ w + b - y
+        w, b = w - 0.1 * (f.mT @ error / 6 + 0.2 * w), b - 0.1 * error.mean(1, keepdim=True)
+    torch.testing.assert_close(weight, w, rtol=0, atol=1e-10)
+    torch.testing.assert_close(bias, b[:, 0], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("family", "reason"), [("names", "is about generation"), ("quadratic", "have none")])
+def test_a_ridge_head_says_what_it_cannot_fit(family, reason):
+    with pytest.raises(ConfigError, match=reason):
+        parse_config({"family": family, "algorithm": {"name": "linear_probe", "head": "ridge"}})
+
+
+def test_a_body_that_is_to_move_is_not_left_still_by_a_ridge_head():
+    with pytest.raises(ConfigError, match=r"adapt_body = True, expected False: head = 'ridge'"):
+        parse_config({"algorithm": {"name": "multi_task", "head": "ridge", "adapt_body": True}})
+    assert MultiTask(head="ridge").alpha is None
+    assert MultiTask(inner_lr=0.2).alpha == 0.2
 
 
 def test_meta_batches_draw_every_training_task_equally_often():

@@ -150,6 +150,7 @@ def test_notes_tell_what_was_changed_and_what_they_do_not_tell_is_refused():
         ({**GLYPHS, "model": {"name": "conv4", "batch_norm": "running"}}, "transductive"),
         ({"outer_optimiser": "natural"}, "and not with natural"),
         ({"algorithm": {"name": "meta_sgd", "inner_steps": 0}}, "no rates to learn"),
+        ({"algorithm": {"name": "linear_probe", "head": "ridge"}}, "by gradient steps alone"),
     ],
 )
 def test_what_no_script_says_is_refused_in_one_sentence(over, said):
