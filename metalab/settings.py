@@ -116,8 +116,10 @@ class Declaration:
     label: str
     help: str
     default: Any
+    item: type
+    """int or float: what a tuple holds."""
     type: type
-    """int, float, bool, str or tuple: of ints, or two floats where `is_range`."""
+    """int, float, bool, str or tuple: of `item`s, or two floats where `is_range`."""
     choices: tuple[Any, ...]
     """The allowed values of a Literal, else empty."""
     low: float | None
@@ -143,6 +145,7 @@ def declarations(cls: type[Settings]) -> Iterator[Declaration]:
             help=field.description or "",
             default=field.default,
             type=kind,
+            item=_item(field.annotation),
             choices=choices,
             low=_bound(field, "ge"),
             high=_bound(field, "le"),
@@ -163,6 +166,12 @@ def _kind(annotation: Any) -> tuple[type, tuple[Any, ...]]:
         inner = [a for a in get_args(annotation) if a is not type(None)]
         return _kind(inner[0])
     return (origin or annotation), ()
+
+
+def _item(annotation: Any) -> type:
+    """What a tuple holds; int for what is none."""
+    held = get_args(annotation)[0] if get_origin(annotation) is tuple else int
+    return _kind(get_args(held)[0] if get_origin(held) is typing.Annotated else held)[0]
 
 
 def _bound(field: FieldInfo, which: str) -> float | None:

@@ -3,19 +3,26 @@
 The family of the exact lab, e.g. Fallah, Mokhtari, Ozdaglar: On the Convergence Theory of Gradient-Based
 Model-Agnostic Meta-Learning Algorithms. AISTATS 2020, arXiv:1908.10400. There is nothing to read: the network is
 `point`, whose prediction is theta itself, and each example is a bowl of its own, with its curvature A and optimum c.
+Tasks are drawn from ranges, or they are those of a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from metalab.settings import setting
 from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily
 from metalab.tasks.functions import between
+
+MOST = 16
+"""Numbers in a list of tasks."""
+DRAWN: Mapping[str, Any] = {"curvatures": ()}
+"""What counts only where no tasks are given."""
 
 
 class Quadratic(TaskFamily):
@@ -27,6 +34,14 @@ class Quadratic(TaskFamily):
 
     name: Literal["quadratic"] = "quadratic"
     dimension: int = setting(2, "Parameters of the loss.", low=1, high=10)
+    curvatures: Annotated[tuple[Annotated[float, Field(gt=0, le=10)], ...], Field(max_length=MOST)] = setting(
+        (),
+        "A list of tasks in place of drawn ones: for each task its curvature along every parameter, e.g. 1, 2, 0.5, 2 "
+        "for two tasks in two dimensions. Empty: tasks are drawn.",
+    )
+    optima: Annotated[tuple[Annotated[float, Field(ge=-10, le=10)], ...], Field(max_length=MOST)] = setting(
+        (), "The listed tasks' lowest points: as many numbers as curvatures, in the same order."
+    )
     curvature: tuple[float, float] = setting(
         (0.5, 2.0),
         "Lowest and highest curvature of a task: the eigenvalues of A. The inner loop converges where α is below "
@@ -34,13 +49,23 @@ class Quadratic(TaskFamily):
         low=0.0,
         high=10.0,
         step=0.1,
+        only_if=DRAWN,
     )
-    turned: bool = setting(True, "Turn each task's axes at random; else they are those of the parameters.")
+    turned: bool = setting(
+        True, "Turn each task's axes at random; else they are those of the parameters.", only_if=DRAWN
+    )
     optimum: tuple[float, float] = setting(
-        (-3.0, 3.0), "Where the lowest points of tasks lie, along each parameter.", low=-10.0, high=10.0, step=0.1
+        (-3.0, 3.0),
+        "Where the lowest points of tasks lie, along each parameter.",
+        low=-10.0,
+        high=10.0,
+        step=0.1,
+        only_if=DRAWN,
     )
     query_curvature: Literal["same", "own"] = setting(
-        "same", "Whether the query loss has the support loss's A or one of its own, drawn from the same range."
+        "same",
+        "Whether the query loss has the support loss's A or one of its own, drawn from the same range.",
+        only_if=DRAWN,
     )
     query_shift: float = setting(
         0.0,
@@ -65,6 +90,19 @@ class Quadratic(TaskFamily):
         step=0.1,
     )
 
+    @model_validator(mode="after")
+    def _whole_tasks(self) -> Self:
+        curvatures, optima, d = len(self.curvatures), len(self.optima), self.dimension
+        if curvatures != optima:
+            raise ValueError(
+                f"curvatures has {curvatures} numbers and optima has {optima}: expected as many, {d} for each task"
+            )
+        if curvatures % d:
+            raise ValueError(f"curvatures has {curvatures} numbers, expected {d} for each task: dimension = {d}")
+        if curvatures and self.query_curvature == "own":
+            raise ValueError("query_curvature = 'own', expected 'same': the tasks of a list have the curvatures given")
+        return self
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         return (0,)
@@ -82,8 +120,11 @@ class Quadratic(TaskFamily):
 
         info: `curvature` and `query_curvature` (T, d, d), `optimum` and `query_optimum` (T, d), without noise.
         """
-        optimum = between(self.optimum, torch.rand(n_tasks, self.dimension, generator=rng))
-        curvature = self._curvatures(n_tasks, rng)
+        if self.curvatures:
+            curvature, optimum = self._listed(n_tasks, rng)
+        else:
+            optimum = between(self.optimum, torch.rand(n_tasks, self.dimension, generator=rng))
+            curvature = self._curvatures(n_tasks, rng)
         query_curvature = self._curvatures(n_tasks, rng) if self.query_curvature == "own" else curvature
         query_optimum = self._scattered(optimum[:, None], self.query_shift, 1, rng)[:, 0]
         info = {
@@ -95,6 +136,16 @@ class Quadratic(TaskFamily):
         support = examples(curvature, self._scattered(optimum[:, None], self.noise, self.shots, rng))
         query = examples(query_curvature, self._scattered(query_optimum[:, None], self.noise, self.queries, rng))
         return TaskBatch(support.to(device), query.to(device), info)
+
+    def _listed(self, n_tasks: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Curvature (T, d, d) and optimum (T, d) of listed tasks, in random order, none twice more often than another.
+
+        So a meta-batch of as many tasks as are listed, or a multiple, has the exact mean meta-gradient.
+        """
+        spectra, optima = (torch.tensor(given).view(-1, self.dimension) for given in (self.curvatures, self.optima))
+        rounds = -(-n_tasks // len(spectra))
+        chosen = torch.cat([torch.randperm(len(spectra), generator=rng) for _ in range(rounds)])[:n_tasks]
+        return torch.diag_embed(spectra[chosen]), optima[chosen]
 
     def _curvatures(self, n_tasks: int, rng: torch.Generator) -> Tensor:
         """Symmetric matrices (T, d, d) with eigenvalues from `curvature`, their axes evenly over all directions."""

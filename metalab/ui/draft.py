@@ -86,7 +86,7 @@ def schema(names: Mapping[str, str]) -> list[Parameter]:
                 choices=declaration.choices,
                 low=declaration.low,
                 high=declaration.high,
-                **(RANGE if declaration.is_range else {}),
+                **(RANGE if declaration.is_range else {"item": declaration.item}),
             )
         )
     return parameters

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
 from metalab.tasks.quadratic import Quadratic
+from metalab.training.config import ConfigError, parse_config
+from metalab.training.events import Checkpointed
+from metalab.training.trainer import train
 
 
 def rng(seed=0):
@@ -106,3 +110,71 @@ def test_loss_at_the_origin_is_what_theory_says():
 def test_a_task_is_described_by_its_optimum_and_curvatures():
     info = {"optimum": torch.tensor([[1.0, -2.0]]), "curvature": torch.tensor([[[2.0, 0.0], [0.0, 0.5]]])}
     assert Quadratic().describe(info, 0) == "lowest at (1.00, -2.00), curvatures 0.50, 2.00"
+
+
+LISTED = {"dimension": 2, "curvatures": (1.0, 0.5, 2.0, 0.5, 0.25, 3.0), "optima": (1.0, -2.0, 0.0, 3.0, -1.5, 0.5)}
+A = torch.tensor(LISTED["curvatures"]).view(3, 2)
+C = torch.tensor(LISTED["optima"]).view(3, 2)
+
+
+def test_listed_tasks_come_as_they_are_in_random_order_and_equally_often():
+    info = Quadratic(**LISTED).sample(7, "train", rng(4)).info
+    found = torch.cat([torch.diagonal(info["curvature"], dim1=1, dim2=2), info["optimum"]], 1).tolist()
+    listed = torch.cat([A, C], 1).tolist()
+    assert [sum(task == one for task in found) for one in listed] in ([2, 2, 3], [2, 3, 2], [3, 2, 2])
+    assert sorted(found[:3]) == sorted(found[3:6]) == sorted(listed)
+    orders = {str(Quadratic(**LISTED).sample(3, "train", rng(seed)).info["optimum"]) for seed in range(40)}
+    assert len(orders) == 6
+    assert not (info["curvature"] - torch.diag_embed(torch.diagonal(info["curvature"], dim1=1, dim2=2))).any()
+
+
+SHRUNK = 1 - 0.2 * A
+RULES = {
+    "joint": ({"name": "pretrained"}, A),
+    "maml": ({"name": "maml", "inner_steps": 3, "inner_lr": 0.2}, A * SHRUNK**6),
+    "fomaml": ({"name": "maml", "order": 1, "inner_steps": 3, "inner_lr": 0.2}, A * SHRUNK**3),
+    "reptile": ({"name": "reptile", "inner_steps": 3, "inner_lr": 0.2}, 1 - SHRUNK**3),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_run_on_listed_tasks_ends_at_the_fixed_point_of_theory(rule):
+    """Identity 2: theta* = (sum W_i)^-1 sum W_i c_i, W_i = A_i, A_i (I - alpha A_i)^2k, A_i (I - alpha A_i)^k,
+    I - (I - alpha A_i)^k; along each axis by itself, because the curvatures are.
+    """
+    algorithm, weight = RULES[rule]
+    config = parse_config(
+        {
+            "family": {"name": "quadratic", **LISTED},
+            "algorithm": algorithm,
+            "outer_optimiser": "sgd",
+            "outer_lr": 0.5,
+            "schedule": "constant",
+            "meta_batch_size": 3,
+            "outer_steps": 150,
+            "evaluate_every": 150,
+            "evaluation_tasks": 3,
+            "device": "cpu",
+        }
+    )
+    *_, last = (event.checkpoint for event in train(config, threads=1) if isinstance(event, Checkpointed))
+    expected = (weight * C).sum(0) / weight.sum(0)
+    torch.testing.assert_close(last.theta["head.bias"], expected, rtol=0, atol=2e-5)
+    assert (expected - C.mean(0)).abs().max() > 0.05, "with other curvatures it is not just the mean"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"curvatures": (1, 2), "optima": (1,)}, "curvatures has 2 numbers and optima has 1: expected as many, 2 for"),
+        ({"curvatures": (1, 2, 3), "optima": (1, 2, 3)}, "curvatures has 3 numbers, expected 2 for each task"),
+        ({"curvatures": (1, 0), "optima": (1, 1)}, "curvatures.1 = 0: expected greater than 0"),
+        ({"curvatures": (1, -2), "optima": (1, 1)}, "curvatures.1 = -2: expected greater than 0"),
+        ({"curvatures": (1, 1), "optima": (1, 11)}, "optima.1 = 11: expected less than or equal to 10"),
+        ({"curvatures": (1,) * 18, "optima": (1,) * 18}, "at most 16 items"),
+        ({"curvatures": (1, 1), "optima": (1, 1), "query_curvature": "own"}, "expected 'same'"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_in_one_sentence(given, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parse_config({"family": {"name": "quadratic", **given}})
