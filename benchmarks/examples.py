@@ -59,7 +59,7 @@ def make(family: str, number: int, example: Example, serving: Service) -> None:
     kept = sorted({steps[round(i * (len(steps) - 1) / (example.kept - 1))] for i in range(example.kept)})
     label = config.algorithm.label
     path = FOLDER / f"{family}-{number}-{label.lower().replace('+', 'p').replace(' ', '-')}.safetensors"
-    pack(store, run_id, path, kept, f"Example: {label}")
+    pack(store, run_id, path, kept, f"Example: {label} · {config.family.title}")
     print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB, {store.get(run_id).seconds:.0f} s")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from metalab.ui.i18n import _
 from metalab.ui.links import RUN_ID, Parameter
 
 __all__ = ["Study"]
+
+SETTLING_SECONDS = 3.0
+"""So long after a control was first drawn its place is told to the browser again."""
 
 
 class Study:
@@ -74,7 +78,10 @@ class Study:
     def menu(self, state: Mapping[str, Any], name: str, value: Any) -> str:
         """The key of one of the page's controls, which stands at `value` at first."""
         key = f"{self.page}.menu.{state['revision']}.{name}"
-        st.session_state.setdefault(key, value)
+        since = st.session_state.setdefault(f"{key}.since", time.monotonic())
+        if key not in st.session_state or time.monotonic() - since < SETTLING_SECONDS:
+            # A first run that is interrupted by a second one may never tell the browser where the control stands.
+            st.session_state[key] = st.session_state.get(key, value)
         return key
 
     def restart(self, state: dict[str, Any], **changes: Any) -> None:
@@ -129,9 +136,7 @@ class Study:
         gets a sentence for whatever the link asks in vain.
         """
         family = state["family"]
-        found = [run for run in adapt_entrants.candidates(family) if suits(run)]
-        if not found and examples.install(family):
-            found = [run for run in adapt_entrants.candidates(family) if suits(run)]
+        found = examples.candidates(family, suits)
         if not found:
             self._nobody(family)
             return []
