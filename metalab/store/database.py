@@ -15,11 +15,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-VERSION = 1
 BUSY_SECONDS = 30.0
 IDLE_CONNECTIONS = 8
 
-SCHEMA = """
+FIRST_SCHEMA = """
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -67,6 +66,44 @@ CREATE TABLE notes (
 );
 CREATE INDEX notes_by_run ON notes (run);
 """
+LIBRARY = """
+ALTER TABLE runs ADD COLUMN deleted REAL;
+CREATE TABLE tags (
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (run, tag)
+) WITHOUT ROWID;
+CREATE TABLE stars (
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    person TEXT NOT NULL,
+    PRIMARY KEY (run, person)
+) WITHOUT ROWID;
+CREATE TABLE remarks (
+    run INTEGER PRIMARY KEY REFERENCES runs (number) ON DELETE CASCADE,
+    text TEXT NOT NULL
+);
+CREATE TABLE sweeps (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    state TEXT NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL
+);
+CREATE TABLE trials (
+    sweep INTEGER NOT NULL REFERENCES sweeps (number) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    changes TEXT NOT NULL,
+    run TEXT,
+    message TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (sweep, place)
+) WITHOUT ROWID;
+"""
+STEPS = (FIRST_SCHEMA, LIBRARY)
+"""What leads from each version of the schema to the next, the empty file first."""
+VERSION = len(STEPS)
 
 
 class StoreError(RuntimeError):
@@ -104,7 +141,8 @@ class Database:
             )
         if found == 0:
             db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        for version in range(found, VERSION):
+            db.executescript(f"BEGIN IMMEDIATE; {STEPS[version]} PRAGMA user_version = {version + 1}; COMMIT;")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -63,6 +63,8 @@ class Run:
     """Counts every change of the run."""
     config_json: str
     current_json: str
+    deleted: float | None = None
+    """Seconds since 1970 at which it was put into the bin; None for a run that is not there."""
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Run:

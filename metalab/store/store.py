@@ -110,7 +110,7 @@ class Store:
     def find(self, run_id: str) -> Run | None:
         """The run, or None where there is none of that id."""
         with self.database.read() as db:
-            row = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+            row = db.execute("SELECT * FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
         if row is None:
             return None
         run = Run.from_row(row)
@@ -123,14 +123,15 @@ class Store:
         self.notice_interrupted()
         with self.database.read() as db:
             rows = db.execute(
-                "SELECT * FROM runs WHERE ?1 IS NULL OR owner = ?1 ORDER BY number DESC LIMIT ?2", (owner, limit)
+                "SELECT * FROM runs WHERE deleted IS NULL AND (?1 IS NULL OR owner = ?1) ORDER BY number DESC LIMIT ?2",
+                (owner, limit),
             ).fetchall()
         return [Run.from_row(row) for row in rows]
 
     def notice_interrupted(self) -> None:
         """Mark the active runs of processes that ended as interrupted."""
         with self.database.read() as db:
-            found = db.execute(f"SELECT DISTINCT process FROM runs WHERE {_among('state', ACTIVE)}", ACTIVE).fetchall()
+            found = db.execute(f"SELECT DISTINCT process FROM runs WHERE {among('state', ACTIVE)}", ACTIVE).fetchall()
         self._bury([row["process"] for row in found])
 
     def _bury(self, processes: Sequence[str]) -> bool:
@@ -146,7 +147,7 @@ class Store:
                     with self.database.write() as db:
                         db.execute(
                             "UPDATE runs SET state = 'interrupted', message = ?, rate = NULL, version = version + 1 "
-                            f"WHERE process = ? AND {_among('state', ACTIVE)}",
+                            f"WHERE process = ? AND {among('state', ACTIVE)}",
                             (INTERRUPTED, process, *ACTIVE),
                         )
         return some
@@ -156,7 +157,7 @@ class Store:
         with self.database.write() as db:
             done = db.execute(
                 "UPDATE runs SET state = 'queued', message = '', rate = NULL, process = ?, updated = ?, "
-                f"version = version + 1 WHERE id = ? AND {_among('state', states)}",
+                f"version = version + 1 WHERE id = ? AND {among('state', states)}",
                 (self.process, time.time(), run_id, *states),
             )
         return self.get(run_id) if done.rowcount else None
@@ -165,7 +166,7 @@ class Store:
         """Give a run that nobody trains, in one of `states`, the state `state`; False where it has another."""
         with self.database.write() as db:
             done = db.execute(
-                f"UPDATE runs SET state = ?, version = version + 1 WHERE id = ? AND {_among('state', states)}",
+                f"UPDATE runs SET state = ?, version = version + 1 WHERE id = ? AND {among('state', states)}",
                 (state, run_id, *states),
             )
         return bool(done.rowcount)
@@ -174,7 +175,7 @@ class Store:
         """Give a run that nobody trains another current config (JSON); False where its state is not in `states`."""
         with self.database.write() as db:
             row = db.execute(
-                f"UPDATE runs SET current = ?, version = version + 1 WHERE id = ? AND {_among('state', states)} "
+                f"UPDATE runs SET current = ?, version = version + 1 WHERE id = ? AND {among('state', states)} "
                 "RETURNING number",
                 (current, run_id, *states),
             ).fetchone()
@@ -192,7 +193,10 @@ class Store:
             db.execute("UPDATE runs SET name = ?, version = version + 1 WHERE id = ?", (cleaned, run_id))
 
     def delete(self, run_id: str, owner: str) -> None:
-        """Remove a run and its files. Raises RunNotFound, PermissionError, ValueError while it is in training."""
+        """Remove a run and its files for good, past the bin.
+
+        Raises RunNotFound, PermissionError, ValueError while it is in training.
+        """
         run = self.owned(run_id, owner)
         with self.database.write() as db:
             done = db.execute("DELETE FROM runs WHERE id = ? AND state NOT IN ('queued', 'running')", (run_id,))
@@ -306,17 +310,17 @@ class Store:
     def snapshot(self, run_id: str) -> Iterator[tuple[sqlite3.Connection, Run | None]]:
         """A read transaction and the run in it, for several queries that must agree."""
         with self.database.read() as db:
-            row = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+            row = db.execute("SELECT * FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
             yield db, Run.from_row(row) if row else None
 
     def version(self, run_id: str) -> int | None:
         """Counts every change of the run; None where there is no such run."""
         with self.database.read() as db:
-            row = db.execute("SELECT version FROM runs WHERE id = ?", (run_id,)).fetchone()
+            row = db.execute("SELECT version FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
         return row["version"] if row else None
 
     def _number(self, db: sqlite3.Connection, run_id: str) -> int:
-        row = db.execute("SELECT number FROM runs WHERE id = ?", (run_id,)).fetchone()
+        row = db.execute("SELECT number FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
         if row is None:
             raise RunNotFound(run_id)
         return row["number"]
@@ -326,9 +330,9 @@ class Store:
         return self.home / "checkpoints" / run_id
 
 
-def clean_name(name: str) -> str:
-    """One line of at most NAME_LENGTH characters."""
-    return _CONTROL.sub(" ", name).strip()[:NAME_LENGTH].strip()
+def clean_name(name: str, length: int = NAME_LENGTH) -> str:
+    """One line of at most `length` characters."""
+    return _CONTROL.sub(" ", name).strip()[:length].strip()
 
 
 def unpacked(row: sqlite3.Row | Mapping[str, Any]) -> Evaluation:
@@ -356,5 +360,5 @@ def _insert(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]])
         db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
 
 
-def _among(column: str, values: Sequence[str]) -> str:
+def among(column: str, values: Sequence[object]) -> str:
     return f"{column} IN ({', '.join('?' * len(values))})"

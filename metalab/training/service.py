@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from metalab import places
-from metalab.store import RESUMABLE, CheckpointError, News, Note, Run, RunNotFound, State, Store, StoreError
+from metalab.store import RESUMABLE, CheckpointError, News, Note, Run, RunNotFound, State, Store, StoreError, library
 from metalab.store.store import INTERRUPTED
 from metalab.tasks.base import DataMissing
 from metalab.training.config import ConfigError, RunConfig
@@ -104,6 +104,7 @@ class Service:
         self._news: Counter[str] = Counter()
         self._closing = False
         store.notice_interrupted()
+        library.empty_bin(store)
 
     # --- commands
 
@@ -164,12 +165,12 @@ class Service:
             self._tell(run_id)
 
     def delete(self, run_id: str, owner: str) -> None:
-        """Remove a run and its files for good, stopping it first where it trains."""
+        """Put a run into the bin (`store.library`), stopping it first where it trains."""
         with suppress(CommandError):  # there may be nothing to stop
             self.stop(run_id, owner)
             self.wait(run_id, 30)
         try:
-            self.store.delete(run_id, owner)
+            library.put_into_bin(self.store, run_id, owner)
         except ValueError:
             raise self._refused(run_id, "Stop it before you delete it.") from None
         self._tell(run_id)

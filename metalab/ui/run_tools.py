@@ -9,6 +9,7 @@ import streamlit as st
 
 from metalab.settings import declarations
 from metalab.store import COMMAND_LINE, RESUMABLE, Run
+from metalab.store.library import KEPT_SECONDS
 from metalab.training.config import ConfigError
 from metalab.ui import runs
 from metalab.ui.controls import setting_control
@@ -127,17 +128,17 @@ def _own(run: Run) -> None:
                 st.error(escape(str(problem)), icon=":material/error:")
             else:
                 st.rerun()
-    told = _("Removes the run and its checkpoints, after a question.")
+    told = _("Puts the run into your bin, after a question.")
     if st.button(_("Delete"), icon=":material/delete:", width="stretch", key=f"delete.{run.id}", help=told):
         st.dialog(_("Delete this run?"))(_confirm_delete)(run)
 
 
 def _confirm_delete(run: Run) -> None:
-    st.markdown(
-        _("**{name}** and all that it learned will be gone for good.").format(name=escape(runs.labels([run])[run.id]))
-    )
-    told = _("This cannot be undone.")
-    if st.button(_("Delete for good"), type="primary", icon=":material/delete_forever:", width="stretch", help=told):
+    said = _("**{name}** leaves every list. For {days} days you can take it back out of the bin on the page Library.")
+    days = round(KEPT_SECONDS / 86_400)
+    st.markdown(said.format(name=escape(runs.labels([run])[run.id]), days=days))
+    told = _("Puts the run into your bin.")
+    if st.button(_("Delete"), type="primary", icon=":material/delete:", width="stretch", key="delete.sure", help=told):
         try:
             runs.delete(run.id)
         except runs.Problem as problem:

@@ -20,7 +20,7 @@ from small_runs import (
     until,
 )
 
-from metalab.store import RunNotFound
+from metalab.store import RunNotFound, library
 from metalab.tasks.base import DataMissing
 from metalab.tasks.sinusoid import Sinusoid
 from metalab.training.config import ConfigError
@@ -249,13 +249,15 @@ def test_missing_data_reaches_who_starts(serve, monkeypatch):
     assert serving.store.runs() == []
 
 
-def test_deleting_a_running_run_stops_it(serve, tmp_path):
+def test_deleting_a_running_run_stops_it_and_puts_it_into_the_bin(serve):
     serving = serve()
     run_id = serving.start(ENDLESS, "ada")
     trained(serving, run_id, 1)
     serving.delete(run_id, "ada")
     assert serving.store.find(run_id) is None
-    assert not (tmp_path / "checkpoints" / run_id).exists()
+    assert [run.state for run in library.bin_of(serving.store, {"ada"})] == ["stopped"]
+    library.restore(serving.store, run_id, "ada")
+    assert serving.store.load_checkpoint(run_id).step == serving.store.get(run_id).step
 
 
 # --- the end of the program
