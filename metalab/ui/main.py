@@ -32,6 +32,12 @@ st.navigation(
             st.Page(pages / "speed.py", title=_("Who learns fastest?"), icon=":material/speed:", url_path="speed"),
         ],
         _("Understand"): [
+            st.Page(
+                pages / "embeddings.py",
+                title=_("How do tasks lie?"),
+                icon=":material/scatter_plot:",
+                url_path="embeddings",
+            ),
             st.Page(pages / "order.py", title=_("Why second order?"), icon=":material/looks_two:", url_path="order"),
             st.Page(pages / "lab.py", title=_("The exact lab"), icon=":material/science:", url_path="lab"),
         ],

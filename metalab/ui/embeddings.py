@@ -1,0 +1,352 @@
+"""What the Embeddings page remembers, what it has computed, and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from metalab.algorithms.base import Learner
+from metalab.analysis.adaptation import Race, race
+from metalab.analysis.background import Report
+from metalab.analysis.challenge import (
+    Challenge,
+    changed,
+    drawings_challenge,
+    goal_challenge,
+    makeable,
+    points_challenge,
+    sample_challenge,
+)
+from metalab.analysis.embedding import Embedding, over_inner_steps, over_training, tsne
+from metalab.analysis.embedding_groups import Learning, compared, learning
+from metalab.analysis.embedding_tasks import Attribute, Floats, Tasks, sampled
+from metalab.analysis.embedding_views import VIEWS, misfit
+from metalab.analysis.embedding_views import View as Vector
+from metalab.analysis.memory import Memory
+from metalab.analysis.neighbourhood import Agreement
+from metalab.figures import embedding as figures
+from metalab.figures import embedding_groups
+from metalab.figures.style import number
+from metalab.ui.adapt_entrants import Entrant, entrants
+from metalab.ui.adapt_race import pictures as race_pictures
+from metalab.ui.adapt_task import SAMPLED_QUERIES
+from metalab.ui.background import computed
+from metalab.ui.gallery import Pick, Placed
+from metalab.ui.i18n import _
+from metalab.ui.links import Parameter
+from metalab.ui.study import Study
+
+COUNTS = (50, 100, 200, 400)
+FEW = 50
+MANY = 200
+HEAVY = 20_000
+"""Parameters from which on fewer tasks are taken at first."""
+MOST_STEPS = 20
+MOST_CHECKPOINTS = 8
+MOST_POINTS = 30
+STUDY = Study(
+    "embeddings",
+    [
+        Parameter("view", "delta", choices=VIEWS),
+        Parameter("over", "steps", choices=("steps", "training")),
+        # 0: what suits the run.
+        Parameter("steps", 0, int, low=0, high=MOST_STEPS, automatic=True),
+        Parameter("tasks", 0, int, choices=(0, *COUNTS), automatic=True),
+        Parameter("projection", "pca", choices=("pca", "tsne")),
+        Parameter("three", False, bool),
+        Parameter("paths", True, bool),
+        Parameter("colour", "", automatic=True),
+        Parameter("label", "", automatic=True),
+        Parameter("seed", -1, int, low=-1, high=COUNTS[-1] - 1, automatic=True),
+        # Which tasks are encircled: bit i of the hexadecimal number is task i.
+        Parameter("group", "", pattern=rf"[0-9a-f]{{0,{COUNTS[-1] // 4}}}", automatic=True),
+        Parameter("own", False, bool),
+        Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
+        Parameter("y", (), tuple, item=float, low=-6, high=6, most=MOST_POINTS),
+    ],
+    families=[
+        "sinusoid", "linear", "mixture", "navigation", "glyphs", "omniglot", "mnist", "cross", "rotated_mnist",
+        "permuted_mnist", "languages", "names",
+    ],
+    most=1,
+)  # fmt: skip
+_tasks: Memory[Tasks] = Memory(6)
+
+
+# --- choices
+
+
+def vector_names() -> dict[Vector, str]:
+    """What to call each vector."""
+    return {
+        "delta": _("Δθ: how far it moves θ"),
+        "gradient": _("Gradient at θ"),
+        "features": _("Adapted features"),
+        "fisher": _("Fisher (Task2Vec)"),
+    }
+
+
+def unsuitable(state: Mapping[str, Any], entrant: Entrant) -> str | None:
+    """Why the chosen vector does not suit the run, in one sentence, or None."""
+    contender = entrant.contender
+    reason = misfit(state["view"], contender.algorithm, Learner(contender.model, entrant.config.family))
+    return None if reason is None else _("No such embedding: {reason}.").format(reason=_(reason))
+
+
+def has_steps(entrant: Entrant) -> bool:
+    """Whether there is anything to be seen over inner steps."""
+    return entrant.contender.algorithm.axis == "inner step"
+
+
+def steps(state: Mapping[str, Any], entrant: Entrant) -> int:
+    """Inner steps that every task takes."""
+    return int(state["steps"] or min(entrant.config.algorithm.evaluation_steps, 10))
+
+
+def count(state: Mapping[str, Any], entrant: Entrant) -> int:
+    """How many tasks."""
+    if state["tasks"]:
+        return int(state["tasks"])
+    return FEW if sum(value.numel() for value in entrant.contender.theta.values()) > HEAVY else MANY
+
+
+def chosen_attribute(state: Mapping[str, Any], attributes: Sequence[Attribute]) -> int:
+    """Which attribute colours the tasks: the first where the chosen one is not among them."""
+    names = [attribute.name for attribute in attributes]
+    return names.index(state["colour"]) if state["colour"] in names else 0
+
+
+# --- results
+
+
+def embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None) -> Embedding | None:
+    """The tasks as points; None while they are computed."""
+    view: Vector = state["view"]
+    k = steps(state, entrant)
+    if state["over"] == "training" and len(entrant.checkpoints) > 1:
+        some = spread_out(entrant.checkpoints)
+        family, ways = entrant.config.family.name, entrant.config.family.output_size
+
+        def train(report: Report) -> Embedding:
+            found = entrants([f"{entrant.id}@{step}" for step in some], family, ways)
+            stages = [(each.step or 0, each.contender) for each in found]
+            last = (stages[-1][0], entrant.contender) if stages[-1][0] == entrant.step else stages[-1]
+            return over_training([*stages[:-1], last], _sampled(state, entrant), view, steps=k, report=report)
+
+        key = (*_key(state, entrant), view, k, "training", some)
+        return computed("embeddings.map", key, train, told=_("Adapting to the tasks at every checkpoint"))
+
+    def make(report: Report) -> Embedding:
+        return over_inner_steps(entrant.contender, _sampled(state, entrant), view, steps=k, new=new, report=report)
+
+    key = (*_key(state, entrant), view, k, new.key if new else None)
+    return computed("embeddings.map", key, make, told=_("Adapting to {n} tasks").format(n=count(state, entrant)))
+
+
+def spread_out(checkpoints: Sequence[int]) -> tuple[int, ...]:
+    """At most MOST_CHECKPOINTS of them, the first and the last among them, denser where training begins."""
+    last = len(checkpoints) - 1
+    n = min(MOST_CHECKPOINTS, len(checkpoints))
+    places = sorted({round(last * (i / (n - 1)) ** 2) for i in range(n)} if n > 1 else {0})
+    return tuple(checkpoints[i] for i in places)
+
+
+def rearranged(state: Mapping[str, Any], entrant: Entrant, found: Embedding) -> Floats | None:
+    """The tasks' places by t-SNE; None while they are computed."""
+    dimensions = 3 if state["three"] else 2
+    key = (*_key(state, entrant), found.view, found.axis, found.stages, dimensions)
+    told = _("Arranging {n} tasks by t-SNE").format(n=found.about.n)
+    return computed("embeddings.tsne", key, lambda report: tsne(found, dimensions, report=report), told=told)
+
+
+def comparison(state: Mapping[str, Any], entrant: Entrant) -> dict[Vector, tuple[Agreement, ...]] | None:
+    """The neighbourhood scores of every vector; None while they are computed."""
+    k = steps(state, entrant)
+
+    def make(report: Report) -> dict[Vector, tuple[Agreement, ...]]:
+        return compared(entrant.contender, _sampled(state, entrant), steps=k, report=report)
+
+    key = (*_key(state, entrant), k)
+    return computed("embeddings.compared", key, make, told=_("Embedding the tasks in every way"))
+
+
+def learned(state: Mapping[str, Any], entrant: Entrant) -> Learning | None:
+    """Every task's adaptation curve; None while they are computed."""
+    k = steps(state, entrant)
+
+    def make(report: Report) -> Learning:
+        return learning(entrant.contender, _sampled(state, entrant), steps=k, report=report)
+
+    return computed("embeddings.curves", (*_key(state, entrant), k), make, told=_("Measuring every task's curve"))
+
+
+def raced(state: Mapping[str, Any], entrant: Entrant) -> Race | None:
+    """The picked task itself; None while it is computed."""
+    family, k, seed = entrant.config.family, steps(state, entrant), state["seed"]
+
+    def make(report: Report) -> Race:
+        challenge = sample_challenge(family, seed, queries=SAMPLED_QUERIES[family.kind])
+        report(0.5)
+        return race([entrant.contender], challenge, steps=k)
+
+    return computed("embeddings.task", (*_key(state, entrant), k, seed), make, told=_("Adapting to the task"))
+
+
+def _key(state: Mapping[str, Any], entrant: Entrant) -> tuple[Hashable, ...]:
+    contender = entrant.contender
+    return (
+        contender.key,
+        contender.algorithm.model_dump_json(),
+        entrant.config.family.model_dump_json(),
+        count(state, entrant),
+    )
+
+
+def _sampled(state: Mapping[str, Any], entrant: Entrant) -> Tasks:
+    """The tasks that Adapt samples from the numbers 0, 1, .."""
+    family, n = entrant.config.family, count(state, entrant)
+    queries = SAMPLED_QUERIES[family.kind]
+    key = (family.model_dump_json(), n)
+    return _tasks.get(key, lambda: sampled(family, range(n), queries=queries))
+
+
+# --- picks
+
+
+def take_pick(state: dict[str, Any], pick: Pick | None) -> None:
+    """Keep the task that was clicked, or the group that was encircled."""
+    if pick is None or pick.number == state.get("pick"):
+        return
+    state["pick"] = pick.number
+    members = [i for i in pick.data if i >= 0]
+    if pick.how == "click" and members:
+        state["seed"] = members[0]
+    elif pick.how == "lasso":
+        bits = sum(1 << i for i in set(members))
+        state["group"] = f"{bits:x}" if bits else ""
+
+
+def group(state: Mapping[str, Any], n: int) -> list[int]:
+    """The encircled tasks."""
+    bits = int(state["group"] or "0", 16)
+    return [i for i in range(n) if bits >> i & 1]
+
+
+def on_adapt(state: Mapping[str, Any], entrant: Entrant) -> dict[str, str]:
+    """The link to the picked task on Adapt."""
+    family = entrant.config.family
+    link = {"family": family.name, "who": f"{entrant.id}@{entrant.step}", "seed": str(state["seed"])}
+    if hasattr(family, "shots"):
+        link["shots"] = str(family.shots)
+    if has_steps(entrant):
+        link["steps"] = str(steps(state, entrant))
+    return link | ({"ways": str(family.output_size)} if family.kind == "classification" else {})
+
+
+# --- a person's task
+
+
+def makes(entrant: Entrant) -> str:
+    """What a person can make a task of here: points, goal, drawings, or nothing."""
+    made_of = makeable(entrant.config.family)
+    return made_of if made_of != "names" else ""
+
+
+def own_points(entrant: Entrant, points: Sequence[tuple[float, float]]) -> Challenge | None:
+    """The task of these points, or goal; None where there is none."""
+    family = entrant.config.family
+    if not points:
+        return None
+    if makeable(family) == "goal":
+        return goal_challenge(family, points[0])
+    return points_challenge(family, points)
+
+
+def own_drawings(entrant: Entrant, drawings: Any) -> Challenge | None:
+    """The task of what was drawn; None before every class has an example."""
+    from metalab.ui.canvas.strokes import rasterise
+
+    if not drawings.ready:
+        return None
+    images = [[rasterise(each) for each in row if each] for row in drawings.support]
+    family = changed(entrant.config.family, shots=1)
+    return drawings_challenge(family, images)
+
+
+def guessed(found: Embedding) -> str:
+    """In words: the nearest tasks of a person's own, and what they say of it."""
+    assert found.new is not None
+    about, places = found.about, list(found.new.nearest)
+    names = ", ".join(str(about.seeds[i]) for i in places)
+    parts = []
+    for attribute in about.attributes:
+        near = attribute.values[places]
+        if attribute.kind == "number":
+            parts.append(f"{figures.titled(attribute)} {number(float(near.mean()))} ± {number(float(near.std()))}")
+        elif attribute.kind == "class":
+            parts.append(f"{attribute.name} {attribute.labels[int(near.mean(0).argmax())]}")
+    sentence = _("The nearest tasks to yours are {names}, at {far} of the usual distance between two tasks")
+    said = sentence.format(names=names, far=f"{float(found.new.distances.mean()):.0%}")
+    return said + (_("; by them it has {parts}.").format(parts=", ".join(parts)) if parts else ".")
+
+
+# --- pictures
+
+
+def answer(found: Embedding, which: int) -> str:
+    """The answer to the page's question in words."""
+    said = figures.sentence(found, which, _)
+    if found.about.attributes[which].kind != "set":
+        return said
+    mixed = _("Each task here mixes several of them and numbers its classes anew, which decides most of where it lies.")
+    return f"{said} {mixed}"
+
+
+def commonest(attribute: Attribute) -> str:
+    """The label that most tasks have."""
+    return figures.commonest(attribute)
+
+
+def map_view(state: Mapping[str, Any], found: Embedding, places: Floats | None) -> figures.View:
+    """How the points are looked at."""
+    return figures.View(
+        attribute=chosen_attribute(state, found.about.attributes),
+        label=state["label"],
+        three=state["three"],
+        paths=state["paths"],
+        picked=state["seed"] if state["seed"] < found.about.n else -1,
+        tsne=places,
+    )
+
+
+def map_pictures(state: Mapping[str, Any], found: Embedding, places: Floats | None) -> list[Placed]:
+    """The map, and how well neighbours know the attribute at each stage."""
+    view = map_view(state, found, places)
+    shown = [Placed(figures.task_map(found, view, _), 540, "whole")]
+    if found.about.attributes and len(found.stages) > 1:
+        shown.append(Placed(figures.neighbourhood(found, view.attribute, _), 320, "whole"))
+    return shown
+
+
+def comparison_picture(
+    state: Mapping[str, Any],
+    entrant: Entrant,
+    found: Mapping[Vector, tuple[Agreement, ...]],
+    attributes: Sequence[Attribute],
+) -> Placed:
+    """Which vector knows the attribute best."""
+    which = chosen_attribute(state, attributes)
+    each = {view: agreements[which] for view, agreements in found.items()}
+    picture = embedding_groups.views(each, vector_names(), entrant.contender.colour_key, _)
+    return Placed(picture, 320, "whole")
+
+
+def group_picture(found: Learning, members: Sequence[int]) -> Placed:
+    """How the encircled tasks are learned."""
+    return Placed(embedding_groups.group_curves(found, members, _), 340, "whole")
+
+
+def task_pictures(found: Race) -> list[Placed]:
+    """The task itself, as Adapt shows it."""
+    first = race_pictures(found, own=False, log=False)[0]
+    return [Placed(first.picture, min(first.height, 360), "tall" if first.place == "tall" else "whole")]

@@ -1,0 +1,284 @@
+"""Embeddings: how do tasks lie to each other? Each held-out task is a point, by what the inner loop makes of it."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from metalab.ui import embeddings, links
+from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.canvas.characters import character_canvas, current_drawings
+from metalab.ui.canvas.points import current_points, points_canvas
+from metalab.ui.canvas.strokes import MAX_WAYS
+from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.embeddings import STUDY
+from metalab.ui.gallery import draw_gallery, picked
+from metalab.ui.i18n import _
+
+ADAPT = Path(__file__).with_name("adapt.py")
+MAP = "embeddings.map"
+POINTS = "embeddings.points"
+PADS = "embeddings.pads"
+FORMULA = r"""\begin{aligned}
+\Delta_i &= \phi_{i,K} - \theta, \quad z_i = V^{\top} (\Delta_i - \bar\Delta) \\
+s &= 1 - \frac{\sum_i \mathrm{error}_i(\text{5 nearest})}{\sum_i \mathrm{error}_i(\text{all others})}
+\end{aligned}"""
+
+
+@st.fragment
+def bench(state: dict[str, Any], entrant: Entrant) -> None:
+    """Everything below the menus of runs."""
+    embeddings.take_pick(state, picked(MAP, state["revision"]))
+    left, right = st.columns([3, 9], gap="medium")
+    with left:
+        controls(state, entrant)
+        new = own_task(state, entrant)
+    with right:
+        reason = embeddings.unsuitable(state, entrant)
+        if reason:
+            st.info(reason, icon=":material/info:")
+        else:
+            show(state, entrant, new, left)
+    STUDY.write_link(state)
+
+
+def controls(state: dict[str, Any], entrant: Entrant) -> None:
+    """What a task is known by, how many there are, and how they are looked at."""
+    names = embeddings.vector_names()
+    state["view"] = st.selectbox(
+        _("A task is known by"),
+        list(names),
+        format_func=names.__getitem__,
+        key=STUDY.menu(state, "view", state["view"]),
+        help=_(
+            "Adapted parameters minus θ, the support loss's gradient at θ, what the head reads after adaptation, or "
+            "how much each unit matters to the predictions."
+        ),
+    )
+    with st.container(horizontal=True):
+        ways = {"pca": _("PCA"), "tsne": _("t-SNE")}
+        state["projection"] = st.segmented_control(
+            _("Projection"),
+            list(ways),
+            format_func=ways.__getitem__,
+            required=True,
+            key=STUDY.menu(state, "projection", state["projection"]),
+            help=_("PCA keeps its axes from step to step; t-SNE keeps neighbours together and draws the last step."),
+        )
+        state["three"] = (
+            st.segmented_control(
+                _("Dimensions"),
+                [2, 3],
+                required=True,
+                key=STUDY.menu(state, "three", 3 if state["three"] else 2),
+                help=_("Three can be turned with the mouse; in two a group can be encircled."),
+            )
+            == 3
+        )
+    if embeddings.has_steps(entrant):
+        over(state, entrant)
+    state["tasks"] = st.select_slider(
+        _("Tasks"),
+        embeddings.COUNTS,
+        key=STUDY.menu(state, f"tasks.{entrant.id}", embeddings.count(state, entrant)),
+        help=_("How many held-out tasks: those that Adapt samples from the numbers 0, 1, 2 and so on."),
+    )
+
+
+def over(state: dict[str, Any], entrant: Entrant) -> None:
+    """Over what the tasks move."""
+    if len(entrant.checkpoints) > 1:
+        names = {"steps": _("Inner steps"), "training": _("Training")}
+        state["over"] = st.segmented_control(
+            _("Ways over"),
+            list(names),
+            format_func=names.__getitem__,
+            required=True,
+            key=STUDY.menu(state, "over", state["over"]),
+            help=_("Each task's way from inner step to inner step, or from checkpoint to checkpoint of the run."),
+        )
+    state["steps"] = st.slider(
+        _("Inner steps"),
+        1,
+        embeddings.MOST_STEPS,
+        key=STUDY.menu(state, f"steps.{entrant.id}", embeddings.steps(state, entrant)),
+        help=_("How many gradient steps are taken on the support set of a task."),
+    )
+    state["paths"] = st.toggle(
+        _("Ways"),
+        key=STUDY.menu(state, "paths", state["paths"]),
+        help=_("Draws where each point has come from."),
+    )
+
+
+def own_task(state: dict[str, Any], entrant: Entrant) -> Any:
+    """A person's task, to be put among the others; None where there is none."""
+    made_of = embeddings.makes(entrant)
+    if not made_of or state["over"] == "training":
+        return None
+    state["own"] = st.toggle(
+        _("Put a task of my own among them"),
+        key=STUDY.menu(state, "own", state["own"]),
+        help=_("Click points of a function, place a goal, or draw characters: its nearest tasks are ringed."),
+    )
+    if not state["own"]:
+        return None
+    if made_of == "drawings":
+        return drawn(state, entrant)
+    ends = (-0.5, 0.5) if made_of == "goal" else (-5.0, 5.0)
+    tops = ends if made_of == "goal" else (-6.0, 6.0)
+    most = 1 if made_of == "goal" else embeddings.MOST_POINTS
+    begin = list(zip(state["x"], state["y"], strict=False))[:most]
+    begin = [point for point in begin if abs(point[0]) <= ends[1] and abs(point[1]) <= tops[1]]
+    revision = state["revision"]
+    points = current_points(POINTS, begin, revision=revision, x_range=ends, y_range=tops, max_points=most)
+    points = [(round(x, 2), round(y, 2)) for x, y in points]
+    points_canvas(begin, key=POINTS, revision=revision, x_range=ends, y_range=tops, max_points=most, height=260)
+    state |= {"x": tuple(x for x, _y in points), "y": tuple(y for _x, y in points)}
+    return embeddings.own_points(entrant, points)
+
+
+def drawn(state: dict[str, Any], entrant: Entrant) -> Any:
+    """Characters on pads, one example of each class."""
+    ways = entrant.config.family.output_size
+    if ways > MAX_WAYS:
+        st.caption(_("{ways} characters are too many to draw.").format(ways=ways))
+        return None
+    drawings = current_drawings(PADS, ways, 1, revision=state["revision"])
+    character_canvas(ways, 1, key=PADS, revision=state["revision"])
+    st.caption(_("Draw one example of each class; the query pad plays no part here, and drawings stay in this tab."))
+    return embeddings.own_drawings(entrant, drawings)
+
+
+def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
+    """The map and what belongs to it."""
+    found = embeddings.embedded(state, entrant, new)
+    if found is None:
+        return
+    attributes = found.about.attributes
+    with left:
+        colours(state, attributes)
+    places = embeddings.rearranged(state, entrant, found) if state["projection"] == "tsne" else None
+    if state["projection"] == "tsne" and places is None:
+        return
+    if attributes:
+        which = embeddings.chosen_attribute(state, attributes)
+        st.markdown(links.escape(embeddings.answer(found, which)))
+    if found.new is not None:
+        st.markdown(links.escape(embeddings.guessed(found)))
+    moving = places is None and found.axis == "inner step"
+    draw_gallery(
+        embeddings.map_pictures(state, found, places),
+        key=MAP,
+        revision=state["revision"],
+        steps=len(found.stages) - 1 if moving else 0,
+        pickable=True,
+    )
+    st.caption(
+        _("Hover over a point to read its task, click it to see the task; with the lasso encircle a group in 2-D.")
+    )
+    task(state, entrant, found.about.n)
+    encircled(state, entrant, found.about.n)
+    if attributes:
+        compared = embeddings.comparison(state, entrant)
+        if compared:
+            draw_gallery(
+                [embeddings.comparison_picture(state, entrant, compared, attributes)],
+                key="embeddings.compared",
+                revision=state["revision"],
+            )
+
+
+def colours(state: dict[str, Any], attributes: Any) -> None:
+    """Which attribute colours the tasks."""
+    if not attributes:
+        return
+    names = [attribute.name for attribute in attributes]
+    chosen = attributes[embeddings.chosen_attribute(state, attributes)]
+    state["colour"] = st.selectbox(
+        _("Coloured by"),
+        names,
+        key=STUDY.menu(state, f"colour.{state['family']}.{','.join(names)}", chosen.name),
+        help=_("Something that is known of each task and that no network was told."),
+    )
+    chosen = attributes[embeddings.chosen_attribute(state, attributes)]
+    if chosen.kind == "set":
+        begin = state["label"] if state["label"] in chosen.labels else embeddings.commonest(chosen)
+        state["label"] = st.selectbox(
+            _("Counting"),
+            chosen.labels,
+            key=STUDY.menu(state, f"label.{state['family']}.{chosen.name}", begin),
+            help=_("A task here has several of them: the colour says how large a part this one is."),
+        )
+
+
+def task(state: dict[str, Any], entrant: Entrant, n: int) -> None:
+    """The task that was clicked, and the way to it on Adapt."""
+    if not 0 <= state["seed"] < n:
+        return
+    found = embeddings.raced(state, entrant)
+    if found is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"**{_('Task {number}').format(number=state['seed'])}** · {links.escape(found.title)}")
+        told = _("Opens this very task on Adapt, with the same run.")
+        if st.button(_("Open on Adapt"), icon=":material/gesture:", key="embeddings.adapt", help=told):
+            st.switch_page(ADAPT, query_params=embeddings.on_adapt(state, entrant))
+    draw_gallery(
+        embeddings.task_pictures(found),
+        key="embeddings.task",
+        revision=state["revision"],
+        steps=found.steps if found.axis == "inner step" else 0,
+    )
+
+
+def encircled(state: dict[str, Any], entrant: Entrant, n: int) -> None:
+    """How the group that was encircled is learned."""
+    members = embeddings.group(state, n)
+    if not members or not embeddings.has_steps(entrant):
+        return
+    found = embeddings.learned(state, entrant)
+    if found is not None:
+        picture = embeddings.group_picture(found, members)
+        draw_gallery([picture], key="embeddings.group", revision=state["revision"])
+
+
+def explanation() -> None:
+    """Three sentences and one formula."""
+    STUDY.explanation(
+        _(
+            "Each point is a held-out task, placed by the vector that you choose: at first by how far K inner steps "
+            "move θ for it. "
+            "The axes are the main directions of these vectors, fitted once at the last inner step (for gradients at "
+            "θ, where they have not vanished yet), so that a point that moves has moved, and not the axes. "
+            "The score says whether near tasks are alike: what is known of a task is guessed from its 5 nearest, "
+            "never from itself, and 1 is perfect, 0 as good as a guess from all the others."
+        ),
+        FORMULA,
+    )
+
+
+def page() -> None:
+    """Question, menus, pictures, explanation."""
+    state, wrong = STUDY.begin()
+    STUDY.question(_("How do tasks lie to each other?"), state)
+    box = st.container()
+    family, who = st.columns([3, 9], gap="medium")
+    with family:
+        STUDY.family_menu(state)
+    lacking = missing(state["family"])
+    if lacking:
+        if missing_data_card(state["family"], lacking, instead="glyphs"):
+            STUDY.restart(state, family="glyphs", who=[], at={})
+            st.rerun()
+    else:
+        with who:
+            entrants = STUDY.runs_menu(state, wrong)
+        if entrants:
+            bench(state, entrants[0])
+    with box:
+        links.show_warnings(wrong)
+    explanation()
+
+
+page()

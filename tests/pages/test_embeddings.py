@@ -1,0 +1,74 @@
+"""The Embeddings page by AppTest: its sentence, its controls, its link."""
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+
+def settled(page: AppTest, seconds: float = 20) -> AppTest:
+    """The page once nothing is computed any more: AppTest does not run fragments by the clock."""
+    end = time.monotonic() + seconds
+    while any(button.label == "Stop" for button in page.button) and time.monotonic() < end:
+        time.sleep(0.1)
+        page.run()
+    assert not page.exception
+    return page
+
+
+def text(page: AppTest) -> str:
+    return "\n".join(
+        element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in getattr(page, kind)
+    )
+
+
+def control(page: AppTest, kind: str, label: str):
+    return next(widget for widget in getattr(page, kind) if widget.label == label)
+
+
+@pytest.fixture
+def page(open_page):
+    return settled(open_page("embeddings", tasks="50", steps="2"))
+
+
+def test_it_opens_with_an_answer_and_every_control_has_help(page):
+    assert page.title[0].value == "How do tasks lie to each other?"
+    assert "Guessed from the 5 nearest tasks, amplitude scores 0." in text(page)
+    assert "the difference is real" in text(page)
+    for kind in ("selectbox", "segmented_control", "slider", "select_slider", "toggle", "button"):
+        assert all(widget.help for widget in getattr(page, kind)), kind
+    assert "steps=2" in "&".join(f"{name}={value}" for name, value in page.query_params.items())
+
+
+def test_a_link_carries_what_is_looked_at(open_page):
+    link = {
+        "tasks": "50",
+        "steps": "2",
+        "view": "features",
+        "colour": "phase",
+        "three": "true",
+        "paths": "false",
+        "seed": "3",
+    }
+    page = settled(open_page("embeddings", **link))
+    assert {name: page.query_params[name] for name in link} == link
+    assert control(page, "selectbox", "Coloured by").value == "phase"
+    assert "phase scores" in text(page)
+    assert "**Task 3**" in text(page)
+    assert not page.warning
+
+
+def test_a_task_of_ones_own_has_neighbours_and_a_guess(open_page):
+    page = settled(open_page("embeddings", tasks="50", steps="2", own="true", x="-4,-1,1,3", y="2,-1,2,0"))
+    assert "The nearest tasks to yours are" in text(page)
+    assert "by them it has amplitude" in text(page)
+
+
+def test_what_suits_no_such_network_is_said(open_page):
+    page = settled(open_page("embeddings", family="navigation", view="fisher", tasks="50"))
+    assert "the Fisher information is computed where" in text(page)
+
+
+def test_a_wrong_link_is_said(open_page):
+    page = open_page("embeddings", view="nothing", tasks="50", steps="2")
+    assert "view = 'nothing' in the link" in page.warning[0].value
