@@ -43,7 +43,7 @@ class ShotCurve:
     @property
     def finite(self) -> NDArray[np.bool_]:
         """(n,): whether no task left the range of numbers."""
-        return np.isfinite(self.values).all(0)
+        return np.asarray(np.isfinite(self.values).all(0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,8 @@ LABEL_GAP = 0.085
 BAND = 0.2
 """Opacity of a band."""
 Key = tuple[str, int, int]
+Row = tuple[str, Key, float, float, float, str]
+"""Of `forest`: label, colour, value, low, high, what stands at its right."""
 
 
 def banded(
@@ -34,7 +36,7 @@ def banded(
     colour, name = contender_colour(colour_key), plain(label)
     places, middle, bottom, top = (np.asarray(part, np.float32) for part in (x, mean, low, high))
     kept = np.isfinite(bottom) & np.isfinite(top)
-    band = {
+    area = {
         "type": "scatter",
         "mode": "lines",
         "x": np.concatenate([places[kept], places[kept][::-1]]),
@@ -73,7 +75,7 @@ def banded(
         }
         for values, end in ((bottom, say("lower end of 95 %")), (top, say("upper end of 95 %")))
     ]
-    return [band, *ends, curve]
+    return [area, *ends, curve]
 
 
 def height(value: float, bounds: Sequence[float], *, log: bool = False) -> float:
@@ -124,10 +126,8 @@ def shortened(label: str) -> str:
     return label if len(label) <= LABEL_LETTERS else label[: LABEL_LETTERS - 1] + "…"
 
 
-def forest(
-    rows: Sequence[tuple[str, Key, float, float, float, str]], title: str, say: Say, **axis_more: Any
-) -> dict[str, Any]:
-    """Dots in their intervals, the first row on top: (label, colour, value, low, high, what stands at its right).
+def forest(rows: Sequence[Row], title: str, say: Say, **axis_more: Any) -> dict[str, Any]:
+    """Dots in their intervals, the first row on top.
 
     An infinite value has no dot, only its words; an interval without an end goes to the edge.
     """
@@ -187,7 +187,9 @@ def _dot(
     }
 
 
-def level_line(level: float, text: str, *, log: bool = False, below: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+def level_line(
+    level: float, text: str, *, log: bool = False, below: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A horizontal line at `level`, as a shape, and its words above it, or below, as an annotation."""
     y = math.log10(level) if log and level > 0 else level
     shape = {

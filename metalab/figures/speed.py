@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metalab.analysis.bootstrap import Band
 from metalab.analysis.speed import Comparison, Cost, Path, Speed, Standing, gains, path
 from metalab.figures.adaptation import value_range
-from metalab.figures.bands import banded, bounds_of, forest, level_line, name_ends
+from metalab.figures.bands import Row, banded, bounds_of, forest, level_line, name_ends
 from metalab.figures.style import (
     Picture,
     Say,
@@ -82,9 +83,9 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
     form = ".1%" if metric == "accuracy" else ".3g"
     data: list[dict[str, Any]] = []
     for curve, one in zip(speed.curves, paths, strict=True):
-        x, stretched = _stretched(one, cost, end)
+        x, drawn = _stretched(one, cost, end)
         dash = "dash" if one.at_once else "solid"
-        data += banded(x, *stretched, curve.label, curve.colour_key, say, form, dash)
+        data += banded(x, drawn.mean, drawn.low, drawn.high, curve.label, curve.colour_key, say, form, dash)
     shown = [one.mean for one in paths] + [np.array([comparison.level])]
     bounds = [0.0, 1.04] if metric == "accuracy" else value_range(shown, log=log)
     data += [_crossing(one, comparison, end, say) for one in comparison.arrivals if math.isfinite(one.value)]
@@ -120,11 +121,12 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
     )
 
 
-def _stretched(one: Path, cost: Cost, end: float) -> tuple[NDArray, list[NDArray]]:
+def _stretched(one: Path, cost: Cost, end: float) -> tuple[NDArray, Band]:
     """The path in the axis' unit; one that is a single place goes on level from there."""
-    x = one.cost * _scale(cost)
-    parts = [one.mean, one.low, one.high]
-    return (np.append(x, end), [np.append(p, p) for p in parts]) if one.at_once else (x, parts)
+    x, found = one.cost * _scale(cost), Band(one.mean, one.low, one.high)
+    if not one.at_once:
+        return x, found
+    return np.append(x, end), Band(*(np.append(part, part) for part in (one.mean, one.low, one.high)))
 
 
 def _crossing(standing: Standing, comparison: Comparison, end: float, say: Say) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def arrivals(speed: Speed, comparison: Comparison, say: Say) -> Picture:
     """What it costs each to reach the level, the first on top, and how far the others are behind."""
     scale = _scale(comparison.cost)
     ranked = sorted(comparison.arrivals, key=lambda one: one.value)
-    rows = []
+    rows: list[Row] = []
     for one in ranked:
         if not math.isfinite(one.value):
             words = say("never within the picture")
@@ -200,12 +202,12 @@ def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
     sign = -1.0 if speed.higher else 1.0
     ranked = sorted(comparison.areas, key=lambda one: (not math.isfinite(one.value), one.value))
     percent = 100.0 if speed.metric == "accuracy" else 1.0
-    rows = []
+    rows: list[Row] = []
     for one in ranked:
-        ends = sorted((sign * one.low * percent, sign * one.high * percent))
+        low, high = sorted((sign * one.low * percent, sign * one.high * percent))
         value = spelled(sign * one.value, speed.metric)
         words = value if one is ranked[0] else _behind(one, value, percent, " %" if percent > 1 else "", say)
-        rows.append((one.label, one.colour_key, sign * one.value * percent, *ends, words))
+        rows.append((one.label, one.colour_key, sign * one.value * percent, low, high, words))
     title = metric_title(speed.metric, speed.loss_name, say)
     unit = say("{metric}, mean over the curve").format(metric=title + (" (%)" if percent > 1 else ""))
     return Picture(

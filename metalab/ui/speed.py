@@ -69,8 +69,10 @@ def measured(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> tuple[Spe
     None before that.
     """
     first = _measured(state, entrants, min(FIRST_LOOK, state["tasks"]), "speed.first")
-    if first is None or first.n_tasks == state["tasks"]:
-        return first and (first, first)
+    if first is None:
+        return None
+    if first.n_tasks == state["tasks"]:
+        return first, first
     return first, _measured(state, entrants, state["tasks"], "speed.all") or first
 
 

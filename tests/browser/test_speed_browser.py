@@ -1,0 +1,48 @@
+"""The Speed page in a real browser: a dragged level moves its line, and a cell of the training opens Adapt."""
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+pytestmark = pytest.mark.browser
+
+LEVEL = "() => document.querySelector('.ml-stage .js-plotly-plot').layout.shapes[0].y0"
+NAMES = "() => document.querySelector('.ml-stage .js-plotly-plot').data.map(({ name }) => name)"
+
+
+def open_speed(page, app, link=""):
+    page.goto(f"{app}/speed?tasks=50{link}")
+    page.wait_for_function("() => document.querySelector('.ml-stage .js-plotly-plot')?.data?.length > 1")
+
+
+def test_a_dragged_level_moves_the_line_and_the_verdict_and_ends_up_in_the_link(app, visitor):
+    page = visitor()
+    open_speed(page, app, "&level=2")
+    assert page.evaluate(LEVEL) == 2
+    assert {"MAML", "Reptile", "MAML reaches the level"} <= set(page.evaluate(NAMES))
+    page.locator("#dial-level").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => Number(new URLSearchParams(location.search).get('level')) < 1.95")
+    page.wait_for_function(f"() => ({LEVEL})() < 1.95")
+    level = f"{page.evaluate(LEVEL):.3g}"
+    playwright.expect(page.get_by_text(f"to reach {level} it needs")).to_be_visible()
+
+
+def test_a_cell_of_the_training_opens_adapt_at_its_checkpoint(app, visitor):
+    page = visitor()
+    open_speed(page, app, "&view=training")
+    box = page.locator(".ml-stage .js-plotly-plot .nsewdrag").first.bounding_box()
+    page.mouse.click(box["x"] + 0.99 * box["width"], box["y"] + 0.5 * box["height"])
+    page.wait_for_url("**/adapt?*who=*")
+    playwright.expect(page.get_by_role("heading", name="Can it learn your task?")).to_be_visible()
+
+
+def test_on_a_phone_nothing_scrolls_sideways(app, visitor):
+    page = visitor(390, 844, color_scheme="dark", has_touch=True, is_mobile=True)
+    page.goto(f"{app}/speed?tasks=50")
+    page.locator(".ml-stage .card").first.scroll_into_view_if_needed()
+    page.locator(".ml-stage .js-plotly-plot .main-svg").first.wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    for box in [card.bounding_box() for card in page.locator(".ml-stage .js-plotly-plot").all()]:
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 391
