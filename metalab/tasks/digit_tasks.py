@@ -89,7 +89,10 @@ class RotatedMnist(DigitTasks):
     """A task is an angle. Of each four neighbouring sectors of angles two are for training, one each held out."""
 
     title: ClassVar[str] = "Rotated MNIST"
-    summary: ClassVar[str] = "Tell digits apart that are all turned by one angle; each task has its own."
+    summary: ClassVar[str] = (
+        "Tell digits apart that are all turned by one angle, each task by its own: of MNIST the test set's 10,000 "
+        "pictures."
+    )
 
     name: Literal["rotated_mnist"] = "rotated_mnist"
     turn: float = setting(
@@ -119,7 +122,10 @@ class PermutedMnist(DigitTasks):
     """A task is an order of the pixels: 1,000 of them for training, 100 for validation, 900 for test."""
 
     title: ClassVar[str] = "Permuted MNIST"
-    summary: ClassVar[str] = "Tell digits apart whose pixels are all shuffled in one way; each task has its own."
+    summary: ClassVar[str] = (
+        "Tell digits apart whose pixels are all shuffled in one way, each task's own: of MNIST the test set's 10,000 "
+        "pictures."
+    )
 
     name: Literal["permuted_mnist"] = "permuted_mnist"
 

@@ -136,7 +136,10 @@ class Mnist(CharacterFamily):
     """Handwritten digits: four in meta-training, three in meta-validation, three in meta-test."""
 
     title: ClassVar[str] = "MNIST"
-    summary: ClassVar[str] = "Tell real handwritten digits apart that were not among those practised on."
+    summary: ClassVar[str] = (
+        "Tell real handwritten digits apart that were not among those practised on: of MNIST the test set's 10,000 "
+        "pictures."
+    )
     library: ClassVar[Library] = Library(load, turn=False)
     each: ClassVar[int] = PICTURES
 
