@@ -61,10 +61,13 @@ def alignment(
     tasks = training_tasks(family, n_tasks, seed)
     cosines, products = [], []
     for i, (_step, load) in enumerate(checkpoints):
-        report(i / len(checkpoints))
+
+        def ask(i: int = i) -> None:
+            report(i / len(checkpoints))
+
+        ask()
         learner, theta = start_of(load(), family)
-        support = support_gradients(learner, theta, tasks.support, report=lambda: report(i / len(checkpoints)))
-        query = support_gradients(learner, theta, tasks.query, report=lambda: report((i + 0.5) / len(checkpoints)))
+        support, query = (first_gradients(learner, theta, part, ask) for part in (tasks.support, tasks.query))
         product = support @ query.T
         products.append(product)
         lengths = np.linalg.norm(support, axis=1)[:, None] * np.linalg.norm(query, axis=1)
@@ -77,13 +80,11 @@ def alignment(
     )
 
 
-def support_gradients(
-    learner: Learner, theta: Params, examples: Examples, report: Callable[[], None] = lambda: None
-) -> Doubles:
+def first_gradients(learner: Learner, theta: Params, examples: Examples, ask: Callable[[], None]) -> Doubles:
     """What the first inner step would follow on each task's examples: (T, P)."""
     rows = []
     for first in range(0, examples.x.shape[0], AT_ONCE):
-        report()
+        ask()
         some = Examples(examples.x[first : first + AT_ONCE], examples.y[first : first + AT_ONCE])
         gradient = next(iter(MAML().adapt(learner, theta, some, 1))).gradient
         assert gradient is not None

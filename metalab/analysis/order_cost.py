@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def cost(
             with Kept() as memory:
                 once()
             kept[name].append(float(memory.peak))
-            seconds[name].append(timed(once, lambda: report(done / total)))
+            seconds[name].append(timed(once, partial(report, done / total)))
             done += k
     return Cost(
         steps=np.asarray(steps),

@@ -41,6 +41,12 @@ def place(sweep: Sweep, value: float | None = None) -> int:
     return int(np.abs(sweep.values - wanted).argmin())
 
 
+def _banded(
+    x: NDArray, band: Band, one: Line, say: Say, form: str = ".3g", dash: str = "solid"
+) -> list[dict[str, Any]]:
+    return banded(x, band.mean, band.low, band.high, one.label, one.colour_key, say, form, dash)
+
+
 # --- the directions
 
 
@@ -62,7 +68,7 @@ def ratio(sweep: Sweep, say: Say) -> Picture:
     """Length of each direction as a share of the exact one's."""
     drawn = {name: sweep.ratio[name] for name in sweep.ratio}
     most = min(max(1.3, _most([band.high for band in drawn.values()], 1.0) * 1.05), MOST_RATIO)
-    figure = _against(sweep, drawn, say("length / length of the exact one"), [0.0, most], say)
+    figure = _against(sweep, drawn, say("length / length of the exact one"), [-0.03 * most, most], say)
     shape, words = level_line(1.0, say("as long as the exact one"))
     figure["layout"]["shapes"].append(shape)
     figure["layout"]["annotations"].append(words)
@@ -79,7 +85,7 @@ def neglected(sweep: Sweep, say: Say) -> Picture:
     """How much of the exact direction the first-order one leaves out."""
     most = min(max(0.2, _most([sweep.neglected.high], 1.0) * 1.05), 2.0)
     drawn = {"fomaml": sweep.neglected}
-    figure = _against(sweep, drawn, say("|exact − first order| / |exact|"), [0.0, most], say, percent=True)
+    figure = _against(sweep, drawn, say("|exact − first order| / |exact|"), [-0.03 * most, most], say, percent=True)
     i = place(sweep)
     told = say("{where} what first order leaves out is {share} as long as the exact direction (95 % {low} to {high}).")
     return Picture(
@@ -99,28 +105,25 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     named = [Line(say("trace of αH"), ("maml", 2, 0)), Line(say("along the step"), ("maml", 1, 0))]
     bands = [sweep.trace, sweep.curvature]
     for one, band, dash in zip(named, bands, ("solid", "dash"), strict=True):
-        mean, low, high = (_positive(part) for part in (band.mean, band.low, band.high))
-        data += banded(sweep.values, mean, low, high, one.label, one.colour_key, say, dash=dash)
+        kept = Band(*(_positive(part) for part in (band.mean, band.low, band.high)))
+        data += _banded(sweep.values, kept, one, say, dash=dash)
     every = np.concatenate([_positive(part) for band in bands for part in (band.mean, band.low)])
-    kept = every[np.isfinite(every)]
-    kept = kept[kept < 1e6] if kept.size else np.ones(1)
-    bounds = [
-        float(np.log10(kept.min() if kept.size else 1)) - 0.2,
-        float(np.log10(kept.max() if kept.size else 1)) + 0.3,
-    ]
+    told = every[np.isfinite(every) & (every < 1e6)]
+    low, high = (float(told.min()), float(told.max())) if told.size else (0.1, 1.0)
+    bounds = [float(np.log10(low)) - 0.2, float(np.log10(high)) + 0.3]
     look = layout(
         xaxis=_value_axis(sweep, say),
-        yaxis=axis(say("α × curvature of the support loss"), type="log", range=bounds, exponentformat="power"),
+        yaxis=axis(say("α × curvature of the support loss"), type="log", range=bounds, dtick=1, exponentformat="power"),
         hovermode="closest",
         **_marked(sweep, say),
     )
     name_ends(look, named, [_last(_positive(band.mean)) for band in bands], bounds, log=True)
     i = place(sweep)
-    told = say(
+    sentence = say(
         "{where} the trace of αH, averaged over inner steps and tasks, is {trace} over {n} parameters; along the inner "
         "step itself α times the curvature is {along}, and from 2 on a step overshoots."
     )
-    alt = told.format(
+    alt = sentence.format(
         where=where(sweep, say),
         trace=number(float(sweep.trace.mean[i])),
         n=f"{sweep.n_parameters:,}".replace(",", " "),
@@ -141,8 +144,7 @@ def _against(
     named, data = lines(say), []
     form = ".0%" if percent else ".3f"
     for name, band in drawn.items():
-        label, key = named[name].label, named[name].colour_key
-        data += banded(sweep.values, band.mean, band.low, band.high, label, key, say, form)
+        data += _banded(sweep.values, band, named[name], say, form)
     look = layout(
         xaxis=_value_axis(sweep, say),
         yaxis=axis(title, range=bounds, tickformat=".0%" if percent else ""),
@@ -198,7 +200,7 @@ def _at(sweep: Sweep, drawn: Mapping[str, Band], what: str, say: Say) -> str:
         )
         for name, band in drawn.items()
     ]
-    return say("{where} {what} {parts}, over {n} tasks.").format(
+    return say("{where} {what} {parts}: means over {n} tasks are compared.").format(
         where=where(sweep, say), what=what, parts=", ".join(parts), n=sweep.n_tasks
     )
 
@@ -272,7 +274,7 @@ def _cost(cost: Cost, bands: Mapping[str, Band], title: str, say: Say) -> dict[s
     named, data = lines(say), []
     for name, band in bands.items():
         one = named[name]
-        for trace in banded(cost.steps, band.mean, band.low, band.high, one.label, one.colour_key, say):
+        for trace in _banded(cost.steps, band, one, say):
             if "customdata" in trace:
                 trace |= {"hovertemplate": "<b>%{y:.3g}</b> %{fullData.name}<extra></extra>"}
                 data.append(trace)
@@ -302,15 +304,13 @@ def _cost_in_words(cost: Cost, found: Mapping[str, NDArray], unit: str, say: Say
 
 
 def alignment(found: Alignment, label: str, colour_key: Key, say: Say, *, product: bool = False) -> Picture:
-    """Cosine, or inner product, of support and query gradients of the same and of different tasks, as the run trains."""
+    """Cosine or inner product of support and query gradients, of the same task and of two, as the run trains."""
     bands = found.product if product else found.cosine
     names = {"same": say("same task"), "other": say("different tasks")}
     named = {name: Line(names[name], colour_key if name == "same" else ("scratch", 2, 0)) for name in bands}
     data: list[dict[str, Any]] = []
     for name, band in bands.items():
-        data += banded(
-            found.outer_steps, band.mean, band.low, band.high, named[name].label, named[name].colour_key, say
-        )
+        data += _banded(found.outer_steps, band, named[name], say)
     every = _finite([part for band in bands.values() for part in (band.low, band.high)])
     low, high = min(0.0, float(every.min(initial=0))), max(0.05, float(every.max(initial=0)))
     bounds = [low - 0.05 * (high - low), high + 0.05 * (high - low)]

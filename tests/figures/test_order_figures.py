@@ -1,4 +1,4 @@
-"""Second order as pictures: curves in the algorithms' colours, what is said beside them, gaps where nothing is known."""
+"""Second order as pictures: curves in their colours, what is said beside them, gaps where nothing is known."""
 
 import numpy as np
 import pytest
