@@ -145,7 +145,8 @@ class RunConfig(Settings):
     def live(self) -> tuple[str, ...]:
         """Those of LIVE that this run has, and that have an effect while it goes on."""
         algorithm = self.algorithm
-        fixed = "inner_lr" not in type(algorithm).model_fields or algorithm.learns_rates
+        idle = algorithm.axis == "inner step" and algorithm.alpha is None  # learned, or a head in closed form
+        fixed = "inner_lr" not in type(algorithm).model_fields or idle
         return tuple(name for name in LIVE if not (fixed and name == "algorithm.inner_lr"))
 
     def changed_live(self, changes: Mapping[str, Any]) -> RunConfig:

@@ -112,6 +112,8 @@ BOTH, OUTER = ("outer_lr", "algorithm.inner_lr"), ("outer_lr",)
         ({"name": "meta_sgd", "learn_rates": False}, BOTH),
         ({"name": "maml_plus_plus"}, BOTH),
         ({"name": "maml_plus_plus", "learn_rates": False}, BOTH),
+        ({"name": "linear_probe"}, BOTH),
+        ({"name": "linear_probe", "head": "ridge"}, OUTER),
         ({"name": "prototypes"}, OUTER),
     ],
 )
