@@ -30,7 +30,7 @@ class Summary:
 def evaluate(
     learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int, workers: Workers
 ) -> dict[str, Tensor]:
-    """Each metric of the family and of the algorithm on the query set after 0 .. steps inner steps: (T, steps + 1), CPU."""
+    """Each metric of the family and of the algorithm on the query set after 0 .. steps inner steps: (T, steps + 1)."""
 
     def adapted(part: TaskBatch) -> dict[str, Tensor]:
         figures = []
