@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from metalab.store.runs import Evaluation, Run, RunNotFound
 from metalab.store.store import Store, among, clean_name, unpacked
@@ -20,6 +24,9 @@ KEPT_SECONDS = 7 * 24 * 3600.0
 MOST_TAGS = 8
 LONGEST_REMARK = 500
 TAG = re.compile(r"[\w][\w.-]{0,23}")
+_REMEMBERED = 2_000
+_looks: OrderedDict[tuple[Path, int], Evaluation] = OrderedDict()
+_lock = threading.Lock()
 _AT_ONCE = 500
 """Runs that one query names: SQLite bounds how many."""
 
@@ -154,8 +161,8 @@ def empty_bin(store: Store, kept_seconds: float = KEPT_SECONDS) -> int:
 # --- results
 
 
-def last_looks(store: Store, runs: Sequence[Run], known: Mapping[int, Evaluation]) -> dict[str, Evaluation]:
-    """The newest evaluation of each run that has one, by the run's id; those in `known` (by id) are not read again."""
+def last_looks(store: Store, runs: Sequence[Run]) -> dict[str, Evaluation]:
+    """The newest evaluation of each run that has one, by the run's id. What was read once is remembered."""
     ids, found = {run.number: run.id for run in runs}, dict[str, Evaluation]()
     numbers = list(ids)
     with store.database.read() as db:
@@ -165,7 +172,19 @@ def last_looks(store: Store, runs: Sequence[Run], known: Mapping[int, Evaluation
                 f"SELECT run, max(id) AS id FROM evaluations WHERE {among('run', some)} GROUP BY run", some
             ).fetchall()
             for run, seen in newest:
-                if seen not in known:
-                    row = db.execute("SELECT id, step, payload FROM evaluations WHERE id = ?", (seen,)).fetchone()
-                found[ids[run]] = known[seen] if seen in known else unpacked(row)
+                found[ids[run]] = _look(store.home, db, seen)
     return found
+
+
+def _look(home: Path, db: sqlite3.Connection, number: int) -> Evaluation:
+    """The evaluation of this number; without its functions, which are large."""
+    with _lock:
+        known = _looks.get((home, number))
+    if known is None:
+        found = unpacked(db.execute("SELECT id, step, payload FROM evaluations WHERE id = ?", (number,)).fetchone())
+        known = replace(found, functions=None)
+        with _lock:
+            _looks[home, number] = known
+            while len(_looks) > _REMEMBERED:
+                _looks.popitem(last=False)
+    return known

@@ -30,6 +30,12 @@ st.navigation(
         ],
         _("Compare"): [
             st.Page(pages / "speed.py", title=_("Who learns fastest?"), icon=":material/speed:", url_path="speed"),
+            st.Page(
+                pages / "library.py",
+                title=_("What have we learned?"),
+                icon=":material/library_books:",
+                url_path="library",
+            ),
         ],
         _("Understand"): [
             st.Page(
@@ -39,6 +45,13 @@ st.navigation(
                 url_path="embeddings",
             ),
             st.Page(pages / "order.py", title=_("Why second order?"), icon=":material/looks_two:", url_path="order"),
+            st.Page(
+                pages / "sensitivity.py",
+                title=_("How sensitive is it?"),
+                icon=":material/tune:",
+                url_path="sensitivity",
+            ),
+            st.Page(pages / "decision.py", title=_("Why this answer?"), icon=":material/quiz:", url_path="decision"),
             st.Page(pages / "lab.py", title=_("The exact lab"), icon=":material/science:", url_path="lab"),
         ],
     },

@@ -103,12 +103,13 @@ def test_the_last_look_of_each_run_is_read_once(store, run):
     for step in (0, 4):
         curves = {"loss": torch.full((2, 3), float(step))}
         store.append(run.id, News(evaluations=[Evaluated(step, curves, None)]))
-    found = library.last_looks(store, [run, other], {})
+    found = library.last_looks(store, [run, other])
     assert found.keys() == {run.id}
     assert found[run.id].step == 4
     assert found[run.id].curves["loss"].tolist() == [[4.0] * 3] * 2
-    known = {found[run.id].id: found[run.id]}
-    assert library.last_looks(store, [run], known)[run.id] is found[run.id]
+    assert library.last_looks(store, [run])[run.id] is found[run.id]
+    store.append(run.id, News(evaluations=[Evaluated(6, {"loss": torch.ones(2, 3)}, None)]))
+    assert library.last_looks(store, [run])[run.id].step == 6
 
 
 def test_a_database_of_the_first_version_is_brought_up_and_keeps_its_runs(tmp_path):

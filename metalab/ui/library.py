@@ -1,0 +1,363 @@
+"""What the Library remembers, its list of runs, the comparison of a few, and the best start for a task."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from metalab.algorithms import ALGORITHMS
+from metalab.analysis.adaptation import Contender, from_checkpoint
+from metalab.analysis.background import Report
+from metalab.analysis.catalogue import Entry, best, catalogue, differences, search, shared
+from metalab.analysis.challenge import makeable
+from metalab.analysis.starts import Candidate, Ranking, left_out, rank, sampled
+from metalab.figures.library import compared, starts
+from metalab.figures.speed import spelled
+from metalab.settings import declarations
+from metalab.store import Run, Store, library
+from metalab.tasks import FAMILIES
+from metalab.tasks.base import TaskFamily
+from metalab.training.config import ConfigError, RunConfig
+from metalab.training.service import service
+from metalab.ui import examples, runs
+from metalab.ui.adapt_entrants import SCRATCH
+from metalab.ui.background import computed
+from metalab.ui.gallery import Placed
+from metalab.ui.i18n import _, ngettext
+from metalab.ui.identity import current_owners, current_user
+from metalab.ui.links import Parameter, escape
+from metalab.ui.study import Study
+
+MOST = 4
+"""Runs that are compared."""
+ALL = "all"
+VIEWS = ("runs", "start", "bin")
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+MOST_STARTS = 60
+"""Checkpoints that are ranked at once: of each run the last few, as many as come to this."""
+STUDY = Study(
+    "library",
+    [
+        Parameter("view", "runs", choices=VIEWS),
+        Parameter("q", "", pattern=r"[\w .,:+=<>·-]{0,120}"),
+        Parameter("of", ALL, choices=(ALL, *FAMILIES)),
+        Parameter("algorithm", ALL, choices=(ALL, *ALGORITHMS)),
+        Parameter("mine", False, bool),
+        Parameter("starred", False, bool),
+        Parameter("task", 1, int, low=0, high=9_999),
+        Parameter("points", "", pattern=r"[0-9 .,;:+e-]{0,160}"),
+        Parameter("steps", 5, int, low=1, high=50),
+        Parameter("checkpoints", 1, int, choices=(1, 3, 10)),
+    ],
+    most=MOST,
+)
+
+
+# --- the list
+
+
+def found_runs(state: Mapping[str, Any]) -> tuple[list[Entry], list[Entry], str]:
+    """All runs, those that the filters leave, and what is wrong with the search."""
+    store = service().store
+    examples.candidates("sinusoid", lambda _run: True)
+    with runs.friendly():
+        everything = catalogue(store, current_owners())
+    left = [
+        entry
+        for entry in everything
+        if state["of"] in (ALL, entry.run.family)
+        and state["algorithm"] in (ALL, entry.run.algorithm)
+        and (not state["mine"] or runs.mine(entry.run))
+        and (not state["starred"] or entry.marks.stars)
+    ]
+    try:
+        return everything, search(left, state["q"]), ""
+    except ValueError as problem:
+        return everything, left, str(problem)
+
+
+def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> str:
+    """The answer to the page's question, in a sentence or two."""
+    listed = ngettext("**{n} run** is listed", "**{n} runs** are listed", len(left)).format(n=len(left))
+    said = [_("{listed} of {all}.").format(listed=listed, all=len(everything))]
+    families = [family] if family != ALL else list(dict.fromkeys(entry.run.family for entry in left))
+    for name in families[:3]:
+        top = best(left, name)
+        if top is None or top.result is None:
+            continue
+        result = top.result
+        sentence = _(
+            "On {family} the best is **{run}**: {metric} {after} (±{ci}, 95 %) over {tasks} held-out tasks, "
+            "from {before} before adaptation."
+        )
+        said.append(
+            sentence.format(
+                family=_title(FAMILIES, name).lower(),
+                run=escape(runs.numbered([top.run])[top.run.id]),
+                metric=_(result.metric),
+                after=spelled(result.after, result.metric),
+                ci=spelled(float(result.ci95[-1]), result.metric),
+                tasks=result.tasks,
+                before=spelled(result.before, result.metric),
+            )
+        )
+    return " ".join(said)
+
+
+def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
+    """The table's columns."""
+    named = runs.numbered([entry.run for entry in entries])
+    now = time.time()
+
+    def figure(entry: Entry, name: str) -> float | None:
+        result = entry.result
+        if result is None:
+            return None
+        value = {"before": result.before, "after": result.after, "ci": float(result.ci95[-1])}[name]
+        return round(value, 4) if np.isfinite(value) else None
+
+    return {
+        _("Run"): [named[entry.run.id] for entry in entries],
+        _("Task family"): [_title(FAMILIES, entry.run.family) for entry in entries],
+        _("Algorithm"): [_algorithm(entry.run) for entry in entries],
+        _("Measured by"): [_(entry.result.metric) if entry.result else None for entry in entries],
+        _("Before"): [figure(entry, "before") for entry in entries],
+        _("After"): [figure(entry, "after") for entry in entries],
+        _("± 95 %"): [figure(entry, "ci") for entry in entries],
+        _("Outer steps"): [entry.run.step for entry in entries],
+        _("State"): [runs.state_name(entry.run.state) for entry in entries],
+        _("Stars"): [entry.marks.stars for entry in entries],
+        _("Tags"): [list(entry.marks.tags) for entry in entries],
+        _("Whose"): [runs.foreign(entry.run) or _("yours") for entry in entries],
+        _("Hours ago"): [round((now - entry.run.created) / 3600, 1) for entry in entries],
+    }
+
+
+def _algorithm(run: Run) -> str:
+    if run.algorithm == "maml" and run.settings["algorithm"].get("order") == 1:
+        return "FOMAML"
+    return _title(ALGORITHMS, run.algorithm)
+
+
+def _title(known: Mapping[str, Any], name: str) -> str:
+    return _(known[name].title) if name in known else name
+
+
+# --- a few runs side by side
+
+
+def difference_table(chosen: Sequence[Entry]) -> dict[str, list[str]]:
+    """What differs between the runs: results first, then settings; a column for each run."""
+    labels = runs.labels([entry.run for entry in chosen])
+    named = {f"{part}.{each.name}" if part else each.name: each.label for part, each in _declared(chosen)}
+    found = {_("What"): [_("result after adaptation"), _("outer steps taken")]}
+    for entry in chosen:
+        result = entry.result
+        after = (
+            f"{spelled(result.after, result.metric)} ± {spelled(float(result.ci95[-1]), result.metric)}"
+            if result
+            else "–"
+        )
+        found[labels[entry.run.id]] = [after, f"{entry.run.step:,}"]
+    for difference in differences(chosen):
+        found[_("What")].append(_(named.get(difference.name, difference.name)))
+        for entry, value in zip(chosen, difference.values, strict=True):
+            found[labels[entry.run.id]].append(value)
+    return found
+
+
+def _declared(chosen: Sequence[Entry]) -> list[tuple[str, Any]]:
+    parts: dict[str, list[type]] = {"family": [], "algorithm": [], "model": [], "": [RunConfig]}
+    from metalab.training.config import PARTS
+
+    for entry in chosen:
+        for part in PARTS:
+            cls = PARTS[part].get(entry.run.settings[part]["name"])
+            if cls is not None:
+                parts[part].append(cls)
+    return [(part, each) for part, classes in parts.items() for cls in classes for each in declarations(cls)]
+
+
+def alike(chosen: Sequence[Entry]) -> str:
+    """How much the runs have in common."""
+    n = shared(chosen)
+    return ngettext("{n} further setting is the same.", "{n} further settings are the same.", n).format(n=n)
+
+
+def comparison(chosen: Sequence[Entry]) -> list[Placed]:
+    """The runs' last adaptation curves; nothing where they have none of one metric and axis."""
+    known = [entry for entry in chosen if entry.result is not None]
+    metrics = {entry.result.metric for entry in known if entry.result}
+    axes = {ALGORITHMS[entry.run.algorithm].axis for entry in known if entry.run.algorithm in ALGORITHMS}
+    if len(metrics) != 1 or len(axes) != 1:
+        return []
+    labels = runs.labels([entry.run for entry in known])
+    family = FAMILIES.get(known[0].run.family)
+    unit = family().loss_name if family else "loss"
+    names = [labels[entry.run.id] for entry in known]
+    return [Placed(compared(known, names, unit, axes.pop(), _), 360, "whole")]
+
+
+# --- acting
+
+
+def star(run_id: str, on: bool) -> None:
+    """Raises Problem."""
+    with runs.friendly():
+        library.star(service().store, run_id, current_user(), on)
+
+
+def describe(run: Run, tags: str, remark: str) -> None:
+    """Raises Problem."""
+    with runs.friendly():
+        try:
+            library.describe(service().store, run.id, run.owner, library.clean_tags(tags), remark)
+        except ValueError as problem:
+            raise runs.Problem(str(problem)) from None
+
+
+def binned() -> list[Run]:
+    """What this visitor has in the bin."""
+    return library.bin_of(service().store, current_owners())
+
+
+def restore(run: Run) -> None:
+    """Raises Problem."""
+    with runs.friendly():
+        library.restore(service().store, run.id, run.owner)
+
+
+# --- the best start
+
+
+def parsed_points(text: str) -> list[tuple[float, float]]:
+    """Points out of "x y; x y". Raises Problem."""
+    found = []
+    for part in filter(None, (each.strip() for each in text.split(";"))):
+        numbers = re.split(r"[\s,]+", part)
+        try:
+            x, y = (float(number) for number in numbers)
+        except ValueError:
+            said = _("{part} is no point: expected two numbers, and points parted by semicolons, such as 1 0.5; 2 0.8")
+            raise runs.Problem(said.format(part=repr(part[:40]))) from None
+        found.append((x, y))
+    return found
+
+
+def takes_points(family: str) -> bool:
+    """Whether a person can give points of a function of this family."""
+    return makeable(FAMILIES[family]()) == "points"
+
+
+def ranking(state: Mapping[str, Any]) -> Ranking | None:
+    """The starts of the family, ranked on the state's task; None while they are computed. Raises Problem."""
+    chosen = [run for run in examples.candidates(state["family"], lambda _run: True) if run.algorithm != SCRATCH]
+    if not chosen:
+        raise runs.Problem(_("No run of this family has a checkpoint yet."))
+    store, family = service().store, _family(chosen)
+    found = _candidates(store, chosen, state["checkpoints"], family)
+    points = parsed_points(state["points"]) if takes_points(state["family"]) else []
+    key = (
+        str(store.home),
+        family.model_dump_json(),
+        tuple((candidate.run, candidate.step) for candidate in found),
+        state["task"],
+        tuple(points),
+        state["steps"],
+    )
+
+    def make(report: Report) -> Ranking:
+        batch = left_out(family, points) if points else sampled(family, state["task"])
+        title = "" if points else family.describe(batch.info, 0)
+        return rank(found, family, batch, steps=state["steps"], title=title, report=report)
+
+    told = _("Adapting {n} starts to the task").format(n=len(found))
+    return computed("library.start", key, make, told=told)
+
+
+def _family(chosen: Sequence[Run]) -> TaskFamily:
+    """The tasks that most of the runs are made for."""
+    kinds: dict[str, list[Run]] = {}
+    for run in chosen:
+        ways = str(run.settings["family"].get("ways")) + str(run.settings["family"].get("dimension"))
+        kinds.setdefault(ways, []).append(run)
+    for run in max(kinds.values(), key=len):
+        try:
+            return run.current.family
+        except ConfigError:
+            continue
+    raise runs.Problem(_("No run of this family can be read by this version."))
+
+
+def _candidates(store: Store, chosen: Sequence[Run], each: int, family: TaskFamily) -> list[Candidate]:
+    """Of each run the last checkpoint, or some spread over its training; at most MOST_STARTS altogether."""
+    named, found = runs.numbered(chosen), list[Candidate]()
+    for run in chosen:
+        kept = store.checkpoints(run.id)
+        places = sorted({round((len(kept) - 1) * (i + 1) / each) for i in range(each)}) if kept else []
+        for place in places:
+            step = kept[place]
+            if step or len(kept) == 1:
+                found.append(Candidate(run.id, named[run.id], step, partial(_loaded, store, run, step)))
+    return found[:MOST_STARTS]
+
+
+def _loaded(store: Store, run: Run, step: int) -> Contender:
+    config = run.current
+    return from_checkpoint("", config, store.load_theta(run.id, step), (str(store.home), run.id, step, run.epoch))
+
+
+def start_verdict(found: Ranking) -> str:
+    """Who starts best, and how far the next one is behind."""
+    if not found.starts:
+        return _("None of the stored networks has as many outputs as this task needs.")
+    first = found.starts[0]
+    sentence = _("Start from **{run}** at outer step {step}: {metric} goes from {before} to {after}")
+    said = sentence.format(
+        run=escape(first.label),
+        step=f"{first.step:,}",
+        metric=_(found.metric),
+        before=spelled(first.before, found.metric),
+        after=spelled(first.after, found.metric),
+    )
+    others = [start for start in found.starts[1:] if start.run != first.run]
+    if others:
+        said += _("; the next run, {run}, gets to {after}").format(
+            run=escape(others[0].label), after=spelled(others[0].after, found.metric)
+        )
+    said += ". " + _("This is one task: another may prefer another start.")
+    if found.unfit:
+        more = ngettext("{n} checkpoint does not fit this task.", "{n} checkpoints do not fit this task.", found.unfit)
+        said += " " + more.format(n=found.unfit)
+    return said
+
+
+def start_pictures(found: Ranking) -> list[Placed]:
+    """The way of each of the best starts."""
+    return [Placed(starts(found, _), 80 + 38 * min(len(found.starts), 12), "whole")]
+
+
+def start_rows(found: Ranking) -> dict[str, list[Any]]:
+    """All starts as a table."""
+    return {
+        _("Place"): list(range(1, len(found.starts) + 1)),
+        _("Run"): [start.label for start in found.starts],
+        _("Outer step"): [start.step for start in found.starts],
+        _("Before"): [round(start.before, 4) for start in found.starts],
+        _("After"): [round(start.after, 4) if np.isfinite(start.after) else None for start in found.starts],
+    }
+
+
+def opening(start_run: str, step: int, state: Mapping[str, Any]) -> None:
+    """Open a start on Adapt, at the same task."""
+    st.switch_page(
+        PAGES / "adapt.py",
+        query_params={"family": state["family"], "who": f"{start_run}@{step}", "seed": str(state["task"])},
+    )

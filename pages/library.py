@@ -1,0 +1,309 @@
+"""Library: what have we learned so far? Every stored run: searched, compared, starred, and taken as a start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from metalab.algorithms import ALGORITHMS
+from metalab.analysis.catalogue import Entry
+from metalab.store.library import KEPT_SECONDS
+from metalab.tasks import FAMILIES
+from metalab.ui import library, links, runs
+from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.gallery import draw_gallery
+from metalab.ui.i18n import _
+from metalab.ui.library import ALL, MOST, PAGES, STUDY
+
+FORMULA = r"""\hat\theta = \arg\min_{\theta \,\in\, \text{checkpoints}}
+\mathcal{L}^{\mathrm{query}}\big(\phi_k(\theta)\big)"""
+
+
+def filters(state: dict[str, Any]) -> None:
+    """What is listed."""
+    state["q"] = st.text_input(
+        _("Search"),
+        key=STUDY.menu(state, "q", state["q"]),
+        max_chars=120,
+        placeholder=_("e.g. reptile inner_lr<0.05"),
+        help=_(
+            "Words of names, tags and remarks, and conditions on settings or results, such as shots=5, inner_lr<0.05, "
+            "loss<0.5, tag=best: all must fit."
+        ),
+    )
+    for name, known, label, told in (
+        ("of", FAMILIES, _("Task family"), _("Only runs that practised on this family.")),
+        ("algorithm", ALGORITHMS, _("Algorithm"), _("Only runs of this algorithm.")),
+    ):
+        state[name] = st.selectbox(
+            label,
+            [ALL, *known],
+            format_func=lambda each, known=known: _("All") if each == ALL else _(known[each].title),
+            key=STUDY.menu(state, name, state[name]),
+            help=told,
+        )
+    state["mine"] = st.toggle(
+        _("Only mine"), key=STUDY.menu(state, "mine", state["mine"]), help=_("Only runs that this browser started.")
+    )
+    state["starred"] = st.toggle(
+        _("Only starred"),
+        key=STUDY.menu(state, "starred", state["starred"]),
+        help=_("Only runs that somebody starred."),
+    )
+
+
+def listed(state: dict[str, Any]) -> list[Entry]:
+    """The sentence and the table; the runs that are chosen in it."""
+    everything, left, wrong = library.found_runs(state)
+    if wrong:
+        st.warning(links.escape(wrong), icon=":material/search_off:")
+    st.markdown(library.verdict(everything, left, state["of"]))
+    if not left:
+        st.info(_("No run fits. Ask for less, or start one on Train."), icon=":material/search_off:")
+        return []
+    ids = [entry.run.id for entry in left]
+    chosen = [ids.index(run_id) for run_id in state["who"] if run_id in ids]
+    event = st.dataframe(
+        library.rows(left),
+        hide_index=True,
+        height=min(38 * (len(left) + 1), 420),
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": chosen}},
+        key=f"library.table.{state['revision']}.{hash(tuple(ids))}",
+    )
+    places = [place for place in event["selection"]["rows"] if place < len(left)]
+    if len(places) > MOST:
+        st.caption(_("The first {n} of the chosen runs are compared.").format(n=MOST))
+    state["who"] = [ids[place] for place in places[:MOST]]
+    if not state["who"]:
+        st.caption(
+            _(
+                "Click a column's title to sort by it. Tick a run at the left to star, describe or open it; two to "
+                "four are compared."
+            )
+        )
+    return [left[place] for place in places[:MOST]]
+
+
+def chosen_runs(chosen: Sequence[Entry]) -> None:
+    """What is done with the chosen runs."""
+    if len(chosen) == 1:
+        one_run(chosen[0])
+    elif chosen:
+        side_by_side(chosen)
+
+
+def one_run(entry: Entry) -> None:
+    """A run's marks, and where it opens."""
+    run, marks = entry.run, entry.marks
+    with st.container(border=True, key="library-run"):
+        st.markdown(f"#### {links.escape(runs.numbered([run])[run.id])}")
+        st.caption(runs.subtitle(run))
+        if marks.tags or marks.remark:
+            tags = " ".join(f":blue-badge[{links.escape(tag)}]" for tag in marks.tags)
+            st.markdown(f"{tags} {links.escape(marks.remark)}")
+        with st.container(horizontal=True):
+            actions(entry)
+        draw_gallery(library.comparison([entry]), key="library.one", revision=run.number)
+        if runs.mine(run):
+            describe(entry)
+        else:
+            st.caption(_("Its owner gives it tags and a remark; everybody may star it."))
+
+
+def actions(entry: Entry) -> None:
+    """Star, open, delete."""
+    run, marks = entry.run, entry.marks
+    told = _("Tells everybody that this run is worth a look; each person counts once.")
+    name = _("Take my star back ({n})") if marks.starred else _("Star ({n})")
+    if st.button(name.format(n=marks.stars), icon=":material/star:", key="library.star", help=told):
+        act(lambda: library.star(run.id, not marks.starred))
+    if st.button(
+        _("Open on Train"), icon=":material/model_training:", key="library.train", help=_("Shows its curves.")
+    ):
+        st.switch_page(PAGES / "train.py", query_params={"runs": run.id})
+    told = _("Lets it adapt to a task.")
+    if st.button(_("Open on Adapt"), icon=":material/gesture:", key="library.adapt", help=told, disabled=not run.step):
+        st.switch_page(PAGES / "adapt.py", query_params={"family": run.family, "who": run.id})
+    told = _("Puts the run into your bin, from where you can take it back.")
+    if runs.mine(run) and st.button(_("Delete"), icon=":material/delete:", key="library.delete", help=told):
+        act(lambda: runs.delete(run.id))
+
+
+def describe(entry: Entry) -> None:
+    """Tags and a remark, of one's own run."""
+    with st.form(f"library.describe.{entry.run.id}", border=False):
+        tags = st.text_input(
+            _("Tags"),
+            " ".join(entry.marks.tags),
+            max_chars=200,
+            help=_("Words by which you find the run again, parted by blanks."),
+        )
+        remark = st.text_area(
+            _("Remark"), entry.marks.remark, max_chars=500, height=80, help=_("What is worth knowing of this run.")
+        )
+        if st.form_submit_button(_("Save"), icon=":material/save:", help=_("Everybody can read tags and remark.")):
+            act(lambda: library.describe(entry.run, tags, remark))
+
+
+def side_by_side(chosen: Sequence[Entry]) -> None:
+    """How the chosen runs differ."""
+    with st.container(border=True, key="library-compared"):
+        st.markdown(f"#### {_('How do they differ?')}")
+        st.dataframe(library.difference_table(chosen), hide_index=True)
+        st.caption(library.alike(chosen))
+        pictures = library.comparison(chosen)
+        if pictures:
+            revision = sum(entry.run.number * 31**n for n, entry in enumerate(chosen)) % 2**31
+            draw_gallery(pictures, key="library.compared", revision=revision)
+        else:
+            st.caption(_("Their curves have no axis in common: they are measured differently, or have none yet."))
+
+
+def best_start(state: dict[str, Any]) -> None:
+    """Checkpoints ranked on one task."""
+    left, right = st.columns([3, 9], gap="medium")
+    with left:
+        STUDY.family_menu(state)
+        task_controls(state)
+    with right:
+        lacking = missing(state["family"])
+        if lacking:
+            if missing_data_card(state["family"], lacking, instead="glyphs"):
+                STUDY.restart(state, family="glyphs")
+                st.rerun()
+            return
+        try:
+            found = library.ranking(state)
+        except runs.Problem as problem:
+            st.warning(links.escape(str(problem)), icon=":material/info:")
+            return
+        if found is None:
+            return
+        if found.title:
+            st.caption(_("Task {number}: {title}").format(number=state["task"], title=links.escape(found.title)))
+        st.markdown(library.start_verdict(found))
+        if not found.starts:
+            return
+        draw_gallery(library.start_pictures(found), key="library.starts", revision=state["revision"])
+        first = found.starts[0]
+        told = _("Opens Adapt with this run, checkpoint and task.")
+        if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
+            library.opening(first.run, first.step, state)
+        with st.expander(_("All {n} starts").format(n=len(found.starts))):
+            st.dataframe(library.start_rows(found), hide_index=True)
+
+
+def task_controls(state: dict[str, Any]) -> None:
+    """Which task, how far, and how many checkpoints of each run."""
+    if library.takes_points(state["family"]):
+        state["points"] = st.text_input(
+            _("Your points"),
+            key=STUDY.menu(state, "points", state["points"]),
+            max_chars=160,
+            placeholder=_("e.g. -2 1.5; 0 0.3; 1 -1"),
+            help=_(
+                "A function of your own: x and y of each point, parted by semicolons. Empty: the sampled task below."
+            ),
+        )
+    state["task"] = st.number_input(
+        _("Task number"),
+        0,
+        9_999,
+        key=STUDY.menu(state, "task", state["task"]),
+        disabled=bool(state["points"]) and library.takes_points(state["family"]),
+        help=_("A held-out task, the same number for the same task on Adapt."),
+    )
+    state["steps"] = st.slider(
+        _("Inner steps k"),
+        1,
+        50,
+        key=STUDY.menu(state, "steps", state["steps"]),
+        help=_("After how many gradient steps a start is judged. Who reads shots at once is judged after all of them."),
+    )
+    state["checkpoints"] = st.segmented_control(
+        _("Checkpoints of each run"),
+        [1, 3, 10],
+        required=True,
+        key=STUDY.menu(state, "checkpoints", state["checkpoints"]),
+        help=_("Only the last one, or some spread over its training."),
+    )
+
+
+def the_bin() -> None:
+    """One's deleted runs."""
+    found = library.binned()
+    days = round(KEPT_SECONDS / 86_400)
+    said = _("What you delete stays here for {days} days; then it is removed for good when MetaLab starts.")
+    st.markdown(said.format(days=days))
+    if not found:
+        st.info(_("Your bin is empty."), icon=":material/delete:")
+    for run in found:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{links.escape(run.name)}** · {runs.subtitle(run)}")
+            told = _("Puts the run back where it was.")
+            if st.button(_("Take back"), icon=":material/undo:", key=f"library.restore.{run.id}", help=told):
+                act(lambda run=run: library.restore(run))
+
+
+def act(do: Any) -> None:
+    """Do it and show the page anew, or say why not."""
+    try:
+        do()
+    except runs.Problem as problem:
+        st.error(links.escape(str(problem)), icon=":material/error:")
+    else:
+        st.rerun()
+
+
+def runs_view(state: dict[str, Any]) -> None:
+    """The list, and what is done with the runs chosen in it."""
+    left, right = st.columns([3, 9], gap="medium")
+    with left:
+        filters(state)
+    with right:
+        try:
+            chosen = listed(state)
+        except runs.Problem as problem:
+            st.error(links.escape(str(problem)), icon=":material/error:")
+            return
+        chosen_runs(chosen)
+
+
+def page() -> None:
+    """Question, views, explanation."""
+    state, wrong = STUDY.begin()
+    STUDY.question(_("What have we learned so far?"), state)
+    links.show_warnings(wrong)
+    views = {"runs": _("All runs"), "start": _("Best start for a task"), "bin": _("Bin")}
+    state["view"] = st.segmented_control(
+        _("Look at"),
+        list(views),
+        format_func=views.__getitem__,
+        required=True,
+        key=STUDY.menu(state, "view", state["view"]),
+        help=_("The list of stored runs, the checkpoints ranked on one task, or what you have deleted."),
+    )
+    if state["view"] == "start":
+        best_start(state)
+    elif state["view"] == "bin":
+        the_bin()
+    else:
+        runs_view(state)
+    STUDY.write_link(state)
+    STUDY.explanation(
+        _(
+            "Every run that was trained here is kept with its settings, its checkpoints and its last look at held-out "
+            "tasks, whoever started it. "
+            "Before and after are means over those tasks, each run's own, so that runs with different seeds or shots "
+            "were asked different things. "
+            "A fair choice of a start asks them the same: every checkpoint θ adapts to one task for k inner steps, and "
+            "the one with the smallest query loss, or the best accuracy, wins; of your own points each is left out in "
+            "turn and predicted from the others."
+        ),
+        FORMULA,
+    )
+
+
+page()

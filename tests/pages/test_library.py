@@ -1,0 +1,166 @@
+"""Library without a browser: its list, its filters, what one does with a run, the bin, and the best start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metalab.store import News, Store, library
+from metalab.training.config import parse_config
+from metalab.training.events import Evaluated
+from metalab.training.service import service
+from metalab.ui import runs
+
+
+@pytest.fixture
+def store(tmp_path, open_page, monkeypatch):
+    """A store with three runs: two of mine, one of somebody else's."""
+    monkeypatch.setattr(runs, "current_user", lambda: "ada")
+    monkeypatch.setattr(runs, "current_owners", lambda: {"ada"})
+    monkeypatch.setattr("metalab.ui.library.current_user", lambda: "ada")
+    monkeypatch.setattr("metalab.ui.library.current_owners", lambda: {"ada"})
+    store = Store(tmp_path / "home")
+    for name, owner, algorithm, loss in (
+        ("one", "ada", "maml", 1.0),
+        ("two", "eve", "reptile", 0.5),
+        ("three", "ada", "anil", 2.0),
+    ):
+        run = store.create(parse_config({"algorithm": algorithm}), owner, name, state="finished")
+        curves = {"loss": torch.tensor([[4.0, loss], [4.0, loss]])}
+        store.append(run.id, News(evaluations=[Evaluated(10, curves, None)], status={"step": 10}))
+    yield store
+    store.close()
+
+
+def ids(store):
+    return {run.name: run.id for run in store.runs()}
+
+
+def listed(page):
+    return page.dataframe[0].value["Run"].tolist()
+
+
+def text(page):
+    return " ".join(each.value for each in [*page.markdown, *page.caption])
+
+
+def press(page, key):
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def test_everything_is_listed_and_the_best_is_named(open_page, store):
+    page = open_page("library")
+    assert not page.exception
+    assert listed(page) == ["three", "two", "one"]
+    assert "On sine waves the best is **two**: loss 0.5 (±0, 95 %) over 2 held-out tasks, from 4" in text(page)
+    assert dict(page.query_params) == {}
+
+
+@pytest.mark.parametrize(
+    ("link", "found"),
+    [
+        ({"q": "loss<=1"}, ["two", "one"]),
+        ({"algorithm": "anil"}, ["three"]),
+        ({"mine": "true"}, ["three", "one"]),
+        ({"of": "glyphs"}, []),
+        ({"starred": "true", "q": "two"}, ["two"]),
+    ],
+)
+def test_a_link_filters(open_page, store, link, found):
+    library.star(store, ids(store)["two"], "eve", True)
+    page = open_page("library", **link)
+    assert not page.exception
+    assert (listed(page) if found else [each.value for each in page.info][:1]) == (
+        found or ["No run fits. Ask for less, or start one on Train."]
+    )
+    assert dict(page.query_params) == link
+
+
+def test_a_condition_on_what_nobody_has_is_said(open_page, store):
+    page = open_page("library", q="inner_rate<1")
+    assert "inner\\_rate" in page.warning[0].value
+    assert len(listed(page)) == 3
+
+
+def test_an_own_run_is_described_and_starred(open_page, store):
+    run_id = ids(store)["one"]
+    page = open_page("library", who=run_id)
+    assert page.query_params["who"] == run_id
+    press(page, "library.star")
+    next(each for each in page.text_input if each.label == "Tags").set_value("good start")
+    page.text_area[0].set_value("**bold** idea")
+    next(each for each in page.button if each.label == "Save").click().run()
+    assert not page.exception
+    found = library.marks(store, [store.get(run_id)], {"ada"})[run_id]
+    assert found == library.Marks(("good", "start"), "**bold** idea", 1, True)
+    assert ":blue-badge[good] :blue-badge[start] \\*\\*bold\\*\\* idea" in text(page)
+    next(each for each in page.text_input if each.label == "Tags").set_value("<b>")
+    next(each for each in page.button if each.label == "Save").click().run()
+    assert "expected up to 24 letters" in page.error[0].value
+
+
+def test_somebody_elses_run_can_be_starred_and_nothing_else(open_page, store):
+    run_id = ids(store)["two"]
+    page = open_page("library", who=run_id)
+    assert not page.text_area
+    assert "library.delete" not in [each.key for each in page.button]
+    press(page, "library.star")
+    assert library.marks(store, [store.get(run_id)], {"ada"})[run_id].starred
+
+
+def test_a_deleted_run_is_taken_back_out_of_the_bin(open_page, store):
+    run_id = ids(store)["three"]
+    page = press(open_page("library", who=run_id), "library.delete")
+    assert listed(page) == ["two", "one"]
+    page = press(open_page("library", view="bin"), f"library.restore.{run_id}")
+    assert "Your bin is empty." in page.info[0].value
+    assert "three" in ids(store)
+
+
+def test_a_few_runs_stand_side_by_side(open_page, store):
+    chosen = ids(store)
+    page = open_page("library", who=f"{chosen['one']},{chosen['two']}")
+    table = page.dataframe[1].value
+    rows = dict(zip(table["What"], zip(table["one"], table["two"], strict=True), strict=True))
+    assert rows["result after adaptation"] == ("1 ± 0", "0.5 ± 0")
+    assert rows["Order"] == ("2", "–")
+    assert "further settings are the same" in text(page)
+
+
+@pytest.mark.parametrize("link", [{}, {"points": "-2 1.5; 0 0.3; 1 -1"}, {"family": "glyphs", "steps": "2"}])
+def test_the_best_start_is_found_for_a_task_among_the_examples(open_page, link):
+    page = open_page("library", view="start", **link)
+    service()
+    for _ in range(100):
+        if page.dataframe:
+            break
+        page.run()
+    assert not page.exception
+    assert "Start from **" in text(page)
+    after = page.dataframe[0].value["After"].tolist()
+    assert len(after) >= 3
+    assert after == sorted(after, reverse=link.get("family") == "glyphs")
+
+
+def test_points_that_are_none_are_said_in_words(open_page):
+    page = open_page("library", view="start", points="1 2; 3")
+    assert "'3' is no point" in page.warning[0].value
+    assert not page.exception
+
+
+def test_every_control_has_help(open_page, store):
+    for link in ({"who": ids(store)["one"]}, {"view": "start"}, {"view": "bin"}):
+        page = open_page("library", **link)
+        for kind in (
+            "segmented_control",
+            "selectbox",
+            "text_input",
+            "toggle",
+            "button",
+            "slider",
+            "number_input",
+            "text_area",
+        ):
+            assert all(widget.help for widget in getattr(page, kind)), (link, kind)
