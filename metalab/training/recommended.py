@@ -30,9 +30,17 @@ SINUSOID: Mapping[str, Values] = {
         "algorithm": {"inner_lr": 0.01, "inner_steps": 5, "inner_steps_eval": 5},
         "schedule": "cosine",
     },
-    # At 0.02 and above, runs diverged: its gradient does not see whether the inner loop bears the curvature.
+    # At 0.01 and without damping, runs diverged: the gradient does not see whether the inner loop bears the curvature.
     "imaml": {
-        "algorithm": {"inner_lr": 0.01, "inner_steps": 16, "inner_steps_eval": 16, "proximal": 2.0, "cg_steps": 5}
+        "algorithm": {
+            "inner_lr": 0.005,
+            "inner_steps": 16,
+            "inner_steps_eval": 16,
+            "proximal": 2.0,
+            "cg_steps": 5,
+            "damping": 10.0,
+        },
+        "schedule": "cosine",
     },
     "pretrained": {"algorithm": {"inner_lr": 0.01, "inner_steps_eval": 10}},
     "linear_probe": {"algorithm": {"inner_lr": 0.02, "inner_steps_eval": 10}},
@@ -82,6 +90,14 @@ CHARACTERS: Mapping[str, Values] = {
     "multi_task": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 10}, **PLAIN},
     "in_context": {"schedule": "cosine", "meta_batch_size": 16},
     "scratch": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}},
+}
+
+# All characters told apart by one joint head, of which a meta-batch shows one in a hundred: Adam moves the rows of the
+# absent as far as the others. On Omniglot its loss is after 400 steps where chance is, 8.4, and the nearest neighbour
+# right in 27 % of held-out 5-way 1-shot queries; by plain descent the loss is 8.1, and 53 % are right.
+JOINTLY: Values = {"outer_optimiser": "sgd", "outer_lr": 1.0}
+MANY_CLASSES: Mapping[str, Values] = CHARACTERS | {
+    key: {**CHARACTERS[key], **JOINTLY} for key in ("pretrained", "linear_probe", "nearest_neighbour")
 }
 
 # Below 2 / the highest curvature the inner loop converges; a tenth of 1 / curvature shows it in a dozen steps.
@@ -161,10 +177,11 @@ class Start:
 FUNCTION = Start("mlp", SINUSOID)
 PICTURES = Start(
     "conv4",
-    CHARACTERS,
+    MANY_CLASSES,
     {"outer_steps": 2_000, "evaluate_every": 50, "evaluation_tasks": 20},
     {"conv4": {"filters": 32}},
 )
+DIGITS = Start("conv4", CHARACTERS, PICTURES.run, PICTURES.models)
 # Convolutions look for neighbours, and shuffled pixels have none.
 PIXELS = Start("mlp", CHARACTERS, PICTURES.run, {"mlp": {"widths": (128, 64)}})
 
@@ -215,9 +232,9 @@ FAMILY: Mapping[str, Start] = {
     "navigation": ACTING,
     "glyphs": PICTURES,
     "omniglot": PICTURES,
-    "mnist": PICTURES,
+    "mnist": DIGITS,
     "cross": PICTURES,
-    "rotated_mnist": PICTURES,
+    "rotated_mnist": DIGITS,
     "permuted_mnist": PIXELS,
     "languages": LANGUAGES,
     "names": NAMES,
