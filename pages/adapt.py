@@ -16,6 +16,7 @@ from metalab.ui.dials import Reading, draw_dials, read_dials
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.i18n import _
 from metalab.ui.stage import draw_stage, player_step
+from metalab.ui.take_home import take_home_later
 
 HOME = Path(__file__).with_name("home.py")
 TRAIN = Path(__file__).with_name("train.py")
@@ -26,8 +27,11 @@ def question(state: dict[str, Any]) -> None:
     """What the page is about."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(_("Can it learn your task?"), width="content")
-        with st.container(width=170):
-            links.share("adapt", links.link_of(adapt.schema(), adapt.linked(state)), key="adapt.share")
+        with st.container(horizontal=True, width="content"):
+            with st.container(width=180):
+                take_home_later(lambda: [name for name in state["who"] if name != SCRATCH], key="adapt-take-home")
+            with st.container(width=160):
+                links.share("adapt", links.link_of(adapt.schema(), adapt.linked(state)), key="adapt.share")
     st.markdown(
         _(
             "Every contender gets the same few examples. Who learns by inner steps takes the same number of them from "

@@ -14,6 +14,7 @@ from metalab.ui import adapt_entrants, examples, links, runs
 from metalab.ui.adapt_entrants import MOST_CONTENDERS, Entrant
 from metalab.ui.i18n import _
 from metalab.ui.links import RUN_ID, Parameter
+from metalab.ui.take_home import take_home_later
 
 __all__ = ["Study"]
 
@@ -92,12 +93,15 @@ class Study:
     # --- what stands on the page
 
     def question(self, title: str, state: Mapping[str, Any]) -> None:
-        """The page's question, and the link to what it shows."""
+        """The page's question, what can be taken home of its runs, and the link to what it shows."""
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.title(title, width="content")
-            with st.container(width=170):
-                parameters = links.link_of(self.schema, self.linked(state))
-                links.share(self.page, parameters, key=f"{self.page}.share")
+            with st.container(horizontal=True, width="content"):
+                with st.container(width=180):
+                    take_home_later(lambda: state["who"], key=f"{self.page}-take-home")
+                with st.container(width=160):
+                    parameters = links.link_of(self.schema, self.linked(state))
+                    links.share(self.page, parameters, key=f"{self.page}.share")
 
     def explanation(self, sentences: str, formula: str) -> None:
         """Three sentences of Markdown and one formula in LaTeX."""

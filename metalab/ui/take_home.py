@@ -20,10 +20,15 @@ from metalab.ui.routes import base_path, pack_plotly_js
 
 def take_home(run_ids: Sequence[str], key: str) -> None:
     """A button that opens the downloads of these runs; `key` tells several on one page apart."""
-    st.fragment(_take_home)(tuple(run_ids), key)
+    take_home_later(lambda: run_ids, key)
 
 
-def _take_home(run_ids: Sequence[str], key: str) -> None:
+def take_home_later(run_ids: Callable[[], Sequence[str]], key: str) -> None:
+    """The same for runs that are chosen further down on the page: asked for when the button is pressed."""
+    st.fragment(_take_home)(run_ids, key)
+
+
+def _take_home(run_ids: Callable[[], Sequence[str]], key: str) -> None:
     told = _("A script, a report, the settings and the numbers of the runs shown here.")
     menu = st.popover(
         _("Take it home"), icon=":material/download:", key=key, on_change="rerun", width="stretch", help=told
@@ -31,7 +36,7 @@ def _take_home(run_ids: Sequence[str], key: str) -> None:
     if not menu.open:
         return
     with menu:
-        found = {run.id: run for run in runs.find(run_ids)}
+        found = {run.id: run for run in runs.find(run_ids())}
         if not found:
             st.info(_("There is no run here yet."), icon=":material/info:")
             return
