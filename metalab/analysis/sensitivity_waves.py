@@ -23,7 +23,7 @@ from metalab.training.trainer import stream
 
 AMPLITUDES = np.linspace(0.5, 10.0, 20)
 PHASES = np.linspace(0.0, 2 * math.pi, 25)
-DRAWS = 6
+DRAWS = 9
 """Support and query sets that are drawn for each place of the map."""
 RESAMPLES = 200
 Where = Literal["anywhere", "left", "right"]
@@ -41,7 +41,7 @@ class Away:
     phases: Doubles
     """(p,)"""
     errors: Doubles
-    """(a, p): mean squared error as a share of the wave's own mean square, a mean over DRAWS draws of its points."""
+    """(a, p): mean squared error as a share of the wave's own mean square, the median over DRAWS draws of its points."""
     box: tuple[tuple[float, float], tuple[float, float]]
     """Ranges of amplitude and phase in training."""
 
@@ -71,7 +71,7 @@ def away(contender: Contender, family: Sinusoid, *, steps: int, seed: int = 0, r
         report(first / batch.n_tasks)
         parts.append(after(contender, family, batch.tasks(first, min(first + size, batch.n_tasks)), steps))
     square = batch.query.y.square().mean((1, 2)).numpy()
-    errors = (np.concatenate(parts) / square).reshape(len(AMPLITUDES), len(PHASES), DRAWS).mean(2)
+    errors = np.median((np.concatenate(parts) / square).reshape(len(AMPLITUDES), len(PHASES), DRAWS), 2)
     return Away(contender.label, steps, AMPLITUDES, PHASES, errors.astype(np.float64), (family.amplitude, family.phase))
 
 
