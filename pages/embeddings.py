@@ -124,7 +124,11 @@ def own_task(state: dict[str, Any], entrant: Entrant) -> Any:
     if not state["own"]:
         return None
     if made_of == "drawings":
-        return drawn(state, entrant)
+        ways = entrant.config.family.output_size
+        if ways > MAX_WAYS:
+            st.caption(_("{ways} characters are too many to draw.").format(ways=ways))
+            return None
+        return embeddings.own_drawings(entrant, current_drawings(PADS, ways, 1, revision=state["revision"]))
     ends = (-0.5, 0.5) if made_of == "goal" else (-5.0, 5.0)
     tops = ends if made_of == "goal" else (-6.0, 6.0)
     most = 1 if made_of == "goal" else embeddings.MOST_POINTS
@@ -138,16 +142,13 @@ def own_task(state: dict[str, Any], entrant: Entrant) -> Any:
     return embeddings.own_points(entrant, points)
 
 
-def drawn(state: dict[str, Any], entrant: Entrant) -> Any:
-    """Characters on pads, one example of each class."""
+def pads(state: dict[str, Any], entrant: Entrant) -> None:
+    """Where characters are drawn, one example of each class."""
     ways = entrant.config.family.output_size
-    if ways > MAX_WAYS:
-        st.caption(_("{ways} characters are too many to draw.").format(ways=ways))
-        return None
-    drawings = current_drawings(PADS, ways, 1, revision=state["revision"])
-    character_canvas(ways, 1, key=PADS, revision=state["revision"])
+    if not state["own"] or state["over"] == "training" or embeddings.makes(entrant) != "drawings" or ways > MAX_WAYS:
+        return
     st.caption(_("Draw one example of each class; the query pad plays no part here, and drawings stay in this tab."))
-    return embeddings.own_drawings(entrant, drawings)
+    character_canvas(ways, 1, key=PADS, revision=state["revision"])
 
 
 def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
@@ -177,6 +178,7 @@ def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
     st.caption(
         _("Hover over a point to read its task, click it to see the task; with the lasso encircle a group in 2-D.")
     )
+    pads(state, entrant)
     task(state, entrant, found.about.n)
     encircled(state, entrant, found.about.n)
     if attributes:

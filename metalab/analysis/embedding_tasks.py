@@ -34,10 +34,11 @@ class Attribute:
 
     name: str
     """In plain words, e.g. "amplitude"."""
-    kind: Literal["number", "class", "set"]
-    """A number; one label; or several labels of equal rank, as the alphabets of a task's characters."""
+    kind: Literal["number", "angle", "class", "set"]
+    """A number; an angle, of which 180 and -180 degrees are the same; one label; or several labels of equal rank, as
+    the alphabets of a task's characters."""
     values: Floats
-    """(T,) numbers; else (T, labels): the share of each label in each task, rows of sum one."""
+    """(T,) numbers or degrees; else (T, labels): the share of each label in each task, rows of sum one."""
     labels: tuple[str, ...] = ()
     unit: str = ""
 
@@ -107,12 +108,14 @@ def attributes(family: TaskFamily, batch: TaskBatch) -> tuple[Attribute, ...]:
     """What is known of the tasks, the most telling first; nothing that all of them share."""
     info = batch.info
     found: list[Attribute] = []
-    for name in ("amplitude", "phase", "frequency", "slope", "intercept", "angle"):
+    for name in ("amplitude", "phase", "frequency", "slope", "intercept"):
         if name in info:
             found += _numbers(name, info[name])
+    if "angle" in info:
+        found.append(Attribute("angle", "angle", info["angle"].float().numpy()))
     if "goal" in info:
         x, y = info["goal"].double().unbind(-1)
-        found += _numbers("goal angle", torch.rad2deg(torch.atan2(y, x)))
+        found.append(Attribute("goal angle", "angle", torch.rad2deg(torch.atan2(y, x)).float().numpy()))
         found += _numbers("goal distance", torch.hypot(x, y))
     if "optimum" in info:
         found += _numbers("optimum", info["optimum"])

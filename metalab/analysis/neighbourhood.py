@@ -6,7 +6,8 @@ with that of guessing from all other tasks:
     score = 1 - sum_i error_i(nearest) / sum_i error_i(all others)
 
 1 is perfect, 0 as good as not looking at the embedding at all. For a number the guess is the neighbours' mean, and the
-score their R^2; for a label it is their most frequent one; where a task has several labels the error is the share of
+score their R^2; for an angle it is their mean direction, the error one minus the cosine of how far it is off; for a
+label it is their most frequent one; where a task has several labels the error is the share of
 them that a neighbour does not have, on average.
 """
 
@@ -73,10 +74,19 @@ def errors(attribute: Attribute, weights: NDArray) -> NDArray[np.float64]:
     values = attribute.values.astype(np.float64)
     if attribute.kind == "number":
         return np.square(values - weights @ values)
+    if attribute.kind == "angle":
+        turn = np.exp(1j * np.deg2rad(values))
+        guess = np.exp(1j * np.angle(weights @ turn))
+        return 1 - (turn * guess.conj()).real
     if attribute.kind == "class":
         return ((weights @ values).argmax(1) != attribute.main).astype(np.float64)
     shared = np.minimum(values[:, None], values[None]).sum(2)
     return 1 - (weights * shared).sum(1)
+
+
+def mean_angle(degrees: NDArray) -> float:
+    """The mean direction, from -180 to 180 degrees."""
+    return float(np.rad2deg(np.angle(np.exp(1j * np.deg2rad(degrees.astype(np.float64))).mean())))
 
 
 def agreement(

@@ -15,11 +15,9 @@ from metalab.figures.style import (
     CLEAR,
     FONT_SMALL,
     INK,
-    SOFT,
     Picture,
     Say,
     axis,
-    contender_colour,
     layout,
     line,
     number,
@@ -29,6 +27,8 @@ from metalab.figures.style import (
 
 SCALE = ("#5B3FD0", "#9C2FA8", "#CC4778", "#ED7953", "#FDB42F")
 """From low to high: ordered for the colour-blind too, and each stands out from a light and from a dark page."""
+BACK = ("#4FA36B", "#2E86A8", "#5B3FD0")
+"""From high to low again, for angles."""
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B87F00", "#56B4E9", "#8257C2")
 """Of the labels that most tasks have; the rest are grey."""
 OTHERS = "#8A949E"
@@ -200,7 +200,8 @@ def _groups(attribute: Attribute | None, view: View, n: int) -> list[tuple[str, 
     if attribute.kind != "class":
         values, title = _counted(attribute, view.label)
         bar = {"title": {"text": title, "side": "right"}, "thickness": 14, "outlinewidth": 0, "len": 0.9}
-        scale = [[i / (len(SCALE) - 1), colour] for i, colour in enumerate(SCALE)]
+        shades = (*SCALE, *BACK) if attribute.kind == "angle" else SCALE
+        scale = [[i / (len(shades) - 1), colour] for i, colour in enumerate(shades)]
         return [("", everyone, {"color": values, "colorscale": scale, "colorbar": bar, "showscale": True})]
     main = attribute.main
     common = np.bincount(main, minlength=len(attribute.labels)).argsort(kind="stable")[::-1][: len(HUES)]
@@ -217,7 +218,7 @@ def _groups(attribute: Attribute | None, view: View, n: int) -> list[tuple[str, 
 
 def _counted(attribute: Attribute, label: str) -> tuple[Floats, str]:
     """What colours the points: a number, or how large a label's share of a task is, in percent."""
-    if attribute.kind == "number":
+    if not attribute.labels:
         return attribute.values, titled(attribute)
     which = label if label in attribute.labels else commonest(attribute)
     return 100 * attribute.values[:, attribute.labels.index(which)], f"{plain(which)}, % of the task"
@@ -315,109 +316,3 @@ def _told(found: Embedding, view: View, say: Say) -> str:
     second = say("the {k} nearest tasks tell its {attribute} with a score of {score} (1 is perfect, 0 guessing).")
     attribute = tasks.attributes[view.attribute].name
     return f"{first}; " + second.format(k=5, attribute=attribute, score=number(chosen.value))
-
-
-# --- how well neighbours know an attribute
-
-
-def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
-    """The neighbourhood score of one attribute against the stages, with its 95% band; the raw inputs' beside it."""
-    agreement = found.agreements[which]
-    kept = [(stage, each) for stage, each in zip(found.stages, agreement.stages, strict=True) if each is not None]
-    colour = contender_colour(found.colour_key)
-    x = np.array([stage for stage, _each in kept], np.int32)
-    value, low, high = (
-        np.array([getattr(each, part) for _stage, each in kept], np.float32) for part in ("value", "low", "high")
-    )
-    band = np.concatenate([high, low[::-1]])
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": np.concatenate([x, x[::-1]]),
-            "y": band,
-            "fill": "toself",
-            "line": {"width": 0, "color": colour},
-            "opacity": 0.22,
-            "hoverinfo": "skip",
-            **static(),
-        },
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "x": x,
-            "y": value,
-            "line": line(colour, 3),
-            "marker": {"size": 7, "color": colour},
-            "name": plain(found.label),
-            "hovertemplate": "%{y:.2f}<extra></extra>",
-        },
-    ]
-    lowest = min([0.0, float(low.min(initial=0.0))])
-    marks = [_level(0.0, say("guessing"), "dot", right=True)]
-    if agreement.raw is not None:
-        marks.append(_level(agreement.raw.value, say("raw inputs"), "dash", right=False))
-        lowest = min(lowest, agreement.raw.value)
-    look = layout(
-        xaxis=axis(say("inner step"), tickformat="d", **({"dtick": 1} if len(x) <= 12 else {"nticks": 8}))
-        if found.axis == "inner step"
-        else axis(say("outer step"), nticks=8, tickformat="d"),
-        yaxis=axis(
-            say("score of {attribute} (1 = perfect)").format(attribute=agreement.attribute), range=[lowest - 0.1, 1.05]
-        ),
-        shapes=[shape for shape, _text in marks],
-        annotations=[text for _shape, text in marks],
-    )
-    return Picture(
-        "neighbourhood",
-        say("Do a task's neighbours know it?"),
-        sentence(found, which, say),
-        {"data": data, "layout": look},
-        columns=("stage", "score"),
-        key=(("band", say("95% interval over tasks")),),
-    )
-
-
-def sentence(found: Embedding, which: int, say: Say) -> str:
-    """The answer in words: how well neighbours know the attribute, and whether better than the raw inputs do."""
-    agreement = found.agreements[which]
-    last = agreement.stages[found.fitted]
-    if last is None:
-        return say("All tasks lie in one point.")
-    words = say("Guessed from the 5 nearest tasks, {attribute} scores {score} (95% interval {low} to {high})").format(
-        attribute=agreement.attribute, score=f"{last.value:.2f}", low=f"{last.low:.2f}", high=f"{last.high:.2f}"
-    )
-    if agreement.raw is None or agreement.gain is None:
-        return words + "."
-    gain = agreement.gain
-    if gain.low > 0:
-        verdict = say("better than the raw inputs' {raw}: the difference is real ({low} to {high})")
-    elif gain.high < 0:
-        verdict = say("worse than the raw inputs' {raw}: the difference is real ({low} to {high})")
-    else:
-        verdict = say("and the raw inputs {raw}: no difference can be told ({low} to {high})")
-    told = verdict.format(raw=f"{agreement.raw.value:.2f}", low=f"{gain.low:.2f}", high=f"{gain.high:.2f}")
-    return f"{words}, {told}."
-
-
-def _level(height: float, text: str, dash: str, *, right: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    shape = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": height,
-        "y1": height,
-        "line": line(SOFT, 1.6, dash),
-    }
-    note = {
-        "text": text,
-        "xref": "paper",
-        "x": 0.99 if right else 0.01,
-        "xanchor": "right" if right else "left",
-        "y": height,
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": FONT_SMALL, "color": SOFT},
-    }
-    return shape, note

@@ -50,7 +50,7 @@ def views(
     lowest = min([0.0, *(each.low for _name, each, _colour in rows)])
     look = layout(
         xaxis=axis(
-            say("score of {attribute} (1 = perfect, 0 = guessing)").format(attribute=agreement.attribute),
+            say("score of {attribute}, 1 = perfect").format(attribute=agreement.attribute),
             range=[lowest - 0.05, 1.05],
         ),
         yaxis=axis("", type="category", showgrid=False, tickfont={"size": FONT}),

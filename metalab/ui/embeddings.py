@@ -23,10 +23,9 @@ from metalab.analysis.embedding_tasks import Attribute, Floats, Tasks, sampled
 from metalab.analysis.embedding_views import VIEWS, misfit
 from metalab.analysis.embedding_views import View as Vector
 from metalab.analysis.memory import Memory
-from metalab.analysis.neighbourhood import Agreement
+from metalab.analysis.neighbourhood import Agreement, mean_angle
 from metalab.figures import embedding as figures
-from metalab.figures import embedding_groups
-from metalab.figures.style import number
+from metalab.figures import embedding_groups, neighbourhood
 from metalab.ui.adapt_entrants import Entrant, entrants
 from metalab.ui.adapt_race import pictures as race_pictures
 from metalab.ui.adapt_task import SAMPLED_QUERIES
@@ -282,7 +281,9 @@ def guessed(found: Embedding) -> str:
     for attribute in about.attributes:
         near = attribute.values[places]
         if attribute.kind == "number":
-            parts.append(f"{figures.titled(attribute)} {number(float(near.mean()))} ± {number(float(near.std()))}")
+            parts.append(f"{figures.titled(attribute)} {float(near.mean()):.2g} ± {float(near.std()):.1g}")
+        elif attribute.kind == "angle":
+            parts.append(f"{figures.titled(attribute)} {mean_angle(near):.0f}")
         elif attribute.kind == "class":
             parts.append(f"{attribute.name} {attribute.labels[int(near.mean(0).argmax())]}")
     sentence = _("The nearest tasks to yours are {names}, at {far} of the usual distance between two tasks")
@@ -295,7 +296,7 @@ def guessed(found: Embedding) -> str:
 
 def answer(found: Embedding, which: int) -> str:
     """The answer to the page's question in words."""
-    said = figures.sentence(found, which, _)
+    said = neighbourhood.sentence(found, which, _)
     if found.about.attributes[which].kind != "set":
         return said
     mixed = _("Each task here mixes several of them and numbers its classes anew, which decides most of where it lies.")
@@ -324,7 +325,7 @@ def map_pictures(state: Mapping[str, Any], found: Embedding, places: Floats | No
     view = map_view(state, found, places)
     shown = [Placed(figures.task_map(found, view, _), 540, "whole")]
     if found.about.attributes and len(found.stages) > 1:
-        shown.append(Placed(figures.neighbourhood(found, view.attribute, _), 320, "whole"))
+        shown.append(Placed(neighbourhood.neighbourhood(found, view.attribute, _), 320, "whole"))
     return shown
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metalab.analysis.embedding_tasks import Attribute
-from metalab.analysis.neighbourhood import agreement, errors, nearest, squared_distances
+from metalab.analysis.neighbourhood import agreement, errors, mean_angle, nearest, squared_distances
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -61,6 +61,16 @@ def test_labels_of_clusters_are_known_and_scale_and_turns_change_nothing():
     values = numbers(RNG.normal(size=N))
     before, after = score(values, x), score(values, 3 * x @ turn)
     assert before.stages[1].value == pytest.approx(after.stages[1].value)
+
+
+def test_an_angle_knows_no_seam():
+    degrees = RNG.uniform(-180, 180, N)
+    x = np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], 1)
+    around = Attribute("a", "angle", degrees.astype(np.float32))
+    moved = Attribute("a", "angle", ((degrees + 360) % 360).astype(np.float32))
+    assert score(around, x).stages[1].value > 0.97
+    assert score(around, x).stages[1].value == pytest.approx(score(moved, x).stages[1].value, abs=1e-5)
+    assert abs(mean_angle(np.array([170.0, -170.0]))) == pytest.approx(180)
 
 
 def test_sets_count_what_a_neighbour_does_not_share():

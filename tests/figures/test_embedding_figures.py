@@ -7,8 +7,9 @@ from metalab.analysis.embedding import Embedding, NewTask
 from metalab.analysis.embedding_groups import Learning
 from metalab.analysis.embedding_tasks import Attribute, Described
 from metalab.analysis.neighbourhood import Agreement, Interval
-from metalab.figures.embedding import HUES, View, braille, neighbourhood, sentence, task_map
+from metalab.figures.embedding import HUES, View, braille, task_map
 from metalab.figures.embedding_groups import group_curves, views
+from metalab.figures.neighbourhood import neighbourhood, sentence
 
 T, S = 12, 4
 RNG = np.random.default_rng(0)
