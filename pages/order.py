@@ -33,7 +33,9 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
             st.markdown(order.verdict(found, price))
         if practice is not None:
             st.markdown(order.agreement(practice))
-        shown = order.shown(state, entrant, found, price, practice)
+        # Pictures of the former settings stay until there are others.
+        shown = order.shown(state, entrant, found, price, practice) or state.get("shown", [])
+        state["shown"] = shown
         if shown:
             draw_gallery(shown, key="order.pictures", revision=state["revision"])
 

@@ -111,9 +111,10 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     told = every[np.isfinite(every) & (every < 1e6)]
     low, high = (float(told.min()), float(told.max())) if told.size else (0.1, 1.0)
     bounds = [float(np.log10(low)) - 0.2, float(np.log10(high)) + 0.3]
+    ticks = {"dtick": 1 if bounds[1] - bounds[0] > 2 else "D2", "exponentformat": "power"}
     look = layout(
         xaxis=_value_axis(sweep, say),
-        yaxis=axis(say("α × curvature of the support loss"), type="log", range=bounds, dtick=1, exponentformat="power"),
+        yaxis=axis(say("α × curvature of the support loss"), type="log", range=bounds, **ticks),
         hovermode="closest",
         **_marked(sweep, say),
     )

@@ -55,8 +55,9 @@ def suits(run: Run) -> bool:
 
 def own_alpha(entrant: Entrant) -> float:
     """The run's inner learning rate; where it has none, or learns many, the paper's."""
-    alpha = entrant.contender.algorithm.alpha or getattr(entrant.contender.algorithm, "inner_lr", 0.01)
-    return float(np.clip(alpha, *ALPHAS))
+    algorithm = entrant.contender.algorithm
+    alpha: float = algorithm.alpha or getattr(algorithm, "inner_lr", 0.01)
+    return min(max(alpha, ALPHAS[0]), ALPHAS[1])
 
 
 def own_steps(entrant: Entrant) -> int:

@@ -14,7 +14,7 @@ def test_seven_pictures_are_drawn_and_the_mark_follows_the_slider(app, visitor):
     page = visitor(height=3000)
     page.goto(f"{app}/order?tasks=8")
     page.wait_for_function(DRAWN, arg=7)
-    marks = "() => document.querySelector('.ml-stage .plot').layout.shapes[0].x0"
+    marks = "() => document.querySelector('.ml-stage .plot')?.layout?.shapes[0].x0"
     before = page.evaluate(marks)
     page.get_by_role("slider", name="Inner learning rate α").focus()
     page.keyboard.press("ArrowRight")
