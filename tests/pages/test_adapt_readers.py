@@ -40,7 +40,10 @@ def test_readers_alone_have_a_player_of_shots_and_no_sliders_for_steps(open_page
     assert data["column"] == "shots"
     assert data["text"]["where"] == "{step} of {steps} shots"
     assert [len(lane["values"]) for lane in data["lanes"]] == [5, 5]
-    assert [picture["name"] for picture in data["pictures"]] == ["functions", "query_loss", "support_loss"]
+    names = ["functions", "query_loss", "support_loss", "query_negative_log_likelihood"]
+    assert [picture["name"] for picture in data["pictures"]] == names
+    bands = [trace["name"] for trace in data["pictures"][0]["figure"]["data"] if trace.get("fill")]
+    assert bands == ["Neural process, ± 2σ"]
 
 
 def test_beside_maml_the_player_counts_inner_steps(open_page, home, shown):
