@@ -1,6 +1,6 @@
 """Library: what have we learned so far? Every stored run: searched, compared, starred, and taken as a start."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -31,17 +31,8 @@ def filters(state: dict[str, Any]) -> None:
             "loss<0.5, tag=best: all must fit."
         ),
     )
-    for name, known, label, told in (
-        ("of", FAMILIES, _("Task family"), _("Only runs that practised on this family.")),
-        ("algorithm", ALGORITHMS, _("Algorithm"), _("Only runs of this algorithm.")),
-    ):
-        state[name] = st.selectbox(
-            label,
-            [ALL, *known],
-            format_func=lambda each, known=known: _("All") if each == ALL else _(known[each].title),
-            key=STUDY.menu(state, name, state[name]),
-            help=told,
-        )
+    state["of"] = one_of(state, "of", _("Task family"), FAMILIES, _("Only runs that practised on this family."))
+    state["algorithm"] = one_of(state, "algorithm", _("Algorithm"), ALGORITHMS, _("Only runs of this algorithm."))
     state["mine"] = st.toggle(
         _("Only mine"), key=STUDY.menu(state, "mine", state["mine"]), help=_("Only runs that this browser started.")
     )
@@ -49,6 +40,17 @@ def filters(state: dict[str, Any]) -> None:
         _("Only starred"),
         key=STUDY.menu(state, "starred", state["starred"]),
         help=_("Only runs that somebody starred."),
+    )
+
+
+def one_of(state: dict[str, Any], name: str, label: str, known: Mapping[str, Any], told: str) -> str:
+    """A menu of all, or one of `known`."""
+    return st.selectbox(
+        label,
+        [ALL, *known],
+        format_func=lambda each: _("All") if each == ALL else _(known[each].title),
+        key=STUDY.menu(state, name, state[name]),
+        help=told,
     )
 
 

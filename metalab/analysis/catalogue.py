@@ -149,7 +149,7 @@ def _result(run: Run, seen: Evaluation | None) -> Result | None:
 def metric_of(family: str) -> str:
     """What says best how well tasks of a family are solved; the loss of one that this version does not know."""
     known = FAMILIES.get(family)
-    return known().metric if known else "loss"
+    return known(name=family).metric if known else "loss"
 
 
 def _ascending(result: Result | None) -> float:

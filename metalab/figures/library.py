@@ -70,7 +70,8 @@ def compared(entries: Sequence[Entry], labels: Sequence[str], loss_name: str, ax
     )
     alt = say("On its own held-out tasks each run goes, with 95 % intervals: {parts}.").format(parts=parts)
     figure = {"data": data, "layout": look}
-    return Picture("compared", say("How do they adapt?"), alt, figure, columns=(axis_name.replace(" ", "_"), metric))
+    title = say("How do they adapt?") if len(drawn) > 1 else say("How does it adapt?")
+    return Picture("compared", title, alt, figure, columns=(axis_name.replace(" ", "_"), metric))
 
 
 def starts(ranking: Ranking, say: Say) -> Picture:
@@ -108,7 +109,14 @@ def starts(ranking: Ranking, say: Say) -> Picture:
         _ranked(ranking, shown, say),
         {"data": data, "layout": look},
         columns=(ranking.metric, "row"),
-        key=(("point", say("after {steps} inner steps, or all shots").format(steps=ranking.steps)),),
+        key=(
+            (
+                "point",
+                say("after {steps} inner steps, or all shots; the ring is where it stood before").format(
+                    steps=ranking.steps
+                ),
+            ),
+        ),
     )
 
 

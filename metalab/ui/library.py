@@ -108,7 +108,7 @@ def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> 
                 before=spelled(result.before, result.metric),
             )
         )
-    return " ".join(said)
+    return "\n- ".join(said)
 
 
 def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
@@ -125,6 +125,7 @@ def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
 
     return {
         _("Run"): [named[entry.run.id] for entry in entries],
+        _("Stars"): [entry.marks.stars for entry in entries],
         _("Task family"): [_title(FAMILIES, entry.run.family) for entry in entries],
         _("Algorithm"): [_algorithm(entry.run) for entry in entries],
         _("Measured by"): [_(entry.result.metric) if entry.result else None for entry in entries],
@@ -133,7 +134,6 @@ def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         _("± 95 %"): [figure(entry, "ci") for entry in entries],
         _("Outer steps"): [entry.run.step for entry in entries],
         _("State"): [runs.state_name(entry.run.state) for entry in entries],
-        _("Stars"): [entry.marks.stars for entry in entries],
         _("Tags"): [list(entry.marks.tags) for entry in entries],
         _("Whose"): [runs.foreign(entry.run) or _("yours") for entry in entries],
         _("Hours ago"): [round((now - entry.run.created) / 3600, 1) for entry in entries],
@@ -200,8 +200,10 @@ def comparison(chosen: Sequence[Entry]) -> list[Placed]:
         return []
     labels = runs.labels([entry.run for entry in known])
     family = FAMILIES.get(known[0].run.family)
-    unit = family().loss_name if family else "loss"
-    names = [labels[entry.run.id] for entry in known]
+    unit = family(name=known[0].run.family).loss_name if family else "loss"
+    who = [_algorithm(entry.run) for entry in known]
+    # An algorithm that is there once needs no further name: long ones do not fit beside the lines.
+    names = [name if who.count(name) == 1 else labels[e.run.id] for name, e in zip(who, known, strict=True)]
     return [Placed(compared(known, names, unit, axes.pop(), _), 360, "whole")]
 
 
@@ -253,7 +255,7 @@ def parsed_points(text: str) -> list[tuple[float, float]]:
 
 def takes_points(family: str) -> bool:
     """Whether a person can give points of a function of this family."""
-    return makeable(FAMILIES[family]()) == "points"
+    return makeable(FAMILIES[family](name=family)) == "points"
 
 
 def ranking(state: Mapping[str, Any]) -> Ranking | None:

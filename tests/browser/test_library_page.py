@@ -1,0 +1,37 @@
+"""Library in a real browser: a row is ticked, two are compared, and the best start opens on Adapt."""
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+pytestmark = pytest.mark.browser
+
+
+def tick(page, row):
+    """Tick a row of the table, which is drawn on a canvas."""
+    box = page.locator("[data-testid='stDataFrame']").first.bounding_box()
+    page.mouse.click(box["x"] + 17, box["y"] + 53 + 35 * row)
+
+
+def test_ticked_runs_are_starred_and_compared(app, visitor):
+    page = visitor()
+    page.goto(f"{app}/library?of=sinusoid&q=example")
+    page.locator("[data-testid='stDataFrame'] canvas").first.wait_for()
+    tick(page, 0)
+    star = page.get_by_role("button", name="Star (0)")
+    star.click()
+    page.get_by_role("button", name="Take my star back (1)").click()
+    star.wait_for()
+    tick(page, 1)
+    page.get_by_text("How do they differ?").wait_for()
+    page.wait_for_url("**who=*")
+    page.wait_for_function("() => document.querySelector('.ml-stage .js-plotly-plot')?.data?.length >= 6")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 1440
+
+
+def test_the_best_start_opens_on_adapt_with_its_task_on_a_phone(app, visitor):
+    page = visitor(390, 844, color_scheme="dark")
+    page.goto(f"{app}/library?view=start&task=7")
+    page.get_by_text("Start from").wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Open the best on Adapt").click()
+    page.wait_for_url("**/adapt**seed=7**")
