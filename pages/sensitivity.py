@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from metalab.ui import links, runs, sensitivity
+from metalab.ui import links, runs, sensitivity, sensitivity_words
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import Placed, draw_gallery, picked
@@ -19,7 +19,7 @@ MAP = "sensitivity.away"
 @st.fragment
 def bench(state: dict[str, Any], entrant: Entrant) -> None:
     """Everything below the menus of family and run."""
-    names = sensitivity.names()
+    names = sensitivity_words.names()
     state["view"] = st.segmented_control(
         _("Turn"),
         list(names),
@@ -34,13 +34,13 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
         st.info(reason, icon=":material/info:")
     else:
         left, right = st.columns([3, 9], gap="medium")
-        views = {"away": away, "ambiguous": ambiguous, "trained": trained, "norm": norm}
+        views = {"away": away, "ambiguous": ambiguous, "trained": trained, "norm": norm, "labels": labels}
         try:
             views.get(view, grid)(state, entrant, left, right)
         except runs.Problem as problem:
             st.warning(links.escape(str(problem)), icon=":material/info:")
     STUDY.write_link(state)
-    STUDY.explanation(sensitivity.questions()[view], sensitivity.FORMULAS[view])
+    STUDY.explanation(sensitivity_words.questions()[view], sensitivity_words.FORMULAS[view])
 
 
 def how_many(state: dict[str, Any], entrant: Entrant, *, steps: bool = True) -> None:
@@ -94,6 +94,16 @@ def norm(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None
         found = sensitivity.modes(state, entrant)
         if found is not None:
             show(sensitivity.modes_verdict(found), sensitivity.modes_pictures(found), state, "norm")
+
+
+def labels(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
+    """Labels that stay, and shuffled ones."""
+    with left:
+        st.caption(_("Trains here, for half a minute, on this family's characters; the run above is not used."))
+    with right:
+        found = sensitivity.labels(entrant)
+        if found is not None:
+            show(sensitivity.labels_verdict(found), sensitivity.labels_pictures(found), state, "labels")
 
 
 def away(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:

@@ -41,7 +41,7 @@ class Away:
     phases: Doubles
     """(p,)"""
     errors: Doubles
-    """(a, p): mean squared error as a share of the wave's own mean square, the median over DRAWS draws of its points."""
+    """(a, p): mean squared error as a share of the wave's own mean square, the median over DRAWS draws of points."""
     box: tuple[tuple[float, float], tuple[float, float]]
     """Ranges of amplitude and phase in training."""
 
@@ -71,7 +71,8 @@ def away(contender: Contender, family: Sinusoid, *, steps: int, seed: int = 0, r
         report(first / batch.n_tasks)
         parts.append(after(contender, family, batch.tasks(first, min(first + size, batch.n_tasks)), steps))
     square = batch.query.y.square().mean((1, 2)).numpy()
-    errors = np.median((np.concatenate(parts) / square).reshape(len(AMPLITUDES), len(PHASES), DRAWS), 2)
+    each = np.nan_to_num(np.concatenate(parts) / square, nan=np.inf, posinf=np.inf)
+    errors = np.median(each.reshape(len(AMPLITUDES), len(PHASES), DRAWS), 2)
     return Away(contender.label, steps, AMPLITUDES, PHASES, errors.astype(np.float64), (family.amplitude, family.phase))
 
 

@@ -11,14 +11,16 @@ import numpy as np
 from metalab.analysis.adaptation import Race, race
 from metalab.analysis.background import Report
 from metalab.analysis.challenge import changed, sample_challenge
+from metalab.analysis.memorisation import Memorisation, memorise
 from metalab.analysis.sensitivity import Grid, Modes, over_modes, over_rates, over_shots_and_steps
 from metalab.analysis.sensitivity_waves import AMPLITUDES, PHASES, Away, Spread, away, spread
 from metalab.analysis.speed import MOST_STEPS, Speed, identity, measure
-from metalab.figures import adaptation, sensitivity, sensitivity_waves
+from metalab.figures import adaptation, memorisation, sensitivity, sensitivity_waves
 from metalab.figures.speed import roughly, spelled
 from metalab.figures.style import number
 from metalab.models.conv4 import Conv4
 from metalab.store import Run
+from metalab.tasks.characters import CharacterFamily
 from metalab.tasks.sinusoid import Sinusoid
 from metalab.ui import adapt_entrants, runs
 from metalab.ui.adapt_entrants import Entrant
@@ -29,7 +31,7 @@ from metalab.ui.links import Parameter, escape
 from metalab.ui.study import Study
 
 T = TypeVar("T")
-VIEWS = ("rates", "away", "ambiguous", "trained", "norm", "shots")
+VIEWS = ("rates", "away", "ambiguous", "trained", "norm", "shots", "labels")
 TASKS = (20, 50, 100, 200, 400)
 TRAINED = (1, 2, 3, 5, 10)
 """Inner steps of the runs that are compared by how they were trained."""
@@ -44,75 +46,11 @@ STUDY = Study(
         Parameter("amplitude", 7.5, float, low=0.1, high=10.0),
         Parameter("phase", 4.5, float, low=0.0, high=2 * math.pi),
         Parameter("half", "left", choices=("left", "right")),
-        Parameter("points", 10, int, low=1, high=40),
+        Parameter("points", 5, int, low=1, high=40),
         Parameter("task", 10, int, low=0, high=2**31 - 1),
     ],
     most=1,
 )
-
-
-def names() -> dict[str, str]:
-    """The views, in words."""
-    return {
-        "rates": _("Rate and steps"),
-        "away": _("Unlike training"),
-        "ambiguous": _("Half the points"),
-        "trained": _("Training steps"),
-        "norm": _("Batch norm"),
-        "shots": _("Shots"),
-    }
-
-
-def questions() -> dict[str, str]:
-    """What each view answers, in its three sentences."""
-    return {
-        "rates": _(
-            "From one θ, every inner learning rate and number of inner steps is tried on the same held-out tasks. "
-            "Along the direction in which a support loss bends most, by λ, a step of rate α multiplies the distance to "
-            "the optimum by 1 − αλ: beyond 2/λ it grows. "
-            "The dashed line is 2/λ of the middle task at θ, the zone holds 80 % of the tasks."
-        ),
-        "away": _(
-            "The run practised on waves inside the box. "
-            "Each place of the map is a wave of that amplitude and phase, to which θ adapts from a few points; the "
-            "colour is what is left of it, as a share of its own mean square. "
-            "Click a place to see its wave below: outside the box θ is a worse start, and the same steps do not reach."
-        ),
-        "ambiguous": _(
-            "One wave, and 200 support sets from it: the line is the mean of what was learned, the band its middle "
-            "90 %. "
-            "Where points lie, they hold the function near the truth, whichever they are. "
-            "Where none lies, only what meta-training taught can fill the gap, and the width says how sure that is."
-        ),
-        "trained": _(
-            "Each row is a run that was meta-trained with k inner steps, each column a test with k′. "
-            "A run is at its best near the steps that its θ was made for, and may lose again beyond them. "
-            "All cells are means over the same held-out tasks."
-        ),
-        "norm": _(
-            "Batch normalisation centres each channel by a mean and scales it by a variance: of which images is a "
-            "choice. "
-            "Over all query images together, every query tells something about the others' classes; with the support "
-            "set and one query alone, or with averages from training, it cannot. "
-            "The gap between them is what transduction gives away, on the same θ and the same tasks."
-        ),
-        "shots": _(
-            "The support sets grow: fewer shots are the first of more, and the query sets stay the same. "
-            "Every column starts from the same θ, so that its lowest cell says what θ knows without any example. "
-            "More steps help only where there are examples enough to bear them."
-        ),
-    }
-
-
-FORMULAS = {
-    "rates": r"\phi_{k+1} - \phi^* \approx (I - \alpha H)(\phi_k - \phi^*), \quad \alpha < \frac{2}{\lambda_{\max}(H)}",
-    "away": r"\text{error} = \frac{\sum_j (f_{\phi_K}(x_j) - y_j)^2}{\sum_j y_j^2}, \quad y = A \sin(x - \varphi)",
-    "ambiguous": r"S_1, \ldots, S_{200} \sim p(S \mid \text{task}), \quad f_{\phi_K(\theta, S_r)}(x)",
-    "trained": r"E_{k k'} = \tfrac{1}{T} \textstyle\sum_i \mathcal{L}^{\mathrm{query}}_i"
-    r"\big(\phi_{i,k'}(\theta^{(k)})\big)",
-    "norm": r"\hat h = \gamma \, \frac{h - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}} + \beta",
-    "shots": r"\phi_{k+1} = \phi_k - \alpha \nabla \frac{1}{n} \sum_{j=1}^{n} \ell(x_j, y_j; \phi_k)",
-}
 
 
 def misfit(view: str, entrant: Entrant) -> str:
@@ -125,6 +63,8 @@ def misfit(view: str, entrant: Entrant) -> str:
         return _("The network of {name} has no batch normalisation: choose a family of images, with conv4.").format(
             name=name
         )
+    if view == "labels" and not isinstance(family, CharacterFamily):
+        return _("Only characters have labels that could stay or be shuffled: choose a family of characters.")
     if view in ("rates", "shots") and algorithm.axis == "shot":
         return _("{name} reads its shots and takes no inner steps: choose another run.").format(name=name)
     if view == "rates" and algorithm.alpha is None:
@@ -200,6 +140,18 @@ def waves(entrant: Entrant) -> Away | None:
         return away(entrant.contender, family, steps=steps, report=report)
 
     return _computed("away", [entrant], (steps,), make, _("Adapting to waves all over the map"))
+
+
+def labels(entrant: Entrant) -> Memorisation | None:
+    """Both trainings, with labels that stay and shuffled ones."""
+    family = changed(entrant.config.family, shots=1, queries=3)
+    assert isinstance(family, CharacterFamily)
+
+    def make(report: Report) -> Memorisation:
+        return memorise(family, report=report)
+
+    told = _("Training twice, with labels that stay and shuffled ones")
+    return computed("sensitivity.labels", family.model_dump_json(), make, told=told)
 
 
 def wave(state: Mapping[str, Any], entrant: Entrant) -> Race:
@@ -356,6 +308,28 @@ def modes_verdict(found: Modes) -> str:
     if found.calibrated:
         said += " " + _("This θ has no running averages: they were taken from 40 meta-training tasks.")
     return said
+
+
+def labels_verdict(found: Memorisation) -> str:
+    """What each training knows before adaptation: Markdown."""
+    chance = 1 / found.ways
+    told = _(
+        "**With labels that stay, {fixed} of the characters it practised on are right before any adaptation; with "
+        "shuffled labels {shuffled}, where chance is {chance}.** Of new characters it knows {new} beforehand: what it "
+        "learned by heart is of no use there."
+    )
+    parts = {
+        "fixed": found.fixed.known,
+        "shuffled": found.shuffled.known,
+        "new": found.fixed.new,
+    }
+    said = {name: f"{100 * float(each.mean[-1]):.0f} %" for name, each in parts.items()}
+    return told.format(**said, chance=f"{100 * chance:.0f} %")
+
+
+def labels_pictures(found: Memorisation) -> list[Placed]:
+    before, after = memorisation.before(found, _), memorisation.after(found, _)
+    return [Placed(before, 400, "whole"), Placed(after, 320, "whole")]
 
 
 def rates_pictures(found: Grid) -> list[Placed]:

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from metalab.ui.sensitivity import STUDY, VIEWS, questions
+from metalab.ui.sensitivity import STUDY, VIEWS
+from metalab.ui.sensitivity_words import FORMULAS, names, questions
 
 
 def settled(page, seconds=30.0):
@@ -41,6 +42,7 @@ def test_it_opens_with_the_map_of_rates_and_the_divergence_line(sensitivity):
         ("ambiguous", "Where no point lies the functions are"),
         ("trained", "**k = 1** inner steps"),
         ("norm", "has no batch normalisation: choose a family of images"),
+        ("labels", "choose a family of characters"),
     ],
 )
 def test_every_view_says_what_it_found_or_why_it_cannot(sensitivity, view, said):
@@ -66,3 +68,4 @@ def test_every_control_has_one_line_of_help_and_wrong_links_are_told(sensitivity
             assert widget.help, widget.label
     assert len(page.warning) == 1
     assert next(each for each in STUDY.schema if each.name == "view").choices == VIEWS
+    assert set(VIEWS) == set(names()) == set(questions()) == set(FORMULAS)
