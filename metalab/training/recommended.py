@@ -96,8 +96,9 @@ CHARACTERS: Mapping[str, Values] = {
 # absent as far as the others. On Omniglot its loss is after 400 steps where chance is, 8.4, and the nearest neighbour
 # right in 27 % of held-out 5-way 1-shot queries; by plain descent the loss is 8.1, and 53 % are right.
 JOINTLY: Values = {"outer_optimiser": "sgd", "outer_lr": 1.0}
-MANY_CLASSES: Mapping[str, Values] = CHARACTERS | {
-    key: {**CHARACTERS[key], **JOINTLY} for key in ("pretrained", "linear_probe", "nearest_neighbour")
+MANY_CLASSES: Mapping[str, Values] = {
+    **CHARACTERS,
+    **{key: {**CHARACTERS[key], **JOINTLY} for key in ("pretrained", "linear_probe", "nearest_neighbour")},
 }
 
 # Below 2 / the highest curvature the inner loop converges; a tenth of 1 / curvature shows it in a dozen steps.
