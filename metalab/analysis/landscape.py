@@ -84,7 +84,7 @@ def landscape(
         raise ValueError(f"The inner loop of {contender.label} diverges on these tasks: there is no path to show")
     axes = principal_directions(moved) if plane == "directions" else directions_to(moved[0], moved[1])
     paths = path @ axes.T
-    x, y = _ticks(paths[..., 0], grid), _ticks(paths[..., 1], grid)
+    x, y = (_ticks(paths[:SHOWN, :, i], grid) for i in (0, 1))
     losses = _losses(contender, learner, tasks, start, axes, (x, y), on, report)
     squares = (moved**2).sum(1)
     held = (paths[:, -1] ** 2).sum(1)

@@ -159,8 +159,9 @@ def task_directions(
 
 
 def flat(each: Params) -> Doubles:
-    """Entries (T, ...) of the network, one after another: (T, P)."""
-    return torch.cat([value.detach().flatten(1) for value in network(each).values()], 1).double().cpu().numpy()
+    """Entries (T, ...) of the network, one after another by name: (T, P)."""
+    parts = [value.detach().flatten(1) for _name, value in sorted(network(each).items())]
+    return torch.cat(parts, 1).double().cpu().numpy()
 
 
 def _chunks(theta: Params, n_tasks: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,12 @@ from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Report, quiet
 from metalab.analysis.bootstrap import Band, band
 from metalab.analysis.theta import AT_ONCE, held_out_tasks, metric_of
+from metalab.models.base import HEAD
 from metalab.params import Params, network
 from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
 Doubles = NDArray[np.float64]
+HEAD_LAYER = HEAD.removesuffix(".")
 NON_LINEAR = frozenset({torch.relu, Tensor.relu, torch.tanh, Tensor.tanh, torch.nn.functional.softplus})
 WITH_FEATURES = frozenset({"mlp", "conv4"})
 """Networks in which one non-linearity ends each layer, so that a layer's features are what leaves it."""
@@ -63,47 +66,36 @@ class Layers:
     """The metric after K steps with the first 0, 1, .., L layers frozen: (L + 1,)."""
     free_curve: Band
     """The metric at phi_0 .. phi_K with nothing frozen: (K + 1,)."""
-    chosen_curve: Band
-    """The same with the chosen layers frozen."""
 
 
 def layers_of(theta: Params) -> dict[str, list[str]]:
-    """The network's layers in order, and the entries of each: those that carry the same number belong together."""
+    """The network's layers from the first to the head, and the entries of each.
+
+    Entries that carry the same number belong together; layers without a number stand before them.
+    """
     found: dict[str, list[str]] = {}
-    for name in network(theta):
+    for name in sorted(network(theta)):
         layer = name.rpartition(".")[0] or name
         number = re.search(r"\d+", layer)
         found.setdefault(number[0] if number else layer, []).append(name)
-    return found
+    # A stored theta comes back in the order of its names.
+    return dict(sorted(found.items(), key=_place))
+
+
+def _place(layer: tuple[str, list[str]]) -> tuple[bool, int]:
+    name = layer[0]
+    return name == HEAD_LAYER, int(name) if name.isdigit() else 0
 
 
 def layers(
-    contender: Contender,
-    family: TaskFamily,
-    *,
-    steps: int,
-    n_tasks: int,
-    frozen: Collection[str] = (),
-    seed: int = 0,
-    report: Report = quiet,
+    contender: Contender, family: TaskFamily, *, steps: int, n_tasks: int, seed: int = 0, report: Report = quiet
 ) -> Layers:
-    """Look at one contender on held-out tasks. `frozen` names the chosen layers, as in `layers_of`.
-
-    Raises ValueError for a contender without inner loop, or steps below 1.
-    """
-    algorithm = contender.algorithm
-    if not isinstance(algorithm, InnerDescent) or algorithm.axis == "shot":
-        raise ValueError(f"{contender.label} takes no inner steps: choose another run")
-    if steps < 1:
-        raise ValueError(f"steps = {steps}: expected 1 or more")
-    tasks, learner = held_out_tasks(family, n_tasks, seed), Learner(contender.model, family)
-    found: list[_Part] = []
-    for first in range(0, n_tasks, AT_ONCE):
-
-        def part(fraction: float, first: int = first) -> None:
-            report(min(1.0, (first + fraction * AT_ONCE) / n_tasks))
-
-        found.append(_part(contender, learner, tasks.tasks(first, first + AT_ONCE), steps, frozenset(frozen), part))
+    """Look at one contender on held-out tasks. Raises ValueError for one without inner loop, or steps below 1."""
+    learner = _learner(contender, family, steps)
+    found = [
+        _part(contender, learner, tasks, steps, share)
+        for tasks, share in _parts(held_out_tasks(family, n_tasks, seed), report)
+    ]
     alike = [each.alike for each in found if each.alike is not None]
     return Layers(
         label=contender.label,
@@ -113,8 +105,50 @@ def layers(
         similarity=spread(np.concatenate(alike)) if alike else None,
         frozen=band(np.concatenate([each.counted for each in found])),
         free_curve=band(np.concatenate([each.free for each in found])),
-        chosen_curve=band(np.concatenate([each.chosen for each in found])),
     )
+
+
+def frozen_curve(
+    contender: Contender,
+    family: TaskFamily,
+    *,
+    frozen: Collection[str],
+    steps: int,
+    n_tasks: int,
+    seed: int = 0,
+    report: Report = quiet,
+) -> Band:
+    """The metric at phi_0 .. phi_K, (K + 1,), on the same tasks as `layers`, with the layers of these names frozen.
+
+    Raises ValueError as `layers` does, and for a layer that the network has not.
+    """
+    learner = _learner(contender, family, steps)
+    return band(
+        np.concatenate(
+            [
+                _run(contender, learner, tasks, steps, frozen, True, partial(share, 0.0)).metric
+                for tasks, share in _parts(held_out_tasks(family, n_tasks, seed), report)
+            ]
+        )
+    )
+
+
+def _learner(contender: Contender, family: TaskFamily, steps: int) -> Learner:
+    if not isinstance(contender.algorithm, InnerDescent) or contender.algorithm.axis == "shot":
+        raise ValueError(f"{contender.label} takes no inner steps: choose another run")
+    if steps < 1:
+        raise ValueError(f"steps = {steps}: expected 1 or more")
+    return Learner(contender.model, family)
+
+
+def _parts(tasks: TaskBatch, report: Report) -> Iterator[tuple[TaskBatch, Report]]:
+    """A few tasks after the other, each with what reports the fraction done of them."""
+    for first in range(0, tasks.n_tasks, AT_ONCE):
+
+        def share(fraction: float, first: int = first) -> None:
+            report(min(1.0, (first + fraction * AT_ONCE) / tasks.n_tasks))
+
+        yield tasks.tasks(first, first + AT_ONCE), share
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,28 +160,21 @@ class _Part:
     alike: Doubles | None
     counted: Doubles
     free: Doubles
-    chosen: Doubles
 
 
-def _part(
-    contender: Contender, learner: Learner, tasks: TaskBatch, steps: int, frozen: frozenset[str], report: Report
-) -> _Part:
-    def run(frozen: Collection[str], share: float, *, every: bool) -> _Run:
-        return _run(contender, learner, tasks, steps, frozen, every, lambda: report(share))
-
-    free = run((), 0.0, every=True)
-    names = tuple(layers_of(free.start))
-    shares = [n / (len(names) + 2) for n in range(len(names) + 2)]
-    counted = [run(names[:n], shares[n], every=False).metric for n in range(1, len(names) + 1)]
-    chosen = run(frozen, shares[-1], every=True) if frozen else free
+def _part(contender: Contender, learner: Learner, tasks: TaskBatch, steps: int, report: Report) -> _Part:
+    free = _run(contender, learner, tasks, steps, (), True, partial(report, 0.0))
+    names, counted = tuple(layers_of(free.start)), [free.metric[:, -1:]]
+    for n in range(1, len(names) + 1):
+        ask = partial(report, n / (len(names) + 1))
+        counted.append(_run(contender, learner, tasks, steps, names[:n], False, ask).metric)
     features = contender.model.name in WITH_FEATURES
     return _Part(
         names,
         moved=movement(free.start, free.end),
         alike=similarity(learner, free.start, free.end, tasks) if features else None,
-        counted=np.concatenate([free.metric[:, -1:], *counted], 1),
+        counted=np.concatenate(counted, 1),
         free=free.metric,
-        chosen=chosen.metric,
     )
 
 

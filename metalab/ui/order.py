@@ -56,7 +56,7 @@ def suits(run: Run) -> bool:
 def own_alpha(entrant: Entrant) -> float:
     """The run's inner learning rate; where it has none, or learns many, the paper's."""
     algorithm = entrant.contender.algorithm
-    alpha: float = algorithm.alpha or getattr(algorithm, "inner_lr", 0.01)
+    alpha = float(getattr(algorithm, "inner_lr", 0.01) if algorithm.alpha is None else algorithm.alpha)
     return min(max(alpha, ALPHAS[0]), ALPHAS[1])
 
 

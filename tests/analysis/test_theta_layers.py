@@ -8,7 +8,7 @@ from metalab.algorithms import ALGORITHMS, MAML, Prototypes
 from metalab.algorithms.base import Learner
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.theta import held_out_tasks
-from metalab.analysis.theta_layers import adapt_with_frozen, cka, features, layers, layers_of, movement
+from metalab.analysis.theta_layers import adapt_with_frozen, cka, features, frozen_curve, layers, layers_of, movement
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
 from metalab.params import network
@@ -88,6 +88,13 @@ def test_a_convolution_and_its_normalisation_are_one_layer():
     assert found["2"] == ["conv2.weight", "norm2.scale", "norm2.shift"]
 
 
+def test_layers_stand_in_the_networks_order_whatever_the_order_of_theta():
+    theta = theta_of(MAML())
+    backwards = dict(sorted(theta.items(), reverse=True))
+    assert list(layers_of(backwards)) == list(layers_of(dict(sorted(theta.items())))) == ["1", "2", "head"]
+    assert list(layers_of({"block10.a": theta["head.bias"], "block9.a": theta["head.bias"]})) == ["9", "10"]
+
+
 def test_movement_is_a_share_of_each_layers_length():
     before, *_rest, after = ends(MAML(inner_lr=0.1), theta_of(MAML()), [])
     found = movement(before, after)
@@ -136,12 +143,13 @@ def test_features_are_what_leaves_each_layer(model, family, widths):
 
 
 def test_one_contender_layer_by_layer():
-    found = layers(contender(MAML(inner_lr=0.05)), SINES, steps=2, n_tasks=11, frozen=("1", "2"))
+    one, same = contender(MAML(inner_lr=0.05)), {"steps": 2, "n_tasks": 11}
+    found, chosen = layers(one, SINES, **same), frozen_curve(one, SINES, frozen=("1", "2"), **same)
     assert found.names == ("1", "2", "head")
-    assert found.free_curve.mean.shape == found.chosen_curve.mean.shape == (3,)
+    assert found.free_curve.mean.shape == chosen.mean.shape == (3,)
     assert found.frozen.mean.shape == (4,)
     assert found.frozen.mean[0] == found.free_curve.mean[2]
-    assert found.frozen.mean[2] == pytest.approx(found.chosen_curve.mean[2])
+    assert found.frozen.mean[2] == pytest.approx(chosen.mean[2])
     assert found.frozen.mean[3] == pytest.approx(found.free_curve.mean[0])
     assert (found.movement.low <= found.movement.high).all()
     assert (found.similarity.mean <= 1 + 1e-9).all()

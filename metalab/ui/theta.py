@@ -1,0 +1,271 @@
+"""What the page on theta remembers, computes in the background, and says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from metalab.analysis.background import Report
+from metalab.analysis.bootstrap import Band
+from metalab.analysis.landscape import Landscape, landscape
+from metalab.analysis.theta import Starts, starts
+from metalab.analysis.theta_layers import Layers, frozen_curve, layers, layers_of
+from metalab.figures import landscape as maps
+from metalab.figures import theta as pictures
+from metalab.figures.style import number
+from metalab.figures.theta import layer_name, told
+from metalab.store import Run
+from metalab.tasks import FAMILIES
+from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.background import computed
+from metalab.ui.gallery import Placed
+from metalab.ui.i18n import _
+from metalab.ui.links import Parameter, escape
+from metalab.ui.order import NO_INNER_GRADIENT
+from metalab.ui.study import Study
+
+VIEWS = ("function", "layers", "landscape")
+TASKS = (8, 16, 32, 64, 128)
+MOST_STEPS = 30
+USUAL_STEPS = 10
+STUDY = Study(
+    "theta",
+    [
+        Parameter("view", "function", choices=VIEWS),
+        Parameter("tasks", 0, int, choices=(0, *TASKS), automatic=True),
+        Parameter("steps", 0, int, low=0, high=MOST_STEPS, automatic=True),
+        Parameter("frozen", (), tuple, item=str, pattern=r"[a-z0-9]{1,20}"),
+        Parameter("run", "", automatic=True),
+        Parameter("plane", "tasks", choices=("tasks", "directions")),
+        Parameter("on", "support", choices=("support", "query")),
+        Parameter("seed", 0, int, low=0, high=9999),
+    ],
+    # In navigation and in the writing of names, what a task's loss is depends on chance at every step.
+    families=[name for name, family in FAMILIES.items() if family.kind in ("regression", "classification")],
+    most=4,
+)
+
+
+def suits(run: Run) -> bool:
+    """Whether the run has an inner loop."""
+    return run.algorithm not in NO_INNER_GRADIENT
+
+
+def _large(entrants: Sequence[Entrant]) -> bool:
+    return entrants[0].config.family.kind == "classification"
+
+
+def own_tasks(entrants: Sequence[Entrant]) -> int:
+    """As many tasks as take a few seconds."""
+    return 16 if _large(entrants) else 64
+
+
+def n_tasks(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> int:
+    """On how many tasks."""
+    return int(state["tasks"] or own_tasks(entrants))
+
+
+def own_steps(entrants: Sequence[Entrant]) -> int:
+    """As many as any of the runs is evaluated with, within reason."""
+    return min(max(entrant.contender.algorithm.evaluation_steps for entrant in entrants), USUAL_STEPS)
+
+
+def inner_steps(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> int:
+    """How far the inner loops go."""
+    return int(state["steps"] or own_steps(entrants))
+
+
+def layer_options(entrants: Sequence[Entrant]) -> dict[str, str]:
+    """The layers that every chosen network has, and what they are called."""
+    known = [list(layers_of(entrant.contender.theta)) for entrant in entrants]
+    return {
+        name: layer_name(name, _) for name in known[0] if name != "joint" and all(name in others for others in known)
+    }
+
+
+def _key(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> tuple[Hashable, ...]:
+    who = tuple((each.contender.key, each.contender.label, each.contender.twin) for each in entrants)
+    family = entrants[0].config.family.model_dump_json()
+    return who, family, inner_steps(state, entrants), state["seed"]
+
+
+def _same(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> dict[str, int]:
+    return {"steps": inner_steps(state, entrants), "n_tasks": n_tasks(state, entrants), "seed": state["seed"]}
+
+
+def begun(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Starts | None:
+    """Before and after adaptation; None while it is computed."""
+    contenders, family, same = [e.contender for e in entrants], entrants[0].config.family, _same(state, entrants)
+
+    def make(report: Report) -> Starts:
+        return starts(contenders, family, **same, report=report)
+
+    key = (*_key(state, entrants), same["n_tasks"])
+    return computed("theta.starts", key, make, told=_("Adapting to {n} tasks").format(n=same["n_tasks"]))
+
+
+def layered(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> list[Layers] | None:
+    """Every contender layer by layer; None while it is computed."""
+    family, same = entrants[0].config.family, _same(state, entrants)
+
+    def make(report: Report) -> list[Layers]:
+        return [
+            layers(entrant.contender, family, **same, report=_shared(report, i, len(entrants)))
+            for i, entrant in enumerate(entrants)
+        ]
+
+    key = (*_key(state, entrants), same["n_tasks"])
+    return computed("theta.layers", key, make, told=_("Freezing one layer after another"))
+
+
+def with_frozen(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> list[Band] | None:
+    """Every contender's adaptation curve with the chosen layers frozen; None while it is computed."""
+    family, same, frozen = entrants[0].config.family, _same(state, entrants), tuple(state["frozen"])
+
+    def make(report: Report) -> list[Band]:
+        return [
+            frozen_curve(e.contender, family, frozen=frozen, **same, report=_shared(report, i, len(entrants)))
+            for i, e in enumerate(entrants)
+        ]
+
+    key = (*_key(state, entrants), same["n_tasks"], frozen)
+    return computed("theta.frozen", key, make, told=_("Adapting with the chosen layers frozen"))
+
+
+def mapped(state: Mapping[str, Any], entrant: Entrant) -> Landscape | None:
+    """The plane and its losses; None while they are computed."""
+    large = _large([entrant])
+    chosen: dict[str, Any] = {"plane": state["plane"], "on": state["on"]}
+    size = {"n_tasks": 4 if large else 8, "grid": 17 if large else 33, "steps": inner_steps(state, [entrant])}
+
+    def make(report: Report) -> Landscape:
+        more = {**chosen, **size, "seed": state["seed"]}
+        return landscape(entrant.contender, entrant.config.family, **more, report=report)
+
+    key = (*_key(state, [entrant]), *chosen.values(), *size.values())
+    return computed("theta.landscape", key, make, told=_("The loss at {n} points").format(n=size["grid"] ** 2))
+
+
+def _shared(report: Report, i: int, n: int) -> Report:
+    return lambda fraction: report((i + fraction) / n)
+
+
+# --- pictures
+
+
+def start_pictures(found: Starts) -> list[Placed]:
+    """f_theta, and before and after."""
+    drawn = [Placed(pictures.before_and_after(found, _), 90 + 56 * len(found.starts), "whole")]
+    if found.best is not None and all(start.function is not None for start in found.starts):
+        drawn.insert(0, Placed(pictures.functions(found, _), 400, "whole"))
+    return drawn
+
+
+def layer_pictures(
+    state: Mapping[str, Any], entrants: Sequence[Entrant], found: Sequence[Layers], curves: Sequence[Band] | None
+) -> list[Placed]:
+    """Movement, CKA, and what freezing does."""
+    family = entrants[0].config.family
+    drawn = [pictures.frozen(found, family.metric, family.loss_name, _)]
+    if curves is not None:
+        drawn.append(pictures.chosen(found, curves, state["frozen"], family.metric, family.loss_name, _))
+    drawn.append(pictures.movement(found, _))
+    if any(each.similarity is not None for each in found):
+        drawn.append(pictures.similarity(found, _))
+    return [Placed(picture, 320) for picture in drawn]
+
+
+def map_pictures(found: Landscape, entrant: Entrant) -> list[Placed]:
+    """The plane, once for each task and once for all."""
+    who = entrant.contender
+    return [Placed(picture, 400) for picture in maps.pictures(found, who.label, who.colour_key, _)]
+
+
+# --- words
+
+
+def start_verdict(found: Starts) -> str:
+    """What theta is, in Markdown."""
+    if found.best is not None:
+        said = _("Whoever never adapts cannot get below **{loss}**, by predicting the mean of all tasks.")
+        sentences = [said.format(loss=number(found.best.loss))]
+        by_distance = sorted(found.starts, key=lambda start: start.distance or 0.0)
+        near, far = by_distance[0], by_distance[-1]
+        sentence = _("**{name}**'s f with θ lies {distance} from that (root mean square)")
+        parts = [
+            sentence.format(name=escape(start.label), distance=number(start.distance or 0.0))
+            for start in dict.fromkeys((near, far))
+        ]
+        sentences.append(_(", ").join(parts) + ".")
+        sentences.append(_best_after(found))
+        return " ".join(sentences)
+    if found.chance is not None:
+        said = _(
+            "Every task numbers its classes anew, so that before adaptation nobody can know more than **{chance}**."
+        )
+        return f"{said.format(chance=told(found.chance, 'accuracy'))} {_best_after(found)}"
+    return _best_after(found)
+
+
+def _best_after(found: Starts) -> str:
+    ends = [float(start.after.mean) for start in found.starts]
+    best = found.starts[int(np.nanargmax(ends) if found.metric == "accuracy" else np.nanargmin(ends))]
+    said = _("What θ is good for shows after {steps} inner steps: **{name}** comes from {before} to {after}.")
+    return said.format(
+        steps=found.steps,
+        name=escape(best.label),
+        before=told(float(best.before.mean), found.metric),
+        after=told(float(best.after.mean), found.metric),
+    )
+
+
+def layer_verdict(found: Sequence[Layers], metric: str) -> str:
+    """Rapid learning or feature reuse, in Markdown."""
+    sentence = _(
+        "**{name}**: with the head alone adapting the inner loop keeps {share} of what it gains ({head} instead of "
+        "{free}; {nothing} without adaptation): {judged}."
+    )
+    return "  \n".join(
+        sentence.format(
+            name=escape(each.label),
+            share=told(kept(each), "accuracy").replace("-", "−"),
+            head=told(float(each.frozen.mean[-2]), metric),
+            free=told(float(each.frozen.mean[0]), metric),
+            nothing=told(float(each.frozen.mean[-1]), metric),
+            judged=_judged(kept(each)),
+        )
+        for each in found
+    )
+
+
+def kept(each: Layers) -> float:
+    """The share of the inner loop's gain that is left where the head alone adapts; NaN where nothing is gained."""
+    free, head, nothing = (float(each.frozen.mean[i]) for i in (0, -2, -1))
+    return (head - nothing) / (free - nothing) if free != nothing else float("nan")
+
+
+def _judged(share: float) -> str:
+    if share >= 0.8:
+        return _("mostly **feature reuse**")
+    if share <= 0.3:
+        return _("mostly **rapid learning** in the body")
+    return _("both feature reuse and learning in the body")
+
+
+def map_verdict(found: Landscape) -> str:
+    """What the plane shows, in Markdown."""
+    mean = found.losses[-1]
+    here = float(mean[np.abs(found.y).argmin(), np.abs(found.x).argmin()])
+    said = _(
+        "The plane holds **{share}** of the squared way from θ to φ over {n} tasks. At θ their mean {on} loss is "
+        "{here}; the least on the plane is {least}."
+    )
+    return said.format(
+        share=f"{100 * found.share:.0f} %",
+        n=len(found.paths),
+        on=_("support") if found.on == "support" else _("query"),
+        here=number(here),
+        least=number(float(np.nanmin(mean))),
+    )
