@@ -44,6 +44,7 @@ st.navigation(
                 icon=":material/scatter_plot:",
                 url_path="embeddings",
             ),
+            st.Page(pages / "theta.py", title=_("What is theta doing?"), icon=":material/target:", url_path="theta"),
             st.Page(pages / "order.py", title=_("Why second order?"), icon=":material/looks_two:", url_path="order"),
             st.Page(
                 pages / "sensitivity.py",
