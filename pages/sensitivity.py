@@ -202,7 +202,7 @@ def trained(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> N
             )
     with right:
         ready = sensitivity.loaded(found, entrant)
-        st.markdown(sensitivity.ready_words(list(ready)))
+        st.markdown(sensitivity.ready_words(ready))
         speed = sensitivity.tested(state, ready) if ready else None
         if speed is not None:
             pictures = sensitivity.matrix_pictures(speed, list(ready))

@@ -104,9 +104,10 @@ def _train(family: CharacterFamily, shuffled: bool, outer_steps: int, seed: int,
     learner, rng = Learner(NETWORK, family), torch.Generator().manual_seed(seed)
     theta = {name: value.requires_grad_() for name, value in learner.init(rng).items()}
     optimiser = torch.optim.Adam(theta.values(), lr=OUTER_LR)
+    kinds: tuple[tuple[Split, int | None], ...] = (("train", POOL), ("test", None))
     tests = [
         draw(family, TEST_TASKS, split, pool, torch.Generator().manual_seed(seed + 1), shuffled=shuffled)
-        for split, pool in (("train", POOL), ("test", None))
+        for split, pool in kinds
     ]
     seen: list[list[np.ndarray]] = []
     for step in range(outer_steps + 1):
@@ -125,7 +126,8 @@ def _train(family: CharacterFamily, shuffled: bool, outer_steps: int, seed: int,
 
 def _accuracies(learner: Learner, theta: Params, batch: TaskBatch) -> tuple[np.ndarray, np.ndarray]:
     """Of each task (T,), before adaptation and after."""
-    before, after = [], []
+    before: list[np.ndarray] = []
+    after: list[np.ndarray] = []
     for first in range(0, batch.n_tasks, AT_ONCE):
         part = batch.tasks(first, min(first + AT_ONCE, batch.n_tasks))
         for inner in ALGORITHM.adapt(learner, theta, part.support, ALGORITHM.evaluation_steps):

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from metalab.algorithms.base import Learner
 from metalab.analysis.adaptation import Contender
@@ -46,7 +47,7 @@ class Away:
     """Ranges of amplitude and phase in training."""
 
     @property
-    def inside(self) -> Doubles:
+    def inside(self) -> NDArray[np.bool_]:
         """(a, p): whether a place lies in the box."""
         (low, high), (first, last) = self.box
         amplitude, phase = self.amplitudes[:, None], self.phases[None]

@@ -186,7 +186,7 @@ def _logarithmic(grid: Grid) -> bool:
 
 
 def _limit(limits: NDArray, span: Sequence[float], say: Say) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    low, middle, high = (float(np.clip(np.log10(value), *span)) for value in limits)
+    low, middle, high = (min(max(math.log10(value), span[0]), span[1]) for value in limits)
     shared = {"yref": "paper", "y0": 0, "y1": 1}
     zone = {
         "type": "rect",

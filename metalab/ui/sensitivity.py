@@ -256,12 +256,17 @@ def rates_verdict(found: Grid) -> str:
     return said + " " + told.format(limit=number(middle), times=roughly(middle / own))
 
 
-def ready_words(trained: Sequence[int]) -> str:
-    """Which runs there are to compare: Markdown."""
+def ready_words(trained: Mapping[int, Entrant]) -> str:
+    """Which runs there are to compare, and which of them are not done: Markdown."""
     if not trained:
         return _("No run with these settings has begun to train yet.")
+    said = []
+    for steps, entrant in trained.items():
+        under_way = (entrant.step or 0) < entrant.config.outer_steps
+        told = _("{k} (so far {step} of {whole} outer steps)") if under_way else "{k}"
+        said.append(told.format(k=steps, step=f"{entrant.step:,}", whole=f"{entrant.config.outer_steps:,}"))
     told = _("With these settings, and else the same, runs have trained with **k = {steps}** inner steps.")
-    return told.format(steps=", ".join(map(str, trained)))
+    return told.format(steps=", ".join(said))
 
 
 def away_verdict(found: Away) -> str:

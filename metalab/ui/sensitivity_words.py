@@ -73,6 +73,6 @@ FORMULAS = {
     "trained": r"E_{k k'} = \tfrac{1}{T} \textstyle\sum_i \mathcal{L}^{\mathrm{query}}_i"
     r"\big(\phi_{i,k'}(\theta^{(k)})\big)",
     "norm": r"\hat h = \gamma \, \frac{h - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}} + \beta",
-    "labels": r"\mathbb{E}\,[\text{accuracy before adaptation}] = \frac{1}{N} \quad \text{with shuffled labels}",
+    "labels": r"\mathbb{E}\,[\text{accuracy of } f_{\theta}] = \frac{1}{N} \;\; \text{(shuffled)}",
     "shots": r"\phi_{k+1} = \phi_k - \alpha \nabla \frac{1}{n} \sum_{j=1}^{n} \ell(x_j, y_j; \phi_k)",
 }
