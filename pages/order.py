@@ -33,10 +33,11 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
             st.markdown(order.verdict(found, price))
         if practice is not None:
             st.markdown(order.agreement(practice))
-        # Pictures of the former settings stay until there are others.
-        shown = order.shown(state, entrant, found, price, practice) or state.get("shown", [])
-        state["shown"] = shown
+        shown = order.shown(state, entrant, found, price, practice)
+        if not shown and state.get("shown", ("", []))[0] == entrant.id:
+            shown = state["shown"][1]  # those of the former settings, until there are others
         if shown:
+            state["shown"] = (entrant.id, shown)
             draw_gallery(shown, key="order.pictures", revision=state["revision"])
 
 

@@ -129,29 +129,38 @@ def function_view(state: dict[str, Any], entrants: list[Entrant]) -> None:
     found = theta.begun(state, entrants)
     if found is not None:
         st.markdown(theta.start_verdict(found))
-        draw_gallery(theta.start_pictures(found), key="theta.function", revision=state["revision"])
+    draw(state, entrants, theta.start_pictures(found) if found is not None else [])
 
 
 def layers_view(state: dict[str, Any], entrants: list[Entrant]) -> None:
     """Freezing, movement, CKA."""
     found = theta.layered(state, entrants)
     if found is None:
+        draw(state, entrants, [])
         return
     curves = theta.with_frozen(state, entrants)
     st.markdown(theta.layer_verdict(found, entrants[0].config.family.metric))
-    shown = theta.layer_pictures(state, entrants, found, curves)
-    draw_gallery(shown, key="theta.layers", revision=state["revision"])
+    draw(state, entrants, theta.layer_pictures(state, entrants, found, curves))
     if any(each.similarity is None for each in found):
         st.caption(_("CKA is left out for a network whose layers are more than one non-linearity after another."))
 
 
 def landscape_view(state: dict[str, Any], entrants: list[Entrant]) -> None:
     """The plane."""
-    entrant = next(entrant for entrant in entrants if entrant.id == state["run"])
-    found = theta.mapped(state, entrant)
+    found = theta.mapped(state, entrants)
     if found is not None:
         st.markdown(theta.map_verdict(found))
-        draw_gallery(theta.map_pictures(found, entrant), key="theta.landscape", revision=state["revision"])
+    draw(state, entrants, theta.map_pictures(found, theta.whose(state, entrants)) if found is not None else [])
+
+
+def draw(state: dict[str, Any], entrants: list[Entrant], pictures: list[Any]) -> None:
+    """The pictures; while others are computed, those of the former settings."""
+    about = (state["view"], tuple(entrant.id for entrant in entrants))
+    if not pictures and state.get("shown", (None, []))[0] == about:
+        pictures = state["shown"][1]
+    if pictures:
+        state["shown"] = (about, pictures)
+        draw_gallery(pictures, key=f"theta.{state['view']}", revision=state["revision"])
 
 
 def explanation(view: str) -> None:

@@ -100,18 +100,15 @@ def _figure(found: Landscape, losses: Any, over: list[dict[str, Any]], say: Say)
     low = float(kept.min(initial=here))
     high = max(low * 1.5, HIGHEST * here)
     levels = np.log10(np.clip(np.nan_to_num(losses, nan=high, posinf=high), low, high))
-    ticks = _round_values(low, high)
+    ticks, step = _round_values(low, high), (math.log10(high) - math.log10(low)) / LEVELS
     contour = {
         "type": "contour",
         "x": found.x.astype(np.float32),
         "y": found.y.astype(np.float32),
         "z": levels.astype(np.float32),
         "colorscale": VALLEY,
-        "contours": {
-            "start": math.log10(low),
-            "end": math.log10(high),
-            "size": (math.log10(high) - math.log10(low)) / LEVELS,
-        },
+        # Half a step inside, since the edge of what is drawn as high as anything is jagged.
+        "contours": {"start": math.log10(low) + step / 2, "end": math.log10(high) - step / 2, "size": step},
         "line": {"width": 0.6, "color": SOFT},
         "colorbar": {
             "thickness": 10,

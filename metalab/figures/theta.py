@@ -257,9 +257,10 @@ def frozen(found: Sequence[Layers], metric: str, loss_name: str, say: Say) -> Pi
     data = _bands(found, [each.frozen for each in found], metric, say)
     bounds = _bounds([each.frozen for each in found], metric)
     names = max((each.names for each in found), key=len)
-    texts = [say("none"), *(say("to {layer}").format(layer=layer_name(name, say)) for name in names[:-1]), say("all")]
+    ends = [names[0] if n == 0 else f"{names[0]}–{name}" for n, name in enumerate(names[:-1])]
+    texts = [say("none"), *ends, say("all")]
     look = layout(
-        xaxis=axis(say("layers frozen, from the first on"), tickvals=counts.tolist(), ticktext=texts),
+        xaxis=axis(say("frozen layers"), tickvals=counts.tolist(), ticktext=texts),
         yaxis=axis(metric_title(metric, loss_name, say), range=bounds, **_percent(metric)),
         hovermode="closest",
     )

@@ -134,11 +134,11 @@ def with_frozen(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> list[B
     return computed("theta.frozen", key, make, told=_("Adapting with the chosen layers frozen"))
 
 
-def mapped(state: Mapping[str, Any], entrant: Entrant) -> Landscape | None:
-    """The plane and its losses; None while they are computed."""
-    large = _large([entrant])
+def mapped(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Landscape | None:
+    """The plane of the chosen run and its losses; None while they are computed."""
+    entrant, large = whose(state, entrants), _large(entrants)
     chosen: dict[str, Any] = {"plane": state["plane"], "on": state["on"]}
-    size = {"n_tasks": 4 if large else 8, "grid": 17 if large else 33, "steps": inner_steps(state, [entrant])}
+    size = {"n_tasks": 4 if large else 8, "grid": 17 if large else 33, "steps": inner_steps(state, entrants)}
 
     def make(report: Report) -> Landscape:
         more = {**chosen, **size, "seed": state["seed"]}
@@ -146,6 +146,11 @@ def mapped(state: Mapping[str, Any], entrant: Entrant) -> Landscape | None:
 
     key = (*_key(state, [entrant]), *chosen.values(), *size.values())
     return computed("theta.landscape", key, make, told=_("The loss at {n} points").format(n=size["grid"] ** 2))
+
+
+def whose(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Entrant:
+    """The run whose plane is looked at: the chosen one, or the first."""
+    return next((entrant for entrant in entrants if entrant.id == state["run"]), entrants[0])
 
 
 def _shared(report: Report, i: int, n: int) -> Report:
@@ -191,19 +196,15 @@ def start_verdict(found: Starts) -> str:
     if found.best is not None:
         said = _("Whoever never adapts cannot get below **{loss}**, by predicting the mean of all tasks.")
         sentences = [said.format(loss=number(found.best.loss))]
-        by_distance = sorted(found.starts, key=lambda start: start.distance or 0.0)
-        near, far = by_distance[0], by_distance[-1]
-        sentence = _("**{name}**'s f with θ lies {distance} from that (root mean square)")
-        parts = [
-            sentence.format(name=escape(start.label), distance=number(start.distance or 0.0))
-            for start in dict.fromkeys((near, far))
-        ]
-        sentences.append(_(", ").join(parts) + ".")
+        parts = [f"**{escape(start.label)}** {number(start.distance or 0.0)}" for start in found.starts]
+        said = _("So far from that lies f with θ (root mean square): {parts}.")
+        sentences.append(said.format(parts=", ".join(parts)))
         sentences.append(_best_after(found))
         return " ".join(sentences)
     if found.chance is not None:
         said = _(
-            "Every task numbers its classes anew, so that before adaptation nobody can know more than **{chance}**."
+            "Every task numbers its classes anew, so that before adaptation nobody can get more than **{chance}** "
+            "right."
         )
         return f"{said.format(chance=told(found.chance, 'accuracy'))} {_best_after(found)}"
     return _best_after(found)

@@ -89,7 +89,7 @@ def test_whoever_has_no_features_is_left_out_of_cka():
 
 def test_freezing_counts_layers_from_the_first_on():
     picture = theta.frozen([layers_of()], "accuracy", "", said)
-    assert picture.figure["layout"]["xaxis"]["ticktext"] == ["none", "to layer 1", "to layer 2", "all"]
+    assert picture.figure["layout"]["xaxis"]["ticktext"] == ["none", "1", "1–2", "all"]
     assert picture.figure["layout"]["yaxis"]["range"] == [0.0, 1.04]
     assert "90 % with none frozen, 43 % with the head alone, 20 % with all" in picture.alt
 
