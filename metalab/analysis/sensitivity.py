@@ -53,6 +53,7 @@ class Grid:
 
     @property
     def higher(self) -> bool:
+        """Whether more of the metric is better."""
         return self.metric in HIGHER_IS_BETTER
 
     @property

@@ -9,13 +9,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metalab.figures.style import FONT, INK, Say, axis, contender_colour, layout, line, plain, spread, static
+from metalab.figures.style import (
+    FONT,
+    FONT_SMALL,
+    INK,
+    Say,
+    axis,
+    contender_colour,
+    layout,
+    line,
+    plain,
+    spread,
+    static,
+)
 
 LABEL_LETTERS = 22
 LABEL_GAP = 0.085
 """Between two labels at the lines' ends, as a share of the plot's height."""
 BAND = 0.2
 """Opacity of a band."""
+SHADES = "Cividis"
+"""Of maps: dark to bright, also for the colour-blind, on a light page and on a dark one; bright is good."""
 Key = tuple[str, int, int]
 Row = tuple[str, Key, float, float, float, str]
 """Of `forest`: label, colour, value, low, high, what stands at its right."""
@@ -35,20 +49,6 @@ def banded(
     """A curve and its band, in the contender's colour; the band's ends are series of their own in a table."""
     colour, name = contender_colour(colour_key), plain(label)
     places, middle, bottom, top = (np.asarray(part, np.float32) for part in (x, mean, low, high))
-    kept = np.isfinite(bottom) & np.isfinite(top)
-    area = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": np.concatenate([places[kept], places[kept][::-1]]),
-        "y": np.concatenate([top[kept], bottom[kept][::-1]]),
-        "fill": "toself",
-        "fillcolor": colour,
-        "opacity": BAND,
-        "line": {"width": 0, "color": colour},
-        "hoverinfo": "skip",
-        "name": name,
-        **static(),
-    }
     told = say("{name}, 95 % from {low} to {high}").format(
         name=name, low=f"%{{customdata[0]:{form}}}", high=f"%{{customdata[1]:{form}}}"
     )
@@ -75,7 +75,36 @@ def banded(
         }
         for values, end in ((bottom, say("lower end of 95 %")), (top, say("upper end of 95 %")))
     ]
-    return [area, *ends, curve]
+    return [_area(places, bottom, top, colour, name), *ends, curve]
+
+
+def _area(x: NDArray, low: NDArray, high: NDArray, colour: str, name: str) -> dict[str, Any]:
+    """What lies between two curves, where both are numbers."""
+    kept = np.isfinite(low) & np.isfinite(high)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": np.concatenate([x[kept], x[kept][::-1]]),
+        "y": np.concatenate([high[kept], low[kept][::-1]]),
+        "fill": "toself",
+        "fillcolor": colour,
+        "opacity": BAND,
+        "line": {"width": 0, "color": colour},
+        "hoverinfo": "skip",
+        "name": name,
+        **static(),
+    }
+
+
+def colour_bar(title: str, *, percent: bool) -> dict[str, Any]:
+    """The scale beside a map."""
+    return {
+        "title": {"text": title, "side": "right", "font": {"size": FONT_SMALL}},
+        "thickness": 14,
+        "outlinewidth": 0,
+        "tickfont": {"size": FONT_SMALL},
+        "tickformat": ".0%" if percent else "",
+    }
 
 
 def height(value: float, bounds: Sequence[float], *, log: bool = False) -> float:
@@ -89,10 +118,12 @@ class Named(Protocol):
     """Whatever is drawn for a contender."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """Its name."""
 
     @property
-    def colour_key(self) -> Key: ...
+    def colour_key(self) -> Key:
+        """What decides its colour."""
 
 
 def name_ends(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metalab.analysis.sensitivity import Grid, Modes
 from metalab.analysis.speed import Speed
-from metalab.figures.bands import Row, forest
+from metalab.figures.bands import SHADES, Row, colour_bar, forest
 from metalab.figures.speed import metric_title, roughly, spelled
 from metalab.figures.style import (
     FONT_SMALL,
@@ -25,8 +25,6 @@ from metalab.figures.style import (
     static,
 )
 
-SHADES = "Cividis"
-"""Dark to bright, also for the colour-blind, on a light page and on a dark one; bright is good."""
 MARK = "#D1495B"
 """Lines and marks on a map; it stands out from all its shades."""
 AROUND = 40
@@ -61,13 +59,7 @@ def heat(
     if not higher:
         high = min(high, math.log10(worst) if log and math.isfinite(worst) else worst)
     words = [[_word(v, percent) for v in row] for row in values]
-    bar: dict[str, Any] = {
-        "title": {"text": title, "side": "right", "font": {"size": FONT_SMALL}},
-        "thickness": 14,
-        "outlinewidth": 0,
-        "tickfont": {"size": FONT_SMALL},
-        "tickformat": ".0%" if percent else "",
-    }
+    bar = colour_bar(title, percent=percent)
     if log:
         ticks = [t for t in _ticks(float(low), float(high)) if low <= math.log10(t) <= high]
         bar |= {"tickvals": [math.log10(t) for t in ticks], "ticktext": [number(t) for t in ticks]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,35 @@ def spread(found: Spread, reach: float, say: Say) -> Picture:
     data[-1]["hovertemplate"] = "%{y:.3g}<extra>%{fullData.name}</extra>"
     for end, name in zip(data[1:3], (say("5th percentile"), say("95th percentile")), strict=True):
         end["name"] = f"{plain(found.label)}, {name}"
-    truth = {
+    look = layout(
+        xaxis=axis("x", range=[float(found.x[0]), float(found.x[-1])]),
+        yaxis=axis("y", range=[-reach, reach]),
+        hovermode="closest",
+    )
+    if found.where != "anywhere":
+        look["shapes"] = [_zone(found)]
+    told = say("Where its points lie the functions are {seen} wide apart, middle 90 %").format(
+        seen=number(found.width(seen=True))
+    )
+    if found.where != "anywhere":
+        told += say("; where none lies, {unseen}").format(unseen=number(found.width(seen=False)))
+    return Picture(
+        f"spread_{found.where}",
+        where,
+        told + ".",
+        {"data": [*data, *_known(found, say)], "layout": look},
+        columns=("x", "y"),
+        key=(
+            ("dash", say("true function")),
+            ("line", say("mean f with φ over {n} support sets, and the middle 90 %").format(n=RESAMPLES)),
+            ("point", say("one of them")),
+        ),
+    )
+
+
+def _known(found: Spread, say: Say) -> list[dict[str, Any]]:
+    """The true function, and one support set."""
+    truth: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines",
         "x": found.x.astype(np.float32),
@@ -99,7 +128,12 @@ def spread(found: Spread, reach: float, say: Say) -> Picture:
         "name": say("one support set"),
         "hovertemplate": "(%{x:.3g}, %{y:.3g})<extra>%{fullData.name}</extra>",
     }
-    zone = {
+    return [truth, points]
+
+
+def _zone(found: Spread) -> dict[str, Any]:
+    """Where the points lie, as a shade."""
+    return {
         "type": "rect",
         "yref": "paper",
         "x0": found.seen[0],
@@ -110,30 +144,6 @@ def spread(found: Spread, reach: float, say: Say) -> Picture:
         "line": {"width": 0},
         "layer": "below",
     }
-    look = layout(
-        xaxis=axis("x", range=[float(found.x[0]), float(found.x[-1])]),
-        yaxis=axis("y", range=[-reach, reach]),
-        hovermode="closest",
-    )
-    if found.where != "anywhere":
-        look["shapes"] = [zone]
-    told = say("Where its points lie the functions are {seen} wide apart, middle 90 %").format(
-        seen=number(found.width(seen=True))
-    )
-    if found.where != "anywhere":
-        told += say("; where none lies, {unseen}").format(unseen=number(found.width(seen=False)))
-    return Picture(
-        f"spread_{found.where}",
-        where,
-        told + ".",
-        {"data": [*data, truth, points], "layout": look},
-        columns=("x", "y"),
-        key=(
-            ("dash", say("true function")),
-            ("line", say("mean f with φ over {n} support sets, and the middle 90 %").format(n=RESAMPLES)),
-            ("point", say("one of them")),
-        ),
-    )
 
 
 def reach_of(found: Spread) -> float:

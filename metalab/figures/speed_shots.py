@@ -8,15 +8,13 @@ import numpy as np
 
 from metalab.analysis.speed_shots import Practice, Shots
 from metalab.figures.adaptation import value_range
-from metalab.figures.bands import banded, name_ends
+from metalab.figures.bands import SHADES, banded, colour_bar, name_ends
 from metalab.figures.speed import metric_title, spelled
-from metalab.figures.style import FONT_SMALL, SOFT, Picture, Say, axis, layout, line, plain, static
+from metalab.figures.style import SOFT, Picture, Say, axis, layout, line, plain, static
 from metalab.tasks.base import HIGHER_IS_BETTER
 
 PLACES = 1_000
 """A cell of the picture of a run's training is known by outer step * PLACES + inner step."""
-SHADES = "Cividis"
-"""Dark to bright, also for the colour-blind, on a light page and on a dark one."""
 
 
 def over_shots(shots: Shots, say: Say, *, log: bool = False) -> Picture:
@@ -103,6 +101,7 @@ def as_trained(found: Practice, label: str, say: Say) -> Picture:
     steps = found.values.shape[1]
     cells = (found.outer_steps[:, None] * PLACES + np.arange(steps)).T
     form = ".1%" if found.metric == "accuracy" else ".3g"
+    title = metric_title(found.metric, found.loss_name, say)
     data: list[dict[str, Any]] = [
         {
             "type": "heatmap",
@@ -114,17 +113,7 @@ def as_trained(found: Practice, label: str, say: Say) -> Picture:
             "zmax": float(ends[1]),
             "colorscale": SHADES,
             "reversescale": not higher,
-            "colorbar": {
-                "title": {
-                    "text": metric_title(found.metric, found.loss_name, say),
-                    "side": "right",
-                    "font": {"size": FONT_SMALL},
-                },
-                "thickness": 14,
-                "outlinewidth": 0,
-                "tickfont": {"size": FONT_SMALL},
-                "tickformat": ".0%" if found.metric == "accuracy" else "",
-            },
+            "colorbar": colour_bar(title, percent=found.metric == "accuracy"),
             "name": plain(label),
             "hovertemplate": say("outer step {outer}, inner step {inner}: {value}").format(
                 outer="%{x}", inner="%{y}", value=f"<b>%{{z:{form}}}</b><extra></extra>"

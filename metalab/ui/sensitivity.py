@@ -333,36 +333,44 @@ def labels_verdict(found: Memorisation) -> str:
 
 
 def labels_pictures(found: Memorisation) -> list[Placed]:
+    """What both trainings know before adaptation, and what they can do after."""
     before, after = memorisation.before(found, _), memorisation.after(found, _)
     return [Placed(before, 400, "whole"), Placed(after, 320, "whole")]
 
 
 def rates_pictures(found: Grid) -> list[Placed]:
+    """The map of rates and steps."""
     return [Placed(sensitivity.rates(found, _), 480, "whole")]
 
 
 def shots_pictures(found: Grid) -> list[Placed]:
+    """The map of shots and steps."""
     return [Placed(sensitivity.shots(found, _), 480, "whole")]
 
 
 def matrix_pictures(found: Speed, trained: Sequence[int]) -> list[Placed]:
+    """A row for each run, a column for each number of steps at test."""
     return [Placed(sensitivity.matrix(found, trained, _), 160 + 56 * len(trained), "whole")]
 
 
 def modes_pictures(found: Modes) -> list[Placed]:
+    """A dot for each way of normalising."""
     return [Placed(sensitivity.modes(found, _), 320, "whole")]
 
 
 def away_pictures(found: Away, state: Mapping[str, Any]) -> list[Placed]:
+    """The map of amplitude and phase."""
     place = (state["amplitude"], state["phase"])
     return [Placed(sensitivity_waves.away(found, place, _), 460, "whole")]
 
 
 def wave_pictures(found: Race) -> list[Placed]:
+    """The wave that is looked at."""
     return [Placed(adaptation.functions(found, _), 380, "whole")]
 
 
 def spread_pictures(found: tuple[Spread, Spread]) -> list[Placed]:
+    """Points anywhere, and points in one half, on one scale."""
     reach = max(sensitivity_waves.reach_of(each) for each in found)
     return [Placed(sensitivity_waves.spread(each, reach, _), 380, "half") for each in found]
 
