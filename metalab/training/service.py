@@ -267,8 +267,6 @@ class Service:
         return job
 
     def _submit(self, run: Run, steps: int | None) -> None:
-        if self._closing:
-            raise CommandError("This program is ending and starts no more runs.")
         job = self._jobs[run.id] = Job(run.id, run.owner, run.outer_steps, steps)
         # Who asks for a single step watches for it: it goes beside the others, one such at a time.
         busy = self._busy >= self.workers
@@ -299,6 +297,8 @@ class Service:
         self._dispatch()
 
     def _check_room(self, owner: str) -> None:
+        if self._closing:
+            raise CommandError("This program is ending and starts no more runs.")
         mine = sum(job.owner == owner and job.wish == "run" for job in self._jobs.values())
         if mine >= RUNS_PER_OWNER:
             raise CommandError(f"{mine} of your runs already train or wait. Stop one, or wait until one has finished.")

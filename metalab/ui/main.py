@@ -30,6 +30,7 @@ st.navigation(
         ],
         _("Compare"): [
             st.Page(pages / "speed.py", title=_("Who learns fastest?"), icon=":material/speed:", url_path="speed"),
+            st.Page(pages / "sweeps.py", title=_("Which settings?"), icon=":material/tune:", url_path="sweeps"),
             st.Page(
                 pages / "library.py",
                 title=_("What have we learned?"),
