@@ -182,13 +182,25 @@ def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
     task(state, entrant, found.about.n)
     encircled(state, entrant, found.about.n)
     if attributes:
-        compared = embeddings.comparison(state, entrant)
-        if compared:
-            draw_gallery(
-                [embeddings.comparison_picture(state, entrant, compared, attributes)],
-                key="embeddings.compared",
-                revision=state["revision"],
-            )
+        comparison(state, entrant, attributes)
+
+
+def comparison(state: dict[str, Any], entrant: Entrant, attributes: Any) -> None:
+    """Which vector knows the attribute best; where that takes long, for who asks."""
+    if embeddings.heavy(entrant) and not state["compare"]:
+        st.button(
+            _("Compare all embeddings"),
+            icon=":material/compare:",
+            key="embeddings.compare",
+            on_click=state.update,
+            kwargs={"compare": True},
+            help=_("Embeds the tasks in every way; with a network as large as this one it takes a while."),
+        )
+        return
+    found = embeddings.comparison(state, entrant)
+    if found:
+        picture = embeddings.comparison_picture(state, entrant, found, attributes)
+        draw_gallery([picture], key="embeddings.compared", revision=state["revision"])
 
 
 def colours(state: dict[str, Any], attributes: Any) -> None:

@@ -34,6 +34,8 @@ GAP = 3
 LINE = 9
 """Height of a line of text, in pixels of an image."""
 PER_ROW = 10
+FEW = 10
+"""Support images up to which they fit into half the page's width."""
 OTHER = "#9AA4AE"
 """Bars that are not in the contender's colour."""
 
@@ -140,8 +142,9 @@ def similarities(found: Decision, say: Say) -> Picture:
         annotations=_headings(found),
     )
     if not found.tokens:
-        look["yaxis"]["domain"] = [0.3, 1]
-        look["yaxis2"] = axis("", domain=[0.0, 0.26], visible=False, range=[found.support_x.shape[-2] + 1, -1])
+        strip = 0.26 if n <= FEW else 0.12
+        look["yaxis"]["domain"] = [strip + 0.04, 1]
+        look["yaxis2"] = axis("", domain=[0.0, strip], visible=False, range=[found.support_x.shape[-2] + 1, -1])
         look["xaxis"]["anchor"] = "y2"
         data.append(_strip(found.support_x))
     return Picture(
@@ -189,8 +192,9 @@ def pixels(found: Decision, say: Say) -> Picture:
     data: list[dict[str, Any]] = []
     for i, (name, values) in enumerate(columns):
         assert values is not None
-        pair = [each for each in (columns[i // 2 * 2][1], columns[i // 2 * 2 + 1][1]) if each is not None]
-        most = max(float(np.abs(each).max()) for each in pair) or 1.0
+        # A sure answer has hardly any gradient left: on one scale with the one before it would not be seen.
+        compared = (found.before.occlusion, found.after.occlusion) if i < 2 else (values,)
+        most = max(float(np.abs(each).max()) for each in compared) or 1.0
         data.append(_map(values / most, name, i * step))
         data.append(_ink(image, opacity=0.62) | {"x0": i * step + 0.5, "dx": 1, "y0": 0.5, "dy": 1})
     look = layout(
@@ -207,7 +211,7 @@ def pixels(found: Decision, say: Say) -> Picture:
         counts(found, say),
         {"data": data, "layout": look},
         columns=("row", "column", "share_of_the_largest"),
-        key=(("band", say("orange speaks for the answer, blue against it; each pair on one scale")),),
+        key=(("band", say("orange speaks for the answer, blue against it; each gradient on its own scale")),),
         aspect=(height + 10) / (4 * step),
     )
 

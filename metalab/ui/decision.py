@@ -164,10 +164,11 @@ def pictures(found: Decision) -> list[Placed]:
     if found.tokens:
         shown = [Placed(figures.letters(found, _), 320, "half"), Placed(figures.probabilities(found, _), 320, "half")]
         return [*shown, Placed(figures.similarities(found, _), 360, "whole")]
+    place = "half" if len(found.support_y) <= figures.FEW else "whole"
     return [
         Placed(figures.pixels(found, _), 300, "whole"),
-        Placed(figures.similarities(found, _), 400, "half"),
-        Placed(figures.probabilities(found, _), 400, "half"),
+        Placed(figures.similarities(found, _), 400, place),
+        Placed(figures.probabilities(found, _), 400 if place == "half" else 320, place),
     ]
 
 

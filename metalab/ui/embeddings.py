@@ -59,6 +59,7 @@ STUDY = Study(
         Parameter("seed", -1, int, low=-1, high=COUNTS[-1] - 1, automatic=True),
         # Which tasks are encircled: bit i of the hexadecimal number is task i.
         Parameter("group", "", pattern=rf"[0-9a-f]{{0,{COUNTS[-1] // 4}}}", automatic=True),
+        Parameter("compare", False, bool),
         Parameter("own", False, bool),
         Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
         Parameter("y", (), tuple, item=float, low=-6, high=6, most=MOST_POINTS),
@@ -106,7 +107,12 @@ def count(state: Mapping[str, Any], entrant: Entrant) -> int:
     """How many tasks."""
     if state["tasks"]:
         return int(state["tasks"])
-    return FEW if sum(value.numel() for value in entrant.contender.theta.values()) > HEAVY else MANY
+    return FEW if heavy(entrant) or entrant.config.family.kind == "classification" else MANY
+
+
+def heavy(entrant: Entrant) -> bool:
+    """Whether the network is so large that every computation takes seconds."""
+    return sum(value.numel() for value in entrant.contender.theta.values()) > HEAVY
 
 
 def chosen_attribute(state: Mapping[str, Any], attributes: Sequence[Attribute]) -> int:

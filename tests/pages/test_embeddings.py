@@ -72,3 +72,16 @@ def test_what_suits_no_such_network_is_said(open_page):
 def test_a_wrong_link_is_said(open_page):
     page = open_page("embeddings", view="nothing", tasks="50", steps="2")
     assert "view = 'nothing' in the link" in page.warning[0].value
+
+
+def test_a_large_network_is_compared_only_for_who_asks(open_page, monkeypatch):
+    from metalab.ui import embeddings
+
+    monkeypatch.setattr(embeddings, "HEAVY", 10)
+    page = settled(open_page("embeddings", tasks="50", steps="2"))
+    (button,) = [each for each in page.button if each.label == "Compare all embeddings"]
+    assert "compare" not in page.query_params
+    button.click().run()
+    settled(page)
+    assert page.query_params["compare"] == "true"
+    assert not [each for each in page.button if each.label == "Compare all embeddings"]
