@@ -104,9 +104,12 @@ def before_and_after(found: Starts, say: Say) -> Picture:
             rows.append((f"{start.label}, {when}", start.colour_key, *values, told(values[0], found.metric)))
     figure = forest(rows, metric_title(found.metric, found.loss_name, say), say, **_percent(found.metric))
     level, words = _level(found, say)
+    low, high = figure["layout"]["xaxis"]["range"]
     if level is not None:
-        low, high = figure["layout"]["xaxis"]["range"]
-        figure["layout"]["xaxis"]["range"] = [min(low, level - 0.03 * (high - low)), max(high, level * 1.05)]
+        low, high = min(low, level - 0.03 * (high - low)), max(high, level * 1.05)
+    # Room at the right for each row's number.
+    figure["layout"]["xaxis"]["range"] = [low, high + 0.15 * (high - low)]
+    if level is not None:
         figure["layout"]["shapes"] = [
             {
                 "type": "line",

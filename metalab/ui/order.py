@@ -28,7 +28,7 @@ from metalab.ui.study import Study
 
 TASKS = (8, 16, 32, 64)
 FIRST_LOOK = 4
-"""Images that are compared first, so that something is seen soon: so many tasks, at so many settings."""
+"""So many tasks, at so many settings, are compared first, so that something is seen soon."""
 MOST_CHECKPOINTS = 13
 NO_INNER_GRADIENT = frozenset({"prototypes", "cnp", "in_context", "prompting", "nearest_neighbour", "nil"})
 """Algorithms that read their shots and take no inner steps."""
@@ -98,10 +98,8 @@ def _key(state: Mapping[str, Any], entrant: Entrant) -> tuple[Hashable, ...]:
 
 def compared(state: Mapping[str, Any], entrant: Entrant) -> Sweep | None:
     """The directions at each alpha or number of inner steps, of a few tasks first; None while they are computed."""
-    first = _compared(state, entrant, "order.first", FIRST_LOOK) if _large(entrant) else None
-    if _large(entrant) and first is None:
-        return None
-    return _compared(state, entrant, "order.sweep") or first
+    first = _compared(state, entrant, "order.first", FIRST_LOOK)
+    return None if first is None else _compared(state, entrant, "order.sweep") or first
 
 
 def _compared(state: Mapping[str, Any], entrant: Entrant, slot: str, most: int | None = None) -> Sweep | None:

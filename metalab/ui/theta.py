@@ -81,7 +81,9 @@ def layer_options(entrants: Sequence[Entrant]) -> dict[str, str]:
     """The layers that every chosen network has, and what they are called."""
     known = [list(layers_of(entrant.contender.theta)) for entrant in entrants]
     return {
-        name: layer_name(name, _) for name in known[0] if name != "joint" and all(name in others for others in known)
+        name: name if name.isdigit() else layer_name(name, _)
+        for name in known[0]
+        if name != "joint" and all(name in others for others in known)
     }
 
 

@@ -17,7 +17,7 @@ def test_each_view_draws_its_pictures_and_freezing_shows(app, visitor):
     page.get_by_role("radio", name="Layers").click()
     page.get_by_text("Which layers have to adapt?").wait_for()
     page.wait_for_function(DRAWN, arg=4)
-    page.get_by_role("button", name="layer 1").click()
+    page.get_by_role("toolbar", name="Frozen layers").get_by_text("1", exact=True).click()
     page.get_by_text("Frozen: layer 1;").wait_for()
     page.wait_for_function("() => location.search.includes('frozen=1')")
     page.get_by_role("radio", name="Landscape").click()

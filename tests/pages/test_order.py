@@ -47,6 +47,7 @@ def test_it_answers_from_an_example_run_and_its_link_is_bare(open_page):
 def test_a_link_sets_alpha_and_steps(open_page, link, said):
     page = open_page("order", tasks="8", over="inner_steps", **link)
     assert said in wait_for(page, "the first-order direction has cosine")
+    wait_for(page, "two gradients of a task")  # the last of what is computed: nothing goes on behind the test
     assert link_of(page) == {"tasks": "8", "over": "inner_steps", **link}
 
 
