@@ -51,29 +51,6 @@ def queries(found: Decision, say: Say) -> Picture:
     for image, (left, top) in zip(found.query_x, places, strict=True):
         board[top : top + side, left : left + side] = image
     right = found.answers == found.query_y
-    said = [f"{RIGHT if ok else WRONG} {class_name(int(a))}" for ok, a in zip(right, found.answers, strict=True)]
-    middles = [left + side / 2 for left, _top in places]
-    here = {"customdata": np.arange(n, dtype=np.int32), "text": said}
-    marks = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": middles,
-        "y": [top + side / 2 for _left, top in places],
-        "marker": {"symbol": "square", "size": 36, "color": CLEAR},
-        "name": say("query image"),
-        "hovertemplate": "%{text}<extra></extra>",
-        **here,
-        **static(),
-    }
-    below = {
-        "type": "scatter",
-        "mode": "text",
-        "x": middles,
-        "y": [top + side + LINE / 2 for _left, top in places],
-        "textfont": {"size": FONT_SMALL, "color": contender_colour(found.colour_key)},
-        "hoverinfo": "skip",
-        **here,
-    }
     left, top = places[found.query]
     frame = _frame(left - 1, side + 2, side + 1) | {"y0": top - 1, "y1": top + side + 1}
     look = layout(
@@ -89,45 +66,46 @@ def queries(found: Decision, say: Say) -> Picture:
         "queries",
         say("Which query image?"),
         told.format(right=int(right.sum()), all=n, contender=found.label, number=found.query + 1),
-        {"data": [_ink(board) | {"x0": 0.5, "y0": 0.5}, marks, below], "layout": look},
+        {"data": [_ink(board) | {"x0": 0.5, "y0": 0.5}, *_marks(found, places)], "layout": look},
         columns=("query_image", "answer"),
         aspect=(rows * down + 2) / (columns * across + 2),
     )
+
+
+def _marks(found: Decision, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """What can be clicked, one square on each query image, and the answers below."""
+    right = found.answers == found.query_y
+    said = [f"{RIGHT if ok else WRONG} {class_name(int(a))}" for ok, a in zip(right, found.answers, strict=True)]
+    side = found.query_x.shape[-1]
+    middles = [left + side / 2 for left, _top in places]
+    here = {"customdata": np.arange(len(places), dtype=np.int32), "text": said}
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": middles,
+        "y": [top + side / 2 for _left, top in places],
+        "marker": {"symbol": "square", "size": 36, "color": CLEAR},
+        "hovertemplate": "%{text}<extra></extra>",
+        **here,
+        **static(),
+    }
+    below = {
+        "type": "scatter",
+        "mode": "text",
+        "x": middles,
+        "y": [top + side + LINE / 2 for _left, top in places],
+        "textfont": {"size": FONT_SMALL, "color": contender_colour(found.colour_key)},
+        "hoverinfo": "skip",
+        **here,
+    }
+    return [marks, below]
 
 
 def similarities(found: Decision, say: Say) -> Picture:
     """The cosine between the query's features and each support example's, before and after adaptation."""
     n = len(found.support_y)
     x = np.arange(n, dtype=np.int16)
-    colour = contender_colour(found.colour_key)
-    names = [plain(named(found, int(label))) for label in found.support_y]
-    mine = [colour if label == found.said else OTHER for label in found.support_y]
-    data: list[dict[str, Any]] = [
-        {
-            "type": "bar",
-            "x": x,
-            "y": found.after.similarity,
-            "marker": {"color": mine},
-            "width": 0.6,
-            "name": say("after adaptation"),
-            "customdata": names,
-            "hovertemplate": "%{customdata}: %{y:.2f}<extra>%{fullData.name}</extra>",
-        },
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": x,
-            "y": found.before.similarity,
-            "marker": {
-                "symbol": "line-ew",
-                "size": 26 if n <= 10 else 14,
-                "line": {"color": INK, "width": 2.5},
-                "color": INK,
-            },
-            "name": say("before adaptation"),
-            "hovertemplate": "%{y:.2f}<extra>%{fullData.name}</extra>",
-        },
-    ]
+    data = _cosines(found, say)
     low = min(0.0, float(found.after.similarity.min()), float(found.before.similarity.min()))
     look = layout(
         xaxis=axis(
@@ -155,6 +133,40 @@ def similarities(found: Decision, say: Say) -> Picture:
         columns=("support_example", "cosine"),
         key=(("band", say("bars: after adaptation, the answer's class in colour")), ("line", say("before adaptation"))),
     )
+
+
+def _cosines(found: Decision, say: Say) -> list[dict[str, Any]]:
+    n = len(found.support_y)
+    x = np.arange(n, dtype=np.int16)
+    colour = contender_colour(found.colour_key)
+    names = [plain(named(found, int(label))) for label in found.support_y]
+    mine = [colour if label == found.said else OTHER for label in found.support_y]
+    return [
+        {
+            "type": "bar",
+            "x": x,
+            "y": found.after.similarity,
+            "marker": {"color": mine},
+            "width": 0.6,
+            "name": say("after adaptation"),
+            "customdata": names,
+            "hovertemplate": "%{customdata}: %{y:.2f}<extra>%{fullData.name}</extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": x,
+            "y": found.before.similarity,
+            "marker": {
+                "symbol": "line-ew",
+                "size": 26 if n <= 10 else 14,
+                "line": {"color": INK, "width": 2.5},
+                "color": INK,
+            },
+            "name": say("before adaptation"),
+            "hovertemplate": "%{y:.2f}<extra>%{fullData.name}</extra>",
+        },
+    ]
 
 
 def _headings(found: Decision) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metalab.analysis.influence import Influence
+from metalab.analysis.influence import Floats, Influence
 from metalab.analysis.layers import Layer
 from metalab.figures.style import (
     CLEAR,
@@ -129,41 +129,12 @@ def pull(found: Influence, x: float, say: Say) -> Picture:
     at = int(np.abs(found.probe_x - x).argmin())
     here = found.pull[:, at]
     colour = contender_colour(found.colour_key)
-    most = float(np.abs(here).max()) or 1.0
     data: list[dict[str, Any]] = []
     if found.truth is not None:
         data.append(_curve(found.probe_x, found.truth, say("true function"), line(INK, 2, "dash")))
     data.append(_curve(found.probe_x, found.before, say("before adaptation"), line(colour, 1.8, "dot")))
     data.append(_curve(found.probe_x, found.after, say("after adaptation"), line(colour, 3.5)))
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers+text",
-            "x": found.support_x,
-            "y": found.support_y,
-            "marker": {
-                "size": 9 + 25 * np.abs(here) / most,
-                "color": ["#D55E00" if value > 0 else "#0072B2" for value in here],
-                "line": {"color": "#FFFFFF", "width": 1.5},
-            },
-            "text": [f"{value:+.2f}" for value in here],
-            "textposition": "top center",
-            "textfont": {"size": FONT_SMALL},
-            "name": say("pull of a support point"),
-            "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
-        }
-    )
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [float(found.probe_x[at])],
-            "y": [float(found.after[at])],
-            "marker": {"symbol": "x", "size": 14, "color": INK},
-            "name": say("the prediction"),
-            "hovertemplate": "%{y:.2f}<extra>%{fullData.name}</extra>",
-        }
-    )
+    data += [_points(found, here, say), _mark(float(found.probe_x[at]), float(found.after[at]), say)]
     values = [v for v in (found.after, found.before, found.support_y, found.truth) if v is not None]
     low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
     room = 0.12 * (high - low + 0.5)
@@ -187,6 +158,39 @@ def pull(found: Influence, x: float, say: Say) -> Picture:
             ("point", say("support point; orange pulls the prediction along, blue the other way")),
         ),
     )
+
+
+def _points(found: Influence, here: Floats, say: Say) -> dict[str, Any]:
+    """The support points, as large as their pull."""
+    most = float(np.abs(here).max()) or 1.0
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": found.support_x,
+        "y": found.support_y,
+        "marker": {
+            "size": 9 + 25 * np.abs(here) / most,
+            "color": ["#D55E00" if value > 0 else "#0072B2" for value in here],
+            "line": {"color": "#FFFFFF", "width": 1.5},
+        },
+        "text": [f"{value:+.2f}" for value in here],
+        "textposition": "top center",
+        "textfont": {"size": FONT_SMALL},
+        "name": say("pull of a support point"),
+        "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
+    }
+
+
+def _mark(x: float, y: float, say: Say) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [x],
+        "y": [y],
+        "marker": {"symbol": "x", "size": 14, "color": INK},
+        "name": say("the prediction"),
+        "hovertemplate": "%{y:.2f}<extra>%{fullData.name}</extra>",
+    }
 
 
 def pulled(found: Influence, x: float, say: Say) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metalab.analysis.embedding import Embedding
 from metalab.figures.style import (
@@ -30,30 +31,7 @@ def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
     value, low, high = (
         np.array([getattr(each, part) for _stage, each in kept], np.float32) for part in ("value", "low", "high")
     )
-    band = np.concatenate([high, low[::-1]])
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": np.concatenate([x, x[::-1]]),
-            "y": band,
-            "fill": "toself",
-            "line": {"width": 0, "color": colour},
-            "opacity": 0.22,
-            "hoverinfo": "skip",
-            **static(),
-        },
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "x": x,
-            "y": value,
-            "line": line(colour, 3),
-            "marker": {"size": 7, "color": colour},
-            "name": plain(found.label),
-            "hovertemplate": "%{y:.2f}<extra></extra>",
-        },
-    ]
+    data = _band_and_line(x, value, np.concatenate([high, low[::-1]]), colour, found.label)
     lowest = min([0.0, float(low.min(initial=0.0))])
     marks = [_level(0.0, say("guessing"), "dot", right=True)]
     if agreement.raw is not None:
@@ -77,6 +55,32 @@ def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
         columns=("stage", "score"),
         key=(("band", say("95% interval over tasks")),),
     )
+
+
+def _band_and_line(x: NDArray, value: NDArray, band: NDArray, colour: str, label: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": np.concatenate([x, x[::-1]]),
+            "y": band,
+            "fill": "toself",
+            "line": {"width": 0, "color": colour},
+            "opacity": 0.22,
+            "hoverinfo": "skip",
+            **static(),
+        },
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "x": x,
+            "y": value,
+            "line": line(colour, 3),
+            "marker": {"size": 7, "color": colour},
+            "name": plain(label),
+            "hovertemplate": "%{y:.2f}<extra></extra>",
+        },
+    ]
 
 
 def sentence(found: Embedding, which: int, say: Say) -> str:
