@@ -15,6 +15,7 @@ from metalab.figures.style import FONT_SMALL, INK, SOFT, Picture, Say, axis, lay
 GOOD, BAD = (0, 114, 178), (213, 94, 0)
 """The best result's colour and the worst's; between them through grey."""
 MIDDLE = (150, 156, 163)
+LINE = 14
 TICKS = 4
 """Values that are written along an axis of many."""
 
@@ -53,15 +54,16 @@ def parallel(found: Table, names: Sequence[str], loss_name: str, say: Say) -> Pi
             "",
             tickmode="array",
             tickvals=list(range(len(names) + 1)),
-            ticktext=[*names, metric_title(found.metric, loss_name, say)],
-            range=[-0.25, len(names) + 0.3],
+            ticktext=[_wrapped(name) for name in (*names, metric_title(found.metric, loss_name, say))],
+            range=[-0.3, len(names) + 0.3],
             showgrid=True,
         ),
         yaxis=axis("", range=[-0.07, 1.07], showticklabels=False, showgrid=False),
         hovermode="closest",
         annotations=marks,
     )
-    look["margin"] = look["margin"] | {"l": 20, "r": 20}
+    # The picture's tools appear above the best result, not over it.
+    look["margin"] = look["margin"] | {"l": 20, "r": 20, "t": 44}
     return Picture(
         "parallel",
         say("Which settings lead where?"),
@@ -86,7 +88,7 @@ def heatmap(found: Table, x: str, y: str, names: dict[str, str], loss_name: str,
         "z": z,
         "text": text,
         "texttemplate": "%{text}",
-        "textfont": {"size": FONT_SMALL},
+        "textfont": {"size": FONT_SMALL, "color": INK},
         "colorscale": _scale(found.higher),
         "showscale": False,
         "xgap": 3,
@@ -195,8 +197,20 @@ def _result_marks(found: Table, n: int) -> list[dict[str, Any]]:
 
 
 def _mark(x: float, y: float, text: str) -> dict[str, Any]:
-    look = {"showarrow": False, "xanchor": "left", "yanchor": "middle", "xshift": 7}
+    # Left of the first axis there are no lines; elsewhere a value stands a little above them.
+    side = {"xanchor": "right", "xshift": -9} if x == 0 else {"xanchor": "left", "xshift": 7, "yshift": 9}
+    look = {"showarrow": False, "yanchor": "middle", **side}
     return {"text": text, "x": x, "y": y, "font": {"size": FONT_SMALL, "color": INK}, **look}
+
+
+def _wrapped(name: str) -> str:
+    """A name in lines of about LINE letters, so that the axes' names fit beside each other on a phone."""
+    lines = [""]
+    for word in name.split():
+        if lines[-1] and len(lines[-1]) + len(word) >= LINE:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(lines)
 
 
 def _colour(share: float) -> str:
@@ -219,4 +233,4 @@ def _faint(colour: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

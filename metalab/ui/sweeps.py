@@ -86,6 +86,8 @@ def suggestion(state: Mapping[str, Any], name: str, declaration: Declaration) ->
     high = math.inf if declaration.high is None else declaration.high
     whole = declaration.type is int
     tried = [begin / 3, begin, begin * 3] if begin else [0, 1, 2]
+    if whole and begin:
+        tried = [begin / 2, begin, begin * 2] if begin > 2 else [1, 2, 4]
     places = sorted({min(max(round(v) if whole else float(f"{v:.1g}"), low), high) for v in tried})
     return ", ".join(_number(int(v) if whole else v) for v in places)
 
