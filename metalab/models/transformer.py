@@ -6,7 +6,9 @@ that their order cannot matter; a query, which has no y, attends to them and to 
 Transformers Can Do Bayesian Inference. ICLR 2022, arXiv:2112.10510). A learned token stands before the examples, so
 that there is something to attend to when there are none.
 
-Images are embedded by strided 3x3 convolutions without batch normalisation: no image knows of another.
+Images are embedded by strided 3x3 convolutions without batch normalisation: no query knows of another. What the images
+of a support set have in common is taken out, and each head begins by looking for what is like the query. Without
+either, what tells images apart drowns in what they share, and for hundreds of steps nothing is learned.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from metalab.params import CONTEXT, Params
 from metalab.settings import setting
 
 CONVOLUTIONS = 4
+MEAN, SPREAD = f"{CONTEXT}mean", f"{CONTEXT}spread"
+EPSILON = 1e-5
 HEAD_WIDTH = 16
 WIDENING = 2
 """How much wider the hidden layer of a block's perceptron is."""
@@ -79,6 +83,9 @@ class Transformer(SupportReader):
                 "narrow": (WIDENING * d, d),
             }.items():
                 params |= init_linear(f"{part}{i}", *sizes, rng, dtype)
+            if len(input_shape) == 3:
+                weight = params[f"attend{i}.weight"]
+                weight[:, d : 2 * d] = weight[:, :d]  # keys as queries: at first alike attends to alike
             params |= _init_norm(f"before{i}", d, dtype) | _init_norm(f"between{i}", d, dtype)
         return params | _init_norm("last", d, dtype) | init_linear("head", d, output_size, rng, dtype)
 
@@ -107,11 +114,19 @@ class Transformer(SupportReader):
         return shared_linear(theta, "embed2", h.flatten(1)).unflatten(0, x.shape[:2])
 
     def read(self, theta: Params, x: Tensor, y: Tensor) -> Params:
-        """The keys and values of each layer, (T, heads, 1 + n, width / heads): all that queries attend to."""
+        """The keys and values of each layer, (T, heads, 1 + n, width / heads): all that queries attend to.
+
+        Of images also the mean (T, 1, width) and the standard deviation (T, 1, 1) of their embeddings.
+        """
         h = theta["token.first"].expand(x.shape[0], 1, -1)
-        if x.shape[1]:
-            h = torch.cat([h, self._embedded(theta, x) + shared_linear(theta, "label", y)], 1)
         known: Params = {}
+        if x.shape[1]:
+            embedded = self._embedded(theta, x)
+            if x.dim() == 5:
+                mean = embedded.mean(1, keepdim=True)
+                spread = ((embedded - mean).square().mean((1, 2), keepdim=True) + EPSILON).sqrt()
+                known, embedded = {MEAN: mean, SPREAD: spread}, (embedded - mean) / spread
+            h = torch.cat([h, embedded + shared_linear(theta, "label", y)], 1)
         for i in range(1, self.layers + 1):
             query, key, value = self._compared(theta, i, h)
             known |= {f"{CONTEXT}key{i}": key, f"{CONTEXT}value{i}": value}
@@ -120,7 +135,10 @@ class Transformer(SupportReader):
         return known
 
     def answer(self, theta: Params, known: Params, x: Tensor) -> Tensor:
-        h = self._embedded(theta, x) + theta["token.query"]
+        embedded = self._embedded(theta, x)
+        if MEAN in known:
+            embedded = (embedded - known[MEAN]) / known[SPREAD]
+        h = embedded + theta["token.query"]
         for i in range(1, self.layers + 1):
             query, _key, _value = self._compared(theta, i, h)
             h = self._block(theta, i, h, query, known[f"{CONTEXT}key{i}"], known[f"{CONTEXT}value{i}"])

@@ -96,8 +96,6 @@ CHARACTERS: Mapping[str, Values] = {
     "nearest_neighbour": PLAIN,
     "linear_probe": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 10}, **PLAIN},
     "multi_task": {"algorithm": {"inner_lr": 0.5, "inner_steps_eval": 10}, **PLAIN},
-    # On 5-way 1-shot Omniglot at chance after 420 outer steps, at this rate and at 3e-4: attention to what is like a
-    # query forms late (Chan et al. 2022, arXiv:2205.05055), and how late was not measured.
     "in_context": {"schedule": "cosine", "meta_batch_size": 16},
     "scratch": {"algorithm": {"inner_lr": 0.1, "inner_steps_eval": 10}},
 }
