@@ -30,7 +30,7 @@ class MetaSGD(Unrolled, GradientBased):
         learned="The initial parameters θ and an inner learning rate α for each of them.",
         adapts="All parameters, each at its own rate.",
         gradient_order="2 (or 1)",
-        memory="Grows with the inner steps; constant at order 1. Twice as many meta-parameters as MAML.",
+        memory="Grows with the inner steps, at order 1 by a gradient each. Twice as many meta-parameters as MAML.",
         paper="Li, Zhou, Chen, Li: Meta-SGD: Learning to Learn Quickly for Few-Shot Learning. 2017",
         url="https://arxiv.org/abs/1707.09835",
         rule=r"\begin{aligned}"
