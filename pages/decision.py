@@ -160,7 +160,7 @@ def page() -> None:
         if entrants:
             bench(state, entrants[0])
     with box:
-        links.show_warnings(wrong)
+        STUDY.show_warnings(state, wrong)
     explanation(state["family"])
 
 

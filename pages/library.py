@@ -277,7 +277,7 @@ def page() -> None:
     """Question, views, explanation."""
     state, wrong = STUDY.begin()
     STUDY.question(_("What have we learned so far?"), state)
-    links.show_warnings(wrong)
+    STUDY.show_warnings(state, wrong)
     views = {"runs": _("All runs"), "start": _("Best start for a task"), "bin": _("Bin")}
     state["view"] = st.segmented_control(
         _("Look at"),

@@ -11,7 +11,6 @@ from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import Placed, draw_gallery, picked
 from metalab.ui.i18n import _
 from metalab.ui.sensitivity import STUDY
-from metalab.ui.speed import still_wrong
 
 MAP = "sensitivity.away"
 
@@ -228,7 +227,7 @@ def page() -> None:
         if entrants:
             bench(state, entrants[0])
     with box:
-        links.show_warnings(still_wrong(STUDY, state, wrong))
+        STUDY.show_warnings(state, wrong)
 
 
 page()

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from metalab.analysis.speed import compare
-from metalab.ui import links, speed
+from metalab.ui import speed
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.dials import draw_dials, read_dials
 from metalab.ui.downloads import missing, missing_data_card
@@ -171,7 +171,7 @@ def page() -> None:
         if entrants:
             bench(state, entrants)
     with box:
-        links.show_warnings(speed.still_wrong(STUDY, state, wrong))
+        STUDY.show_warnings(state, wrong)
     explanation()
 
 

@@ -269,7 +269,7 @@ def page() -> None:
     """Question, controls, what was found, explanation."""
     state, wrong = STUDY.begin()
     STUDY.question(_("Which settings work best?"), state)
-    links.show_warnings(wrong)
+    STUDY.show_warnings(state, wrong)
     left, right = st.columns([3, 9], gap="medium")
     with left:
         controls(state)

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from metalab.ui import links, theta
+from metalab.ui import theta
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery
@@ -212,7 +212,7 @@ def page() -> None:
         if entrants:
             bench(state, entrants)
     with box:
-        links.show_warnings(wrong)
+        STUDY.show_warnings(state, wrong)
 
 
 page()

@@ -30,7 +30,7 @@ from metalab.ui.background import computed
 from metalab.ui.dials import Dial, Reading
 from metalab.ui.gallery import Pick, Placed
 from metalab.ui.i18n import _
-from metalab.ui.links import Parameter, escape, link_of
+from metalab.ui.links import Parameter, escape
 from metalab.ui.study import Study
 
 TASKS = (50, 100, 200, 400, 600)
@@ -114,15 +114,6 @@ def practised(entrant: Entrant) -> Practice | None:
 def _key(entrants: Sequence[Entrant]) -> tuple[Any, ...]:
     who = tuple((each.contender.label, each.contender.colour_key, identity(each.contender)) for each in entrants)
     return who, entrants[0].config.family.model_dump_json()
-
-
-def still_wrong(study: Study, state: dict[str, Any], wrong: list[str]) -> list[str]:
-    """What was wrong with the link, until something else is chosen: a page is drawn anew when a computation ends."""
-    now = link_of(study.schema, study.linked(state))
-    if wrong:
-        state["wrong"] = list(wrong), now
-    told, then = state.get("wrong", ([], now))
-    return told if then == now else []
 
 
 # --- the level

@@ -103,6 +103,14 @@ class Study:
                     parameters = links.link_of(self.schema, self.linked(state))
                     links.share(self.page, parameters, key=f"{self.page}.share")
 
+    def show_warnings(self, state: dict[str, Any], wrong: list[str]) -> None:
+        """What was wrong with the link, until something else is chosen: a page is drawn anew as results come."""
+        now = links.link_of(self.schema, self.linked(state))
+        if wrong:
+            state["wrong"] = list(wrong), now
+        told, then = state.get("wrong", ([], now))
+        links.show_warnings(told if then == now else [])
+
     def explanation(self, sentences: str, formula: str) -> None:
         """Three sentences of Markdown and one formula in LaTeX."""
         with st.container(border=True, key=f"{self.page}-explanation"):
