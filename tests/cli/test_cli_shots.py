@@ -68,7 +68,9 @@ THREE_WAYS = "--family glyphs --model mlp --outer-steps 2 --set family.ways=3 --
 FEW = "--set model.widths=8,8 --set evaluation_tasks=2 --set meta_batch_size=2"
 
 
-@pytest.mark.parametrize(("algorithm", "fits"), [("prototypes", True), ("maml", False)])
+@pytest.mark.parametrize(
+    ("algorithm", "fits"), [("prototypes", True), ("nearest_neighbour", True), ("nil", True), ("maml", False)]
+)
 def test_other_ways_are_for_those_who_make_each_task_a_head(call, algorithm, fits):
     run = call("train", *THREE_WAYS.split(), *FEW.split(), "--algorithm", algorithm, "--json").json["run"]
     said = call("evaluate", run, "--ways", "4", "--tasks", "3", "--json")
