@@ -30,8 +30,11 @@ def test_a_sweep_trains_while_it_is_watched_and_a_clicked_trial_opens(app, visit
     dot = page.locator(".ml-stage .js-plotly-plot").first.locator(".scatterlayer .trace").last.locator(".point").last
     dot.scroll_into_view_if_needed()
     box = dot.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 30, y + 30)
+    page.mouse.move(x, y, steps=4)
+    page.locator(".ml-stage .hoverlayer .hovertext").first.wait_for()  # plotly clicks what it hovers over
+    page.mouse.click(x, y)
     page.get_by_role("button", name=re.compile("Open trial [1-4] on Train")).click()
     page.wait_for_url(re.compile(r"/train\?runs=\w+"))
     page.locator('.ml-badge[data-state="finished"]').wait_for()
