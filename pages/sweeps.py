@@ -237,7 +237,7 @@ def opening(table: Table, state: dict[str, Any]) -> None:
     with st.container(horizontal=True):
         for row, label, key in (
             (table.ranked[0], _("Open the best on Train"), "best"),
-            (clicked, _("Open trial {n}").format(n=clicked.place + 1) if clicked else "", "clicked"),
+            (clicked, _("Open trial {n} on Train").format(n=clicked.place + 1) if clicked else "", "clicked"),
         ):
             told = _("Shows its curves, with its settings to start from.")
             if (
