@@ -55,17 +55,7 @@ def functions(race: Race, say: Say) -> Picture:
     for lane in race.lanes:
         name = f"{plain(lane.label)}, f<sub>φ</sub>"
         data.append(_curve(x, _functions(lane)[-1], name, line(_colour(lane), 3.8)))
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": race.support_x[:, 0],
-            "y": race.support_y,
-            "marker": {"size": 12, "color": INK, "line": {"color": "#FFFFFF", "width": 1.5}},
-            "name": say("support set"),
-            "hovertemplate": "(%{x:.3g}, %{y:.3g})<extra>%{fullData.name}</extra>",
-        }
-    )
+    data.append(_support_points(race, say))
     frames = [
         {
             "name": str(k),
@@ -96,6 +86,18 @@ def functions(race: Race, say: Say) -> Picture:
             ("point", say("support set")),
         ),
     )
+
+
+def _support_points(race: Race, say: Say) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": race.support_x[:, 0],
+        "y": race.support_y,
+        "marker": {"size": 12, "color": INK, "line": {"color": "#FFFFFF", "width": 1.5}},
+        "name": say("support set"),
+        "hovertemplate": "(%{x:.3g}, %{y:.3g})<extra>%{fullData.name}</extra>",
+    }
 
 
 def function_range(race: Race) -> list[float]:
