@@ -32,8 +32,12 @@ class LinearProbe(NewHead):
         memory="Constant: there is no inner loop in meta-training.",
         paper="Alain, Bengio: Understanding intermediate layers using linear classifier probes. ICLR workshop 2017",
         url="https://arxiv.org/abs/1610.01644",
-        rule=r"h_{k+1} = h_k - \alpha \nabla_h \mathcal{L}^{\mathrm{support}}(\theta_{\mathrm{body}}, h_k),"
-        r" \quad \phi_K = (\theta_{\mathrm{body}}, h_K)",
+        rule=r"\begin{aligned}"
+        r"\theta &\leftarrow \theta - \beta \, \nabla_{\theta} \tfrac{1}{T} \textstyle\sum_i \mathcal{L}_i(\theta) \\"
+        r"h_{k+1} &= h_k - \alpha \nabla_h \mathcal{L}^{\mathrm{support}}(\theta_{\mathrm{body}}, h_k) \\"
+        r"\text{or } h &= \arg\min_{w, b} \tfrac{1}{n} \textstyle\sum_j \| w f_{\theta}(x_j) + b - y_j \|^2"
+        r" + \lambda \| w \|^2"
+        r"\end{aligned}",
     )
 
     name: Literal["linear_probe"] = "linear_probe"

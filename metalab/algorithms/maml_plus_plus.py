@@ -47,7 +47,8 @@ class MAMLPlusPlus(Unrolled, GradientBased):
         r"\phi^{l}_{k+1} &= \phi^{l}_k - \alpha \rho_{l,k} \nabla_{l} \mathcal{L}^{\mathrm{support}}_i(\phi_k),"
         r" \quad \phi_0 = \theta \\"
         r"(\theta, \rho) &\leftarrow (\theta, \rho) - \beta \, \nabla_{(\theta, \rho)}"
-        r" \tfrac{1}{T} \textstyle\sum_i \sum_{k=1}^{K} w_k \, \mathcal{L}^{\mathrm{query}}_i(\phi_k)"
+        r" \tfrac{1}{T} \textstyle\sum_i \sum_{k=1}^{K} w_k \, \mathcal{L}^{\mathrm{query}}_i(\phi_k) \\"
+        r"w &\colon (\tfrac{1}{K}, \ldots, \tfrac{1}{K}) \to (0, \ldots, 0, 1) \text{ over the first outer steps}"
         r"\end{aligned}",
     )
 

@@ -35,7 +35,10 @@ class NearestNeighbour(Joint, ShotBased):
         memory="Constant: there are no inner steps.",
         paper="A baseline of Koch, Zemel, Salakhutdinov: Siamese Neural Networks for One-shot Image Recognition. 2015",
         url="https://www.cs.cmu.edu/~rsalakhu/papers/oneshot1.pdf",
-        rule=r"\hat{y}(x) = y_{j^*}, \quad j^* = \arg\min_j \, \| f_{\theta}(x) - f_{\theta}(x_j) \|",
+        rule=r"\begin{aligned}"
+        r"\theta &\leftarrow \theta - \beta \, \nabla_{\theta} \tfrac{1}{T} \textstyle\sum_i \mathcal{L}_i(\theta) \\"
+        r"\hat{y}(x) &= y_{j^*}, \quad j^* = \arg\min_j \, \| f_{\theta}(x) - f_{\theta}(x_j) \|"
+        r"\end{aligned}",
     )
 
     name: Literal["nearest_neighbour"] = "nearest_neighbour"

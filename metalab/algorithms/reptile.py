@@ -34,8 +34,8 @@ class Reptile(GradientBased):
         paper="Nichol, Achiam, Schulman: On First-Order Meta-Learning Algorithms. 2018",
         url="https://arxiv.org/abs/1803.02999",
         rule=r"\begin{aligned}"
-        r"\phi_{k+1} &= \phi_k - \alpha \nabla \mathcal{L}_i(\phi_k), \quad \phi_0 = \theta \\"
-        r"\theta &\leftarrow \theta - \beta \, \tfrac{1}{T} \textstyle\sum_i (\theta - \phi_K)"
+        r"\phi_{i,k+1} &= \phi_{i,k} - \alpha \nabla \mathcal{L}_i(\phi_{i,k}), \quad \phi_{i,0} = \theta \\"
+        r"\theta &\leftarrow \theta - \beta \, \tfrac{1}{T} \textstyle\sum_i (\theta - \phi_{i,K})"
         r"\end{aligned}",
         flow=TOWARDS_ADAPTED,
     )
