@@ -20,6 +20,9 @@ TICKS = 4
 """Values that are written along an axis of many."""
 
 
+_EXTRA = "<extra>%{fullData.name}</extra>"
+
+
 def parallel(found: Table, names: Sequence[str], loss_name: str, say: Say) -> Picture:
     """One line for each trial with a result: its settings from left to right, the result last and upwards the better.
 
@@ -28,25 +31,12 @@ def parallel(found: Table, names: Sequence[str], loss_name: str, say: Say) -> Pi
     ranked = found.ranked
     shares = _shares(found)
     heights = [_heights([row.values[n] for row in ranked], found.log[n]) for n in range(len(found.settings))]
-    data: list[dict[str, Any]] = []
+    data = []
     for i in range(len(ranked) - 1, -1, -1):  # the best is drawn last, over the others
         row = ranked[i]
         told = "<br>".join(f"{name}: {_value(value)}" for name, value in zip(names, row.values, strict=True))
-        result = spelled(row.result, found.metric)
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": list(range(len(names) + 1)),
-                "y": [*(height[i] for height in heights), shares[i]],
-                "customdata": [row.place] * (len(names) + 1),
-                "line": line(_colour(shares[i]), 5 if i == 0 else 2),
-                "marker": {"size": 9 if i == 0 else 6, "color": _colour(shares[i])},
-                "opacity": 1.0 if i == 0 else 0.75,
-                "name": say("trial {n}").format(n=row.place + 1),
-                "hovertemplate": f"<b>{result}</b><br>{told}<extra>%{{fullData.name}}</extra>",
-            }
-        )
+        trace = _trial([*(height[i] for height in heights), shares[i]], row.place, say, best=i == 0)
+        data.append(trace | {"hovertemplate": f"<b>{spelled(row.result, found.metric)}</b><br>{told}{_EXTRA}"})
     marks = [mark for n in range(len(names)) for mark in _marks(found, n, heights[n])]
     marks += _result_marks(found, len(names))
     look = layout(
@@ -72,6 +62,22 @@ def parallel(found: Table, names: Sequence[str], loss_name: str, say: Say) -> Pi
         columns=("axis", "height"),
         key=(("line", say("the best trial is thick; blue is good, orange is bad")),),
     )
+
+
+def _trial(heights: Sequence[float], place: int, say: Say, *, best: bool) -> dict[str, Any]:
+    """A trial's line through all axes, whose last height is its result's share of the best."""
+    colour = _colour(heights[-1])
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": list(range(len(heights))),
+        "y": list(heights),
+        "customdata": [place] * len(heights),
+        "line": line(colour, 5 if best else 2),
+        "marker": {"size": 9 if best else 6, "color": colour},
+        "opacity": 1.0 if best else 0.75,
+        "name": say("trial {n}").format(n=place + 1),
+    }
 
 
 def heatmap(found: Table, x: str, y: str, names: dict[str, str], loss_name: str, say: Say) -> Picture:
