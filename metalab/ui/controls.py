@@ -57,7 +57,7 @@ def setting_control(declaration: Declaration, begin: Any, *, key: str, disabled:
     if declaration.is_range:
         return _range(declaration, begin, label, help_text, key, disabled)
     if declaration.type is tuple:
-        return _numbers(begin, label, help_text, key, disabled)
+        return _numbers(declaration, begin, label, help_text, key, disabled)
     if declaration.type is str:
         return st.text_input(label, value=str(begin), max_chars=200, key=key, help=help_text, disabled=disabled)
     return _number(declaration, begin, label, help_text, key, disabled)
@@ -88,10 +88,10 @@ def _choice(declaration: Declaration, begin: Any, label: str, help_text: str | N
     )
 
 
-def _numbers(begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:
+def _numbers(declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:
     text = st.text_input(
         label,
-        value=", ".join(map(str, begin)),
+        value=", ".join(str(number).removesuffix(".0") for number in begin),
         max_chars=200,
         key=key,
         help=help_text,
@@ -99,7 +99,15 @@ def _numbers(begin: Any, label: str, help_text: str | None, key: str, disabled: 
         disabled=disabled,
     )
     parts = [part.strip() for part in (text or "").split(",") if part.strip()]
-    return tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+    return tuple(_number_of(part, declaration.item) for part in parts)
+
+
+def _number_of(text: str, kind: type) -> Any:
+    """The number that was typed; what is none stays text, for `parse_config` to name."""
+    try:
+        return kind(text) if text.isascii() and "_" not in text else text
+    except ValueError:
+        return text
 
 
 def _range(declaration: Declaration, begin: Any, label: str, help_text: str | None, key: str, disabled: bool) -> Any:

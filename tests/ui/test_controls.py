@@ -24,6 +24,7 @@ class Everything(Settings):
     mode: Literal["one_way", "both_ways"] = setting("one_way", "Which way.")
     many: Literal["first choice", "second choice", "third choice", "fourth choice"] = setting("first choice", "Pick.")
     widths: tuple[int, ...] = setting((40, 40), "Layers.")
+    bends: tuple[float, ...] = setting((1.0, 0.5), "How bent each is.")
     span: tuple[float, float] = setting((0.1, 5.0), "From where to where.", low=0.0, high=10.0, step=0.1)
     angle: float = setting(0.1, "Only when bent.", low=0, high=1, only_if={"bent": True})
     rare: int = setting(2, "Seldom needed.", low=0, high=5, advanced=True)
@@ -62,7 +63,8 @@ def test_each_kind_has_its_control():
     assert [toggle.label for toggle in app.toggle] == ["Bent"]
     assert [group.label for group in app.button_group] == ["Mode"]
     assert [menu.label for menu in app.selectbox] == ["Many"]
-    assert [text.label for text in app.text_input] == ["Widths"]
+    assert [text.label for text in app.text_input] == ["Widths", "Bends"]
+    assert [text.value for text in app.text_input] == ["40, 40", "1, 0.5"]
     assert [expander.label for expander in app.expander] == ["Advanced"]
     assert [slider.label for slider in app.expander[0].slider] == ["Rare"]
     assert app.slider[0].help == "How many."
@@ -73,13 +75,15 @@ def test_moves_are_returned_and_hidden_settings_appear():
     assert "Angle" not in [slider.label for slider in app.slider]
     app.toggle[0].set_value(True)
     app.select_slider[0].set_value(0.15)
-    app.text_input[0].set_value(" 16, 8 ,x")
+    app.text_input[0].set_value(" 16, 8 ,x,1_0,0.5")
+    app.text_input[1].set_value("1, 2.0,.5,-3,x")
     app.button_group[0].set_value("both_ways")
     app.run()
     values = app.session_state["values"]
     assert values["rate"] == 0.15
     assert values["mode"] == "both_ways"
-    assert values["widths"] == (16, 8, "x"), "what is no number is left for parse_config to name"
+    assert values["widths"] == (16, 8, "x", "1_0", "0.5"), "what is no whole number is left for parse_config to name"
+    assert repr(values["bends"]) == "(1.0, 2.0, 0.5, -3.0, 'x')"
     assert "Angle" in [slider.label for slider in app.slider]
 
 
