@@ -23,28 +23,35 @@ SEGMENTS = 4
 SEGMENT_LETTERS = 26
 
 
-def settings_controls(cls: type[Settings], start: Mapping[str, Any], key: str) -> dict[str, Any]:
+def settings_controls(
+    cls: type[Settings], start: Mapping[str, Any], key: str, *, hidden: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Draw every setting of `cls`, the advanced ones folded away, and return their values by name.
 
-    `start` holds where each control stands at first. A setting that is hidden by its `only_if` keeps its start.
+    `start` holds where each control stands at first. A setting that is hidden by its `only_if` has the value in
+    `hidden`, else its default: what nobody sees may not come from a link, which could contradict what is seen.
     """
     values: dict[str, Any] = {}
+    unseen = hidden or {}
     everything = list(declarations(cls))
     for declaration in everything:
         if not declaration.advanced:
-            values[declaration.name] = _drawn(declaration, start, values, key)
+            values[declaration.name] = _drawn(declaration, start, unseen, values, key)
     advanced = [declaration for declaration in everything if declaration.advanced]
     if advanced:
         with st.expander(_("Advanced"), key=f"{key}.advanced", type="compact"):
             for declaration in advanced:
-                values[declaration.name] = _drawn(declaration, start, values, key)
+                values[declaration.name] = _drawn(declaration, start, unseen, values, key)
     return values
 
 
-def _drawn(declaration: Declaration, start: Mapping[str, Any], values: Mapping[str, Any], key: str) -> Any:
-    begin = start.get(declaration.name, declaration.default)
-    hidden = any({**start, **values}.get(other) != value for other, value in declaration.only_if.items())
-    return begin if hidden else setting_control(declaration, begin, key=f"{key}.{declaration.name}")
+def _drawn(
+    declaration: Declaration, start: Mapping[str, Any], unseen: Mapping[str, Any], values: Mapping[str, Any], key: str
+) -> Any:
+    name, default = declaration.name, declaration.default
+    if any({**start, **values}.get(other) != value for other, value in declaration.only_if.items()):
+        return unseen.get(name, default)
+    return setting_control(declaration, start.get(name, default), key=f"{key}.{name}")
 
 
 def setting_control(declaration: Declaration, begin: Any, *, key: str, disabled: bool = False) -> Any:

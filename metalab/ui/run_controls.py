@@ -65,10 +65,11 @@ def all_settings(begin: Draft, key: str) -> Draft:
         "model": _("Network"),
     }
     found = drafts.classes(begin.names)
+    advised = drafts.start(**begin.names)
     values: dict[str, Any] = {}
     for (part, _title), tab in zip(titles.items(), st.tabs(list(titles.values())), strict=True):
         with tab:
-            drawn = settings_controls(found[part], begin.of_part(part), f"{key}.{part}")
+            drawn = settings_controls(found[part], begin.of_part(part), f"{key}.{part}", hidden=advised.of_part(part))
             values |= {f"{part}.{name}" if part else name: value for name, value in drawn.items()}
     return Draft(begin.names, values)
 

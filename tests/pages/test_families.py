@@ -51,6 +51,24 @@ def test_a_range_is_moved_with_two_ends_and_is_in_the_link(open_page):
     assert not app.error
 
 
+def test_a_setting_that_is_no_longer_shown_is_no_longer_wrong(open_page):
+    app = open_page("train", family="quadratic", family__query_curvature="own", family__dimension="1")
+    for label, typed in (("Curvatures", "1, 2"), ("Optima", "0, 3")):
+        next(text for text in app.text_input if text.label == label).set_value(typed)
+    app.run()
+    assert not app.error
+    assert dict(app.query_params) == {
+        "family": "quadratic",
+        "family.dimension": "1",
+        "family.curvatures": "1,2",
+        "family.optima": "0,3",
+    }
+    app = open_page("train", algorithm="multi_task", algorithm__adapt_body="true")
+    next(group for group in app.button_group if group.label == "Head").set_value("ridge").run()
+    assert not app.error
+    assert dict(app.query_params) == {"algorithm": "multi_task", "algorithm.head": "ridge"}
+
+
 def test_a_wrong_range_in_a_link_is_named(open_page):
     app = open_page("train", family__amplitude="3,1")
     assert "the smaller one first" in app.warning[0].value

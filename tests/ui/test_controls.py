@@ -87,6 +87,15 @@ def test_moves_are_returned_and_hidden_settings_appear():
     assert "Angle" in [slider.label for slider in app.slider]
 
 
+def test_a_hidden_setting_has_its_default_and_not_where_a_link_would_put_it():
+    app = drawn(angle=0.9)
+    assert app.session_state["values"]["angle"] == 0.1
+    app.toggle[0].set_value(True).run()
+    assert app.session_state["values"]["angle"] == 0.9
+    app.toggle[0].set_value(False).run()
+    assert app.session_state["values"]["angle"] == 0.1
+
+
 @pytest.mark.parametrize(
     "cls", [RunConfig, *FAMILIES.values(), *MODELS.values(), *ALGORITHMS.values()], ids=lambda cls: cls.__name__
 )
