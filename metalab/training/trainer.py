@@ -185,10 +185,12 @@ class Trainer:
     def _check_held_out(self, loss: Tensor) -> None:
         """Whether theta still works on held-out tasks, after as many inner steps as it is trained for; loss (T, K + 1).
 
-        Further inner steps may diverge: that is a finding and no failure.
+        Further inner steps may diverge: that is a finding and no failure. Over shots the whole curve counts: it ends
+        with as many as theta is trained for.
         """
-        trained = getattr(self.config.algorithm, "inner_steps", 0)
-        reached = float(loss.double().mean(0)[: trained + 1].abs().max())
+        algorithm = self.config.algorithm
+        counted = loss.shape[1] if algorithm.axis == "shot" else getattr(algorithm, "inner_steps", 0) + 1
+        reached = float(loss.double().mean(0)[:counted].abs().max())
         if self.step > 0 and not reached <= LOST:
             self.lost = self._diverged(self.step, f"the held-out loss is {reached:.3g}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -174,6 +176,18 @@ def test_theta_that_fails_on_held_out_tasks_ends_the_run_and_is_not_kept():
     assert seen[-1].step == last.step
     assert float(seen[-1].curves["loss"].mean(0)[:2].nan_to_num(torch.inf).max()) > 1e6
     assert all(float(each.curves["loss"].mean(0)[:2].max()) < 1e6 for each in seen[:-1])
+
+
+def test_over_shots_the_whole_held_out_curve_counts():
+    """With no shot read all classes are equally likely, whatever theta is."""
+    changed = {"model": {"name": "mlp", "widths": [40] * 4}, "algorithm": {"name": "prototypes"}, "outer_lr": 1.0}
+    *before, last = train(small(CHARACTERS, **changed))
+    assert isinstance(last, Failed)
+    assert "the held-out loss is" in last.message
+    loss = evaluations(before)[last.step].curves["loss"].mean(0)
+    assert float(loss[0]) == pytest.approx(math.log(3))
+    assert float(loss[1]) > 1e6
+    assert max(checkpoints(before)) < last.step
 
 
 def test_a_change_holds_from_the_next_outer_step_on():
