@@ -18,6 +18,8 @@ from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
 JOINT = "joint"
 """Prefix of the wide head's entries; they are left behind when a new task is learned."""
+HEAD_SEED = 0
+"""Draws the head for tasks of another number of classes than theta's head is made for."""
 
 
 class Joint(Algorithm):
@@ -61,11 +63,19 @@ def without_joint(theta: Params) -> Params:
 
 
 def new_task(family: TaskFamily, theta: Params) -> Params:
-    """What a new task starts from."""
+    """What a new task starts from, however many classes it has."""
     start = without_joint(theta)
-    if family.kind == "classification" and not family.shuffles_labels:
+    if family.kind != "classification":
+        return start
+    weight = start[f"{HEAD}weight"]
+    if not family.shuffles_labels:
         # Label k is class k in every task.
         start |= {f"{HEAD}{part}": theta[f"{JOINT}.{part}"][..., : family.output_size] for part in ("weight", "bias")}
+    elif weight.shape[-1] != family.output_size:
+        # theta's own head is as it was drawn, too: joint training leaves it alone.
+        rng = torch.Generator().manual_seed(HEAD_SEED)
+        fresh = init_linear(HEAD.removesuffix("."), weight.shape[0], family.output_size, rng, weight.dtype)
+        start |= {name: value.to(weight.device) for name, value in fresh.items()}
     return start
 
 

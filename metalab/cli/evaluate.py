@@ -121,9 +121,13 @@ def _check_inner(algorithm: Algorithm, options: argparse.Namespace) -> None:
 
 
 def _check_ways(config: RunConfig, theta: Params) -> None:
-    outputs, wanted = config.model.outputs(theta), config.family.output_size
+    from metalab.algorithms.joint import Joint, new_task
+
+    algorithm, wanted = config.algorithm, config.family.output_size
+    start = new_task(config.family, theta) if isinstance(algorithm, Joint) else theta
+    outputs = config.model.outputs(start)
     # Who reads shots without a network made for it answers from features: no head of theta's is asked.
-    from_features = config.algorithm.axis == "shot" and not config.model.reads_support
+    from_features = algorithm.axis == "shot" and not config.model.reads_support
     if outputs not in (None, wanted) and not from_features:
         raise BadInput(f"--ways = {wanted}: the run's head was trained for {outputs} classes, expected {outputs}")
 

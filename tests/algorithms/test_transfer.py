@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from metalab.algorithms import LinearProbe, MultiTask, NearestNeighbour, Pretrained
 from metalab.algorithms.base import Learner
-from metalab.algorithms.joint import all_examples
+from metalab.algorithms.joint import all_examples, new_task
 from metalab.algorithms.multi_task import drawn_by, pool_of
 from metalab.algorithms.new_head import ridge_regression
 from metalab.models import MLP
@@ -55,6 +55,21 @@ def test_training_is_that_of_the_pre_trained_network(algorithm, build):
     found, expected = (a.meta_gradient(case.learner, theta, case.batch) for a in (algorithm, Pretrained()))
     for entry in expected.gradient:
         assert torch.equal(found.gradient[entry], expected.gradient[entry])
+
+
+def test_other_numbers_of_classes_start_from_a_fresh_head_and_the_body_stays():
+    case = image_mlp_case()
+    family, theta = case.learner.family, case.theta(LinearProbe())
+    usual = new_task(family, theta)
+    assert all(torch.equal(usual[entry], theta[entry]) for entry in usual)
+    wider = family.model_copy(update={"ways": family.output_size + 2})
+    start, again = new_task(wider, theta), new_task(wider, theta)
+    assert start["head.weight"].shape == (theta["head.weight"].shape[0], wider.output_size)
+    assert start["head.bias"].shape == (wider.output_size,)
+    assert start["head.weight"].dtype == theta["head.weight"].dtype
+    assert float(start["head.weight"].std()) > 0
+    assert all(torch.equal(start[entry], again[entry]) for entry in start)
+    assert all(torch.equal(start[entry], theta[entry]) for entry in start.keys() - HEAD)
 
 
 def head_steps(case: Case, start: Params, task: int, steps: int, alpha: float) -> Params:

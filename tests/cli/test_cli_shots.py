@@ -71,7 +71,7 @@ FEW = "--set model.widths=8,8 --set evaluation_tasks=2 --set meta_batch_size=2"
 @pytest.mark.parametrize(
     ("algorithm", "fits"), [("prototypes", True), ("nearest_neighbour", True), ("nil", True), ("maml", False)]
 )
-def test_other_ways_are_for_those_who_make_each_task_a_head(call, algorithm, fits):
+def test_other_ways_are_for_those_who_make_each_task_a_head(call, home, algorithm, fits):
     run = call("train", *THREE_WAYS.split(), *FEW.split(), "--algorithm", algorithm, "--json").json["run"]
     said = call("evaluate", run, "--ways", "4", "--tasks", "3", "--json")
     if fits:
@@ -79,3 +79,12 @@ def test_other_ways_are_for_those_who_make_each_task_a_head(call, algorithm, fit
     else:
         assert said.code == 2
         assert "--ways = 4: the run's head was trained for 3 classes, expected 3" in said.err
+
+
+@pytest.mark.parametrize("algorithm", ["linear_probe", "multi_task", "pretrained"])
+def test_who_learned_all_classes_as_one_makes_any_number_of_new_ones_a_head(call, home, algorithm):
+    run = call("train", *THREE_WAYS.split(), *FEW.split(), "--algorithm", algorithm, "--json").json["run"]
+    for ways in ("2", "4"):
+        said = call("evaluate", run, "--ways", ways, "--tasks", "3", "--json")
+        assert said.code == 0, said.err
+        assert len(said.json["by_inner_step"]) == 11
