@@ -207,6 +207,8 @@ def _sentence(problem: ErrorDetails) -> str:
     if kind == "value_error" and isinstance(problem["input"], Mapping):
         # A check of settings together, e.g. a network that cannot read the family's inputs: it names them itself.
         return str(context["error"])
+    if kind == "tuple_type" and isinstance(problem["input"], int | float):
+        return f"{where} = {problem['input']}: expected a list, e.g. [{problem['input']}]"
     expected = str(context["error"]) if kind == "value_error" else EXPECTED.get(kind) or _expectation(problem["msg"])
     shown = repr(problem["input"])
     shown = shown if len(shown) <= 60 else shown[:57] + "..."

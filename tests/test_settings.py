@@ -82,6 +82,7 @@ def test_a_condition_names_a_sibling_and_a_value_that_it_can_have(cls, declared)
         (Reptile, {"inner_optimiser": "lion"}, "inner_optimiser = 'lion': expected 'sgd' or 'adam'"),
         (MLP, {"activation": "gelu"}, "activation = 'gelu': expected 'relu', 'tanh' or 'softplus'"),
         (MLP, {"widths": "40,40"}, "widths = '40,40': expected a list"),
+        (MLP, {"widths": 40}, "widths = 40: expected a list, e.g. [40]"),
         (MLP, {"widths": [40, 0]}, "widths.1 = 0: expected greater than or equal to 1"),
         (MLP, {"widths": [1] * 7}, "widths = [1, 1, 1, 1, 1, 1, 1]: expected at most 6 items, not 7"),
         (Conv4, {"name": "mlp"}, "name = 'mlp': expected 'conv4'"),
