@@ -43,6 +43,7 @@ STUDY = Study(
     ],
     family="glyphs",
     most=1,
+    without="There is no single answer that an example could have pulled.",
 )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ STUDY = Study(
         "permuted_mnist", "languages", "names",
     ],
     most=1,
+    without="Its tasks have no attributes that are known by name.",
 )  # fmt: skip
 _tasks: Memory[Tasks] = Memory(6)
 

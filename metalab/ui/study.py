@@ -33,10 +33,15 @@ class Study:
         families: Collection[str] = tuple(FAMILIES),
         family: str = "sinusoid",
         most: int = MOST_CONTENDERS,
+        without: str = "",
     ) -> None:
-        """`page` is its address. `families` are those that it can study, `family` the first; `most` counts runs."""
+        """`page` is its address. `families` are those that it can study, `family` the first; `most` counts runs.
+
+        `without` says in one sentence why the other families cannot be studied there.
+        """
         self.page, self.most = page, most
         self.families = [name for name in FAMILIES if name in families]
+        self.without = without
         common = [
             Parameter("family", family, choices=tuple(self.families)),
             Parameter("ways", 5, int, low=2, high=20, automatic=True),
@@ -129,6 +134,9 @@ class Study:
             key=self.menu(state, "family", state["family"]),
             help=_("What kind of tasks: only runs that practised on this family are offered."),
         )
+        if self.without:
+            left_out = ", ".join(_(FAMILIES[name].title) for name in FAMILIES if name not in self.families)
+            st.caption(_("Not here: {families}. {why}").format(families=left_out, why=_(self.without)))
         if family != state["family"]:
             state |= {"family": family, "who": [], "at": {}, "asked": False}
         return family

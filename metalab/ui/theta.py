@@ -42,9 +42,9 @@ STUDY = Study(
         Parameter("on", "support", choices=("support", "query")),
         Parameter("seed", 0, int, low=0, high=9999),
     ],
-    # In navigation and in the writing of names, what a task's loss is depends on chance at every step.
     families=[name for name, family in FAMILIES.items() if family.kind in ("regression", "classification")],
     most=4,
+    without="Navigation's losses depend on chance at every step, and names are written, not answered.",
 )
 
 
