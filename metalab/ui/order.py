@@ -44,7 +44,7 @@ STUDY = Study(
     ],
     families=[name for name, family in FAMILIES.items() if family.kind in ("regression", "classification")],
     most=1,
-    without="Navigation's gradients depend on chance, and a network that writes names is too slow to differentiate twice here.",
+    without="Navigation's gradients depend on chance, and a network that writes names is slow to differentiate twice.",
 )
 
 
