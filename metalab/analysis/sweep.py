@@ -32,6 +32,8 @@ class Tried:
     """The metric after adaptation, mean over held-out tasks; NaN where there is none yet."""
     ci95: float
     """Half the width of its 95% interval."""
+    message: str = ""
+    """Why it was refused or failed, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def table(store: Store, sweep: Sweep) -> Table:
             result, ci95 = float(summary.mean[-1]), float(summary.ci95[-1])
         state = run.state if run else "gone" if trial.run else "refused"
         values = tuple(_plain(trial.changes.get(name)) for name in names)
-        rows.append(Tried(trial.place, values, trial.run if run else "", state, result, ci95))
+        message = run.message if run and run.state == "failed" else trial.message
+        rows.append(Tried(trial.place, values, trial.run if run else "", state, result, ci95, message))
     return Table(metric, names, tuple(_log(axis) for axis in axes), _size(sweep), tuple(rows))
 
 
@@ -194,7 +197,8 @@ def unpacked(text: str) -> tuple[Table, dict[str, Any]]:
             tuple(row["values"]),
             "",
             row["state"],
-            *(math.nan if row[name] is None else row[name] for name in ("result", "ci95")),
+            math.nan if row["result"] is None else row["result"],
+            math.nan if row["ci95"] is None else row["ci95"],
         )
         for row in data["rows"]
     )

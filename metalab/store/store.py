@@ -157,7 +157,7 @@ class Store:
         with self.database.write() as db:
             done = db.execute(
                 "UPDATE runs SET state = 'queued', message = '', rate = NULL, process = ?, updated = ?, "
-                f"version = version + 1 WHERE id = ? AND {among('state', states)}",
+                f"version = version + 1 WHERE id = ? AND deleted IS NULL AND {among('state', states)}",
                 (self.process, time.time(), run_id, *states),
             )
         return self.get(run_id) if done.rowcount else None

@@ -35,6 +35,8 @@ MOST_AXES = 4
 MOST_VALUES = 12
 IN_FLIGHT = 4
 """Runs of a sweep that wait or train at once: its owner has room for others beside them."""
+SWEEPS_PER_OWNER = 3
+"""Fed at once."""
 LOOK_SECONDS = 0.3
 OPTUNA = "Optuna is not installed here: python -m pip install optuna, then start MetaLab again."
 SEEDS = 2**31
@@ -98,12 +100,16 @@ def parse_plan(data: Any) -> Plan:
         plan = Plan.model_validate(data)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
-    first = drawn(plan)[0] if plan.method != "optuna" else drawn(plan.model_copy(update={"method": "random"}))[0]
-    for axis in plan.axes:
-        ends = [round(end) if axis.whole else end for end in (axis.low, axis.high) if end is not None]
-        for value in axis.values or ends:
-            config_of(plan, first | {axis.name: value})
+    tried = {axis.name: axis.values or _ends(axis) for axis in plan.axes}
+    first = {name: values[0] for name, values in tried.items()}
+    for name, values in tried.items():
+        for value in values:
+            config_of(plan, first | {name: value})
     return plan
+
+
+def _ends(axis: Axis) -> tuple[Any, ...]:
+    return tuple(round(end) if axis.whole else end for end in (axis.low, axis.high) if end is not None)
 
 
 def config_of(plan: Plan, changes: Mapping[str, Any]) -> RunConfig:
@@ -188,36 +194,45 @@ class Sweeps:
         self._turn = threading.Lock()
         """Held while runs are started for a sweep, and while those of one are stopped."""
         self._fed: dict[str, Plan] = {}
+        self._owners: dict[str, str] = {}
+        """Of the sweeps that were fed."""
         self._to_resume: dict[str, set[str]] = {}
         """Runs that go on with their sweep."""
         self._thread: threading.Thread | None = None
 
     def start(self, plan: Plan, owner: str, name: str = "") -> Sweep:
-        """Begin a sweep. Raises DataMissing, ConfigError, StoreError."""
+        """Begin a sweep. Raises CommandError, DataMissing, ConfigError, StoreError."""
         config = config_of(plan, {})
         config.family.require()
         if plan.method == "optuna" and not optuna_there():
             raise ConfigError(OPTUNA)
+        self._check_room(owner)
         title = name or f"{config.algorithm.label} · {config.family.title}"
         sweep = disk.create(self._store, plan.model_dump(mode="json"), owner, title)
-        self._feed(sweep.id, plan)
+        self._feed(sweep.id, plan, owner)
         return sweep
 
     def resume(self, sweep_id: str, owner: str) -> None:
         """Go on with a sweep that was stopped or interrupted, its unfinished runs first.
 
-        Raises SweepNotFound, PermissionError, ConfigError.
+        Raises SweepNotFound, PermissionError, CommandError, ConfigError.
         """
         sweep = disk.owned(self._store, sweep_id, owner)
+        self._check_here(sweep)
         plan = parse_plan(sweep.plan)
+        if not self.feeds(sweep_id):
+            self._check_room(owner)
         disk.settle(self._store, sweep_id, "running")
         with self._lock:
             self._to_resume[sweep_id] = {trial.run for trial in sweep.trials if trial.run}
-        self._feed(sweep_id, plan)
+        self._feed(sweep_id, plan, owner)
 
     def stop(self, sweep_id: str, owner: str) -> None:
-        """Start no more runs, and stop those that train or wait. Raises SweepNotFound, PermissionError."""
-        disk.owned(self._store, sweep_id, owner)
+        """Start no more runs, and stop those that train or wait.
+
+        Raises SweepNotFound, PermissionError, CommandError.
+        """
+        self._check_here(disk.owned(self._store, sweep_id, owner))
         with self._lock:
             self._fed.pop(sweep_id, None)
             disk.settle(self._store, sweep_id, "stopped")
@@ -233,9 +248,26 @@ class Sweeps:
         with self._lock:
             return sweep_id in self._fed
 
-    def _feed(self, sweep_id: str, plan: Plan) -> None:
+    def elsewhere(self, sweep: Sweep) -> bool:
+        """Whether another process that lives feeds it: then one of its runs trains or waits there."""
+        if sweep.state != "running" or self.feeds(sweep.id):
+            return False
+        runs = (self._store.find(trial.run) for trial in sweep.trials)
+        return any(run is not None and run.active and run.process != self._store.process for run in runs)
+
+    def _check_here(self, sweep: Sweep) -> None:
+        if self.elsewhere(sweep):
+            raise CommandError("Another program on this computer trains this sweep: tell it there.")
+
+    def _check_room(self, owner: str) -> None:
         with self._lock:
-            self._fed[sweep_id] = plan
+            mine = sum(self._owners.get(sweep_id) == owner for sweep_id in self._fed)
+        if mine >= SWEEPS_PER_OWNER:
+            raise CommandError(f"{mine} of your sweeps already run. Stop one, or wait until one has finished.")
+
+    def _feed(self, sweep_id: str, plan: Plan, owner: str) -> None:
+        with self._lock:
+            self._fed[sweep_id], self._owners[sweep_id] = plan, owner
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="metalab-sweeps", daemon=True)
                 self._thread.start()

@@ -187,7 +187,8 @@ def state_of(sweep: Sweep) -> str:
     """Running, interrupted, stopped or finished."""
     if sweep.state != "running":
         return sweep.state
-    return "running" if sweeps(service()).feeds(sweep.id) else "interrupted"
+    feeder = sweeps(service())
+    return "running" if feeder.feeds(sweep.id) or feeder.elsewhere(sweep) else "interrupted"
 
 
 def mine(sweep: Sweep) -> bool:
@@ -298,6 +299,8 @@ def rows(found: Table, names: Sequence[str]) -> dict[str, list[Any]]:
     columns[_("Result")] = [round(row.result, 4) if math.isfinite(row.result) else None for row in found.rows]
     columns[_("± 95 %")] = [round(row.ci95, 4) if math.isfinite(row.ci95) else None for row in found.rows]
     columns[_("State")] = [_state_name(row.state) for row in found.rows]
+    if any(row.message for row in found.rows):
+        columns[_("Why")] = [_(row.message) if row.message else "" for row in found.rows]
     return columns
 
 

@@ -85,15 +85,19 @@ def test_a_table_is_read_off_the_store(tmp_path):
     run = store.create(parse_config({}), "ada", state="finished")
     store.append(run.id, News(evaluations=[Evaluated(5, {"loss": torch.tensor([[3.0, 1.0], [3.0, 2.0]])}, None)]))
     waiting = store.create(parse_config({}), "ada")
-    for place, (name, message) in enumerate([(run.id, ""), (waiting.id, ""), ("", "no"), ("deleted1", "")]):
+    failed = store.create(parse_config({}), "ada")
+    store.append(failed.id, News(status={"state": "failed", "message": "It diverged."}))
+    trials = [(run.id, ""), (waiting.id, ""), ("", "no"), ("deleted1", ""), (failed.id, "")]
+    for place, (name, message) in enumerate(trials):
         disk.add_trial(store, sweep.id, Trial(place, {NAMES[0]: 0.1, NAMES[1]: [1, 2]}, name, message))
     found = table(store, disk.get(store, sweep.id))
-    assert [row.state for row in found.rows] == ["finished", "queued", "refused", "gone"]
+    assert [row.state for row in found.rows] == ["finished", "queued", "refused", "gone", "failed"]
+    assert [row.message for row in found.rows] == ["", "", "no", "", "It diverged."]
     assert found.rows[0].result == pytest.approx(1.5)
     assert found.rows[0].ci95 == pytest.approx(1.96 * 0.5**0.5 / 2**0.5)
     assert found.rows[0].values == (0.1, "1,2")
     assert math.isnan(found.rows[1].result)
-    assert (found.size, found.done, found.log) == (6, 3, (True, False))
+    assert (found.size, found.done, found.log) == (6, 4, (True, False))
     store.close()
 
 

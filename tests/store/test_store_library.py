@@ -67,6 +67,7 @@ def test_the_bin_hides_a_run_until_its_owner_takes_it_back(store, run):
             ask(run.id)
     assert [each.id for each in library.bin_of(store, {"ada"})] == [run.id]
     assert library.bin_of(store, {"eve"}) == []
+    assert store.claim(run.id, ["finished"]) is None
     with pytest.raises(RunNotFound):
         library.restore(store, run.id, "eve")
     library.restore(store, run.id, "ada")

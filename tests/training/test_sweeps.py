@@ -10,11 +10,12 @@ from metalab.store import sweeps as disk
 from metalab.training import service as services
 from metalab.training import sweeps as module
 from metalab.training.config import ConfigError
-from metalab.training.service import Service
+from metalab.training.service import CommandError, Service
 from metalab.training.sweeps import Sweeps, drawn, parse_plan
 
 RATES = {"name": "algorithm.inner_lr", "values": [0.01, 0.03, 0.1]}
 STEPS = {"name": "algorithm.inner_steps", "values": [1, 2]}
+VAST = {"name": "algorithm.inner_steps", "low": -1e308, "high": 1e308, "whole": True}
 TINY = SINE | {"outer_steps": 2, "evaluate_every": 2}
 
 
@@ -77,6 +78,7 @@ def test_a_random_sweep_draws_within_its_ranges_evenly_in_the_logarithm():
         ([{"name": "outer_lr"}], {}, "expected values, or a lowest and a highest one"),
         ([{"name": "seed", "values": list(range(12))}, {"name": "clip_norm", "values": list(range(6))}], {}, "72 comb"),
         ([{"name": "algorithm.inner_rate", "values": [1, 2]}], {}, "no setting of that name"),
+        ([VAST], {"method": "random"}, "inner_steps = -1"),
         ([{"name": "algorithm.inner_lr", "values": [99, 0.1]}], {}, "99"),
     ],
 )
@@ -164,6 +166,39 @@ def test_after_the_program_ended_a_sweep_is_resumed_and_starts_no_run_twice(serv
     assert [trial.place for trial in sweep.trials] == list(range(6))
     assert {later.wait(trial.run, PATIENCE).state for trial in sweep.trials} == {"finished"}
     assert len(later.store.runs()) == 6
+
+
+def test_another_program_of_the_same_home_neither_resumes_nor_stops_what_is_fed_here(serve):
+    here, there = serve(), serve()
+    feeder, other = Sweeps(here), Sweeps(there)
+    plan = parse_plan({"base": TINY | {"outer_steps": 100_000, "evaluate_every": 5_000}, "axes": [RATES]})
+    sweep_id = feeder.start(plan, "ada").id
+    until(lambda: disk.get(here.store, sweep_id).trials, "a first trial")
+    assert other.elsewhere(disk.get(there.store, sweep_id))
+    assert not feeder.elsewhere(disk.get(here.store, sweep_id))
+    for command in (other.resume, other.stop):
+        with pytest.raises(CommandError, match="Another program on this computer trains this sweep"):
+            command(sweep_id, "ada")
+    assert disk.get(here.store, sweep_id).state == "running"
+    feeder.stop(sweep_id, "ada")
+    assert not other.elsewhere(disk.get(there.store, sweep_id))
+
+
+def test_an_owner_has_a_few_sweeps_at_once_and_others_theirs(serve, monkeypatch):
+    monkeypatch.setattr(module, "SWEEPS_PER_OWNER", 1)
+    feeder = Sweeps(serve())
+    plan = parse_plan({"base": TINY | {"outer_steps": 100_000, "evaluate_every": 5_000}, "axes": [RATES]})
+    first = feeder.start(plan, "ada").id
+    with pytest.raises(CommandError, match="1 of your sweeps already run"):
+        feeder.start(plan, "ada")
+    assert feeder.feeds(feeder.start(plan, "eve").id)
+    feeder.resume(first, "ada")  # it runs: nothing is added
+    feeder.stop(first, "ada")
+    second = feeder.start(plan, "ada").id
+    with pytest.raises(CommandError):
+        feeder.resume(first, "ada")
+    assert feeder.feeds(second)
+    assert not feeder.feeds(first)
 
 
 def test_without_optuna_its_choice_says_how_to_get_it(serve, monkeypatch):
