@@ -9,6 +9,7 @@ places; asking for another there lets go of the former, which ends when nobody f
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -28,6 +29,7 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 KEPT = 200
 """Results, of everybody."""
 WORKERS = 1
+CLOSING_SECONDS = 5.0
 ABANDONED_SECONDS = 20.0
 """A computation of which no page has asked for so long ends: its tab was closed."""
 UNKNOWN = "The computation failed; the server's log says why."
@@ -82,11 +84,15 @@ class Background:
         self._works: OrderedDict[Hashable, Work] = OrderedDict()
         self._waiting: list[Work] = []
         self._following: dict[Hashable, Work] = {}
-        self._kept, self._workers, self._threads = kept, workers, 0
+        self._kept, self._workers = kept, workers
+        self._threads: list[threading.Thread] = []
+        self._closing = False
 
     def ask(self, key: Hashable, make: Callable[[Report], Any], asker: Hashable, wait: float = 0.0) -> Work:
         """The computation of `key`, begun if nobody has yet; returns after `wait` seconds, or as soon as it ends."""
         with self._changed:
+            if self._closing:
+                raise RuntimeError("the program ends: nothing is computed any more")
             work = self._works.get(key)
             if work is None or work.state == "cancelled":
                 work = self._works[key] = Work(key, make)
@@ -112,6 +118,14 @@ class Background:
         with self._changed:
             if key in self._works and self._works[key].state == "failed":
                 del self._works[key]
+
+    def close(self, timeout: float = CLOSING_SECONDS) -> None:
+        """End all computations, for the end of the program: a thread that still computes then takes it down."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)
 
     def _follow(self, asker: Hashable, work: Work) -> None:
         former = self._following.get(asker)
@@ -145,16 +159,18 @@ class Background:
             del self._works[key]
 
     def _hire(self) -> None:
-        if self._threads < self._workers:
-            self._threads += 1
-            threading.Thread(target=self._serve, name="metalab-background", daemon=True).start()
+        if len(self._threads) < self._workers:
+            thread = threading.Thread(target=self._serve, name="metalab-background", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _serve(self) -> None:
         torch.set_num_threads(1)  # of this thread: beside a trainer two are slower than one
         while True:
             with self._changed:
-                while not self._waiting:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if self._closing:
+                    return
                 work = self._waiting.pop(0)
                 work.state, work.started = "running", time.monotonic()
             self._compute(work)
@@ -162,7 +178,7 @@ class Background:
     def _compute(self, work: Work) -> None:
         def report(fraction: float) -> None:
             work.fraction = min(max(fraction, 0.0), 1.0)
-            if work.state == "cancelled":
+            if work.state == "cancelled" or self._closing:
                 raise Cancelled
             if time.monotonic() - work.asked > ABANDONED_SECONDS:
                 raise Cancelled
@@ -195,4 +211,5 @@ def background() -> Background:
     with _lock:
         if _background is None:
             _background = Background()
+            getattr(threading, "_register_atexit", atexit.register)(_background.close)
         return _background

@@ -112,3 +112,14 @@ def test_the_time_left_follows_the_rate_so_far(pool):
     spent = time.monotonic() - work.started
     assert work.seconds_left == pytest.approx(spent * 7 / 3, rel=0.2)
     go.set()
+
+
+def test_at_the_end_of_the_program_a_computation_ends(pool):
+    begun, go = threading.Event(), threading.Event()
+    work = pool.ask("slow", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    pool.close()
+    assert (work.state, work.result) == ("cancelled", None)
+    assert not any(thread.is_alive() for thread in pool._threads)
+    with pytest.raises(RuntimeError, match="the program ends"):
+        pool.ask("more", lambda report: 1, "me")
