@@ -45,6 +45,14 @@ def init_network(rng):
     return params | init_linear("head", FILTERS * side * side, WAYS, rng)
 
 
+def patches(h):
+    """All 3x3 patches (images, rows, columns, 9 * channels) of h (images, rows, columns, channels), zeros around it."""
+    padded, (rows, columns) = F.pad(h, (0, 0, 1, 1, 1, 1)), h.shape[1:3]
+    # The last one first: gradients are then added up from the first one on, as in MetaLab.
+    shifts = [padded[:, i : i + rows : STRIDE, j : j + columns : STRIDE] for i in (2, 1, 0) for j in (2, 1, 0)]
+    return torch.cat(shifts[::-1], -1)
+
+
 def features(params, x):
     """What the last layer reads, (n_tasks, n, width): params have a leading task axis, x is (n_tasks, n, 1, 28, 28).
 
@@ -52,21 +60,18 @@ def features(params, x):
     Batch normalisation takes the mean and variance of all pixels of a task's images: it is transductive.
     """
     n_tasks, n = x.shape[:2]
-    h = x.flatten(0, 1)
+    h = x.flatten(0, 1).permute(0, 2, 3, 1)
     for i in range(1, 5):
         weight, scale, shift = (params[name] for name in (f"conv{{i}}.weight", f"norm{{i}}.scale", f"norm{{i}}.shift"))
-        side = (h.shape[-1] - 1) // STRIDE + 1
-        # The weight's rows count pixels before channels, the patches' channels before pixels.
-        rows = weight.unflatten(1, (9, -1)).transpose(1, 2).flatten(1, 2)
-        patches = F.unfold(h, 3, padding=1, stride=STRIDE).unflatten(0, (n_tasks, n)).transpose(2, 3)
-        pixels = patches.flatten(1, 2) @ rows
+        found = patches(h)
+        pixels = torch.bmm(found.reshape(n_tasks, -1, found.shape[-1]), weight)
         centred = pixels - pixels.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)
-        h = (centred * torch.rsqrt(variance + 1e-5) * scale[:, None] + shift[:, None]).relu()
-        h = h.reshape(n_tasks * n, side, side, -1).permute(0, 3, 1, 2)
-{pool}    return h.permute(0, 2, 3, 1).reshape(n_tasks, n, -1)
+        factor = torch.rsqrt(variance + 1e-5) * scale[:, None]
+        h = torch.addcmul(shift[:, None], centred, factor).relu().reshape(*found.shape[:3], -1)
+{pool}    return h.reshape(n_tasks, n, -1)
 '''
-POOL = "        h = F.max_pool2d(h, 2)\n"
+POOL = "        h = F.max_pool2d(h.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)\n"
 STRIDED_HALF, POOLED_HALF = "(side + 1) // 2", "side // 2"
 
 PREDICT = '''

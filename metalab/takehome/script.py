@@ -42,8 +42,8 @@ parameters as in MetaLab, the same inner and outer steps follow, and the losses 
 '''
 EXACTLY = " on a processor"
 ROUNDED = (
-    ",\nup to rounding: convolutions are added up in another order here, and over many outer steps"
-    "\nsuch differences grow"
+    ",\nup to rounding: on other numbers of cores convolutions may be added up in another order, and over many"
+    "\nouter steps such differences grow"
 )
 
 SAID: Mapping[str, str] = {

@@ -105,10 +105,16 @@ def test_on_characters_with_the_perceptron_the_losses_are_the_runs_bit_for_bit(a
 
 
 @pytest.mark.parametrize("downsampling", ["strided", "max_pool"])
-@pytest.mark.parametrize("algorithm", ["maml", "pretrained"])
-def test_with_convolutions_the_losses_are_the_runs_up_to_rounding(algorithm, downsampling, tmp_path):
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "reptile", "pretrained"])
+def test_with_convolutions_the_losses_are_the_runs(algorithm, downsampling, tmp_path):
     model = CONV4["model"] | {"downsampling": downsampling}
     assert_the_same(small(**GLYPHS, model=model, algorithm=algorithm), tmp_path, exactly=False)
+
+
+def test_at_the_recommended_inner_rate_which_multiplies_what_is_rounded_otherwise_they_are_too(tmp_path):
+    algorithm = {"name": "maml", "inner_steps_eval": 1}
+    over = {"family": "glyphs", "model": "conv4", "algorithm": algorithm, "meta_batch_size": 2, "outer_steps": 3}
+    assert_the_same(small(**over | {"evaluate_every": 3}), tmp_path, exactly=False)
 
 
 def test_a_rate_that_was_turned_while_the_run_went_on_is_turned_in_the_script(tmp_path):
