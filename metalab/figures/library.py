@@ -13,7 +13,8 @@ from metalab.figures.adaptation import value_range
 from metalab.figures.bands import banded, name_ends
 from metalab.figures.speed import metric_title, spelled
 from metalab.figures.style import (
-    FONT,
+    FONT_SMALL,
+    INK,
     SOFT,
     Picture,
     Say,
@@ -28,6 +29,8 @@ from metalab.figures.style import (
 
 SHOWN = 12
 """Starts that are drawn; the table has all."""
+NAME_LETTERS = 42
+"""What fits above a row on a phone."""
 
 
 class _Curve:
@@ -92,17 +95,14 @@ def starts(ranking: Ranking, say: Say) -> Picture:
             **static(),
         }
     )
-    names = [f"{plain(start.label)} · {start.step:,}" for start in shown]
-    longest = max((len(name) for name in names), default=0)
     title = metric_title(ranking.metric, ranking.loss_name, say)
     look = layout(
         xaxis=axis(title, tickformat=".0%" if percent else "", rangemode="tozero"),
-        yaxis=axis(
-            "", tickmode="array", tickvals=list(range(len(shown))), ticktext=names, autorange="reversed", showgrid=False
-        ),
+        yaxis=axis("", range=[len(shown) - 0.5, -0.75], showticklabels=False, showgrid=False, zeroline=False),
         hovermode="closest",
+        annotations=[_name(start, row) for row, start in enumerate(shown)],
     )
-    look["margin"] = look["margin"] | {"l": min(16 + round(longest * FONT * 0.5), 260), "r": 30}
+    look["margin"] = look["margin"] | {"l": 16, "r": 30}
     return Picture(
         "starts",
         say("Where does each start lead?"),
@@ -118,6 +118,21 @@ def starts(ranking: Ranking, say: Say) -> Picture:
             ),
         ),
     )
+
+
+def _name(start: Start, row: int) -> dict[str, Any]:
+    """Above its row: beside it a name would leave a phone no room."""
+    label = start.label if len(start.label) <= NAME_LETTERS else start.label[: NAME_LETTERS - 1] + "…"
+    return {
+        "text": f"{plain(label)} · {start.step:,}",
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "y": row,
+        "yshift": 17,
+        "showarrow": False,
+        "font": {"color": INK, "size": FONT_SMALL},
+    }
 
 
 def _way(start: Start, row: int, form: str, say: Say) -> dict[str, Any]:

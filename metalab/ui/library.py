@@ -343,7 +343,7 @@ def start_verdict(found: Ranking) -> str:
 
 def start_pictures(found: Ranking) -> list[Placed]:
     """The way of each of the best starts."""
-    return [Placed(starts(found, _), 80 + 38 * min(len(found.starts), 12), "whole")]
+    return [Placed(starts(found, _), 90 + 46 * min(len(found.starts), 12), "whole")]
 
 
 def start_rows(found: Ranking) -> dict[str, list[Any]]:

@@ -48,14 +48,17 @@ def test_each_start_is_a_way_from_before_to_after_the_best_on_top():
     picture = starts(ranking(start("A", 3.0, 1.0, 0.25), start("B", 2.0, 0.5), start("C", 1.0, np.nan)), str)
     ways = [trace for trace in picture.figure["data"] if trace["mode"] == "lines+markers"]
     assert [(way["x"], way["y"]) for way in ways] == [([3.0, 0.25], [0, 0]), ([2.0, 0.5], [1, 1])]
-    assert picture.figure["layout"]["yaxis"]["ticktext"] == ["A · 100", "B · 100"]
-    assert picture.figure["layout"]["yaxis"]["autorange"] == "reversed"
+    names = picture.figure["layout"]["annotations"]
+    assert [(name["text"], name["y"]) for name in names] == [("A · 100", 0), ("B · 100", 1)]
+    assert picture.figure["layout"]["yaxis"]["range"] == [1.5, -0.75]
     assert "The best of 3 starts, by loss: A at outer step 100 from 3 to 0.25; B" in picture.alt
 
 
 def test_only_the_first_few_are_drawn_and_none_is_said_in_words():
     many = starts(ranking(*(start(str(n), 1.0, n / 100) for n in range(40))), str)
-    assert len(many.figure["layout"]["yaxis"]["ticktext"]) == SHOWN
+    assert len(many.figure["layout"]["annotations"]) == SHOWN
+    (name,) = starts(ranking(start("<b>" * 27, 1.0, 0.5)), str).figure["layout"]["annotations"]
+    assert name["text"] == "&lt;b&gt;" * 13 + "&lt;b… · 100"
     assert "No start leads anywhere" in starts(ranking(start("A", 1.0, np.inf)), str).alt
     percent = starts(ranking(start("A", 0.2, 0.9), metric="accuracy"), str)
     assert percent.figure["layout"]["xaxis"]["tickformat"] == ".0%"
