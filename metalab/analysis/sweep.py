@@ -17,6 +17,8 @@ from metalab.store.sweeps import Sweep
 from metalab.tasks.base import HIGHER_IS_BETTER
 from metalab.training.evaluation import summarise
 
+LEFT = "Adaptation diverged on a held-out task: there is no mean."
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -33,7 +35,7 @@ class Tried:
     ci95: float
     """Half the width of its 95% interval."""
     message: str = ""
-    """Why it was refused or failed, in one sentence."""
+    """Why it was refused, failed or has no result, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,16 @@ def table(store: Store, sweep: Sweep) -> Table:
     rows = []
     for trial in sweep.trials:
         run: Run | None = runs.get(trial.run)
-        result, ci95 = math.nan, math.nan
+        result, ci95, message = math.nan, math.nan, trial.message
         if run is not None and run.id in looks and metric in looks[run.id].curves:
             summary = summarise(looks[run.id].curves[metric])
             result, ci95 = float(summary.mean[-1]), float(summary.ci95[-1])
+            if run.state == "finished" and not math.isfinite(result):
+                message = LEFT
         state = run.state if run else "gone" if trial.run else "refused"
         values = tuple(_plain(trial.changes.get(name)) for name in names)
-        message = run.message if run and run.state == "failed" else trial.message
+        if run is not None and run.state == "failed":
+            message = run.message
         rows.append(Tried(trial.place, values, trial.run if run else "", state, result, ci95, message))
     return Table(metric, names, tuple(_log(axis) for axis in axes), _size(sweep), tuple(rows))
 

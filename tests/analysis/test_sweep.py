@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from metalab.analysis.sweep import (
+    LEFT,
     Table,
     Tried,
     influence,
@@ -87,17 +88,20 @@ def test_a_table_is_read_off_the_store(tmp_path):
     waiting = store.create(parse_config({}), "ada")
     failed = store.create(parse_config({}), "ada")
     store.append(failed.id, News(status={"state": "failed", "message": "It diverged."}))
-    trials = [(run.id, ""), (waiting.id, ""), ("", "no"), ("deleted1", ""), (failed.id, "")]
+    left = store.create(parse_config({}), "ada")
+    far = Evaluated(5, {"loss": torch.tensor([[3.0, math.inf], [3.0, 2.0]])}, None)
+    store.append(left.id, News(evaluations=[far], status={"state": "finished"}))
+    trials = [(run.id, ""), (waiting.id, ""), ("", "no"), ("deleted1", ""), (failed.id, ""), (left.id, "")]
     for place, (name, message) in enumerate(trials):
         disk.add_trial(store, sweep.id, Trial(place, {NAMES[0]: 0.1, NAMES[1]: [1, 2]}, name, message))
     found = table(store, disk.get(store, sweep.id))
-    assert [row.state for row in found.rows] == ["finished", "queued", "refused", "gone", "failed"]
-    assert [row.message for row in found.rows] == ["", "", "no", "", "It diverged."]
+    assert [row.state for row in found.rows] == ["finished", "queued", "refused", "gone", "failed", "finished"]
+    assert [row.message for row in found.rows] == ["", "", "no", "", "It diverged.", LEFT]
     assert found.rows[0].result == pytest.approx(1.5)
     assert found.rows[0].ci95 == pytest.approx(1.96 * 0.5**0.5 / 2**0.5)
     assert found.rows[0].values == (0.1, "1,2")
     assert math.isnan(found.rows[1].result)
-    assert (found.size, found.done, found.log) == (6, 4, (True, False))
+    assert (found.size, found.done, found.log) == (6, 5, (True, False))
     store.close()
 
 
