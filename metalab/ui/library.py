@@ -46,7 +46,7 @@ STUDY = Study(
     "library",
     [
         Parameter("view", "runs", choices=VIEWS),
-        Parameter("q", "", pattern=r"[\w .,:+=<>·-]{0,120}"),
+        Parameter("q", "", pattern=r"[^\x00-\x1f\x7f]{0,120}"),
         Parameter("of", ALL, choices=(ALL, *FAMILIES)),
         Parameter("algorithm", ALL, choices=(ALL, *ALGORITHMS)),
         Parameter("mine", False, bool),

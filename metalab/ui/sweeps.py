@@ -41,7 +41,7 @@ STUDY = Study(
         Parameter("algorithm", "maml", choices=tuple(ALGORITHMS)),
         Parameter("outer_steps", 300, int, low=1, high=100_000),
         Parameter("seed", 0, int, low=0, high=2**31 - 1),
-        Parameter("vary", "", pattern=r"[\w .,:;=|+-]{0,200}", automatic=True),
+        Parameter("vary", "", pattern=r"[\w .,:;=|+-]{0,600}", automatic=True),
         Parameter("method", "grid", choices=METHODS),
         Parameter("trials", 12, int, low=2, high=MOST_TRIALS),
         Parameter("sweep", "", pattern=rf"({RUN_ID})?", automatic=True),
@@ -70,7 +70,7 @@ def varied(state: Mapping[str, Any], known: Mapping[str, Declaration]) -> dict[s
 
 def as_text(axes: Mapping[str, str]) -> str:
     """`varied` for the link."""
-    return "|".join(f"{name}={text}" for name, text in axes.items())[:200]
+    return "|".join(f"{name}={text}" for name, text in axes.items())
 
 
 def suggestion(state: Mapping[str, Any], name: str, declaration: Declaration) -> str:
