@@ -18,7 +18,7 @@ import streamlit as st
 
 from metalab.ui.i18n import _, ngettext
 
-LONGEST_VALUE = 200
+LONGEST_VALUE = 600
 MOST_WARNINGS = 5
 NOT_OURS = frozenset({"lang", "embed", "embed_options"})
 """Parameters that every page has and no page's state owns."""
