@@ -46,7 +46,8 @@ class IMAML(GradientBased):
         r" + \lambda (\phi_k - \theta)\big), \quad \phi_0 = \theta \\"
         r"\theta &\leftarrow \theta - \beta \, \tfrac{1}{T} \textstyle\sum_i"
         r" \big(I + \tfrac{1}{\lambda + \delta} \nabla^2 \mathcal{L}^{\mathrm{support}}_i(\phi_K)\big)^{-1}"
-        r" \nabla \mathcal{L}^{\mathrm{query}}_i(\phi_K), \quad \delta \text{: damping}"
+        r" \nabla \mathcal{L}^{\mathrm{query}}_i(\phi_K) \\"
+        r"\delta &\colon \text{damping}"
         r"\end{aligned}",
     )
 
