@@ -122,7 +122,7 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     i = place(sweep)
     sentence = say(
         "{where} the trace of αH, averaged over inner steps and tasks, is {trace} over {n} parameters; along the inner "
-        "step itself α times the curvature is {along}, and from 2 on a step overshoots."
+        "step itself α times the curvature is {along}, and from 2 on a step leads farther away."
     )
     alt = sentence.format(
         where=where(sweep, say),

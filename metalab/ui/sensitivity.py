@@ -246,7 +246,7 @@ def rates_verdict(found: Grid) -> str:
     if own <= middle:
         told = _(
             "Its own rate lies below 2/λ = {limit} of the middle task, {times} times its rate: from there on a step "
-            "overshoots along the steepest direction."
+            "leads farther away along the steepest direction."
         )
     else:
         told = _(

@@ -206,7 +206,7 @@ def start_verdict(found: Starts) -> str:
     if found.chance is not None:
         said = _(
             "Every task numbers its classes anew, so that before adaptation nobody can get more than **{chance}** "
-            "right."
+            "right on average over all tasks."
         )
         return f"{said.format(chance=told(found.chance, 'accuracy'))} {_best_after(found)}"
     return _best_after(found)
