@@ -158,6 +158,10 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
         ends = _plain_ends(leader.low, leader.high, comparison)
         return sentence.format(name=name, level=level, cost=words(leader.value), n=speed.n_tasks, **ends)
     other = escape(second.label)
+    steppers = {curve.label for curve in speed.curves if curve.axis == "inner step"}
+    if leader.label not in steppers and second.label in steppers and np.isfinite(second.value):
+        sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
+        return sentence.format(name=name, other=other, level=level, cost=words(second.value))
     if not np.isfinite(second.value):
         sentence = _("**Only {name} reaches {level}**, after {cost}; over these {n} tasks nobody else does.")
         return sentence.format(name=name, level=level, cost=words(leader.value), n=speed.n_tasks)
