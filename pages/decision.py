@@ -7,7 +7,6 @@ import streamlit as st
 from metalab.ui import decision, links
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.decision import STUDY
-from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery, picked
 from metalab.ui.i18n import _
 
@@ -141,27 +140,5 @@ def explanation(family: str) -> None:
     )
 
 
-def page() -> None:
-    """Question, menus, pictures, explanation."""
-    state, wrong = STUDY.begin()
-    STUDY.question(_("Why this answer?"), state)
-    box = st.container()
-    family, who = st.columns([3, 9], gap="medium")
-    with family:
-        STUDY.family_menu(state)
-    lacking = missing(state["family"])
-    if lacking:
-        if missing_data_card(state["family"], lacking, instead="glyphs"):
-            STUDY.restart(state, family="glyphs", who=[], at={})
-            st.rerun()
-    else:
-        with who:
-            entrants = STUDY.runs_menu(state, wrong, suits=decision.suits)
-        if entrants:
-            bench(state, entrants[0])
-    with box:
-        STUDY.show_warnings(state, wrong)
-    explanation(state["family"])
-
-
-page()
+state = STUDY.show(_("Why this answer?"), lambda state, entrants: bench(state, entrants[0]), suits=decision.suits)
+explanation(state["family"])

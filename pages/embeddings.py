@@ -10,7 +10,6 @@ from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.canvas.characters import character_canvas, current_drawings
 from metalab.ui.canvas.points import current_points, points_canvas
 from metalab.ui.canvas.strokes import MAX_WAYS
-from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.embeddings import STUDY
 from metalab.ui.gallery import draw_gallery, picked
 from metalab.ui.i18n import _
@@ -272,27 +271,5 @@ def explanation() -> None:
     )
 
 
-def page() -> None:
-    """Question, menus, pictures, explanation."""
-    state, wrong = STUDY.begin()
-    STUDY.question(_("How do tasks lie to each other?"), state)
-    box = st.container()
-    family, who = st.columns([3, 9], gap="medium")
-    with family:
-        STUDY.family_menu(state)
-    lacking = missing(state["family"])
-    if lacking:
-        if missing_data_card(state["family"], lacking, instead="glyphs"):
-            STUDY.restart(state, family="glyphs", who=[], at={})
-            st.rerun()
-    else:
-        with who:
-            entrants = STUDY.runs_menu(state, wrong)
-        if entrants:
-            bench(state, entrants[0])
-    with box:
-        STUDY.show_warnings(state, wrong)
-    explanation()
-
-
-page()
+STUDY.show(_("How do tasks lie to each other?"), lambda state, entrants: bench(state, entrants[0]))
+explanation()

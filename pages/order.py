@@ -6,7 +6,6 @@ import streamlit as st
 
 from metalab.ui import order
 from metalab.ui.adapt_entrants import Entrant
-from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.order import STUDY
@@ -106,27 +105,5 @@ def explanation() -> None:
     )
 
 
-def page() -> None:
-    """Question, menus, pictures, explanation."""
-    state, wrong = STUDY.begin()
-    STUDY.question(_("Why second order?"), state)
-    box = st.container()
-    family, who = st.columns([3, 9], gap="medium")
-    with family:
-        STUDY.family_menu(state)
-    lacking = missing(state["family"])
-    if lacking:
-        if missing_data_card(state["family"], lacking, instead="glyphs"):
-            STUDY.restart(state, family="glyphs", who=[], at={})
-            st.rerun()
-    else:
-        with who:
-            entrants = STUDY.runs_menu(state, wrong, suits=order.suits)
-        if entrants:
-            bench(state, entrants[0])
-    with box:
-        STUDY.show_warnings(state, wrong)
-    explanation()
-
-
-page()
+STUDY.show(_("Why second order?"), lambda state, entrants: bench(state, entrants[0]), suits=order.suits)
+explanation()

@@ -7,7 +7,6 @@ import streamlit as st
 
 from metalab.ui import links, runs, sensitivity, sensitivity_words
 from metalab.ui.adapt_entrants import Entrant
-from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import Placed, draw_gallery, picked
 from metalab.ui.i18n import _
 from metalab.ui.sensitivity import STUDY
@@ -208,26 +207,4 @@ def trained(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> N
             draw_gallery(pictures, key="sensitivity.trained", revision=state["revision"])
 
 
-def page() -> None:
-    """Question, menus, pictures, explanation."""
-    state, wrong = STUDY.begin()
-    STUDY.question(_("How sensitive is it?"), state)
-    box = st.container()
-    family, who = st.columns([3, 9], gap="medium")
-    with family:
-        STUDY.family_menu(state)
-    lacking = missing(state["family"])
-    if lacking:
-        if missing_data_card(state["family"], lacking, instead="glyphs"):
-            STUDY.restart(state, family="glyphs", who=[], at={})
-            st.rerun()
-    else:
-        with who:
-            entrants = STUDY.runs_menu(state, wrong, label=_("Run"))
-        if entrants:
-            bench(state, entrants[0])
-    with box:
-        STUDY.show_warnings(state, wrong)
-
-
-page()
+STUDY.show(_("How sensitive is it?"), lambda state, entrants: bench(state, entrants[0]), label=_("Run"))

@@ -8,7 +8,6 @@ from metalab.analysis.speed import compare
 from metalab.ui import speed
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.dials import draw_dials, read_dials
-from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.speed import STUDY
@@ -152,27 +151,5 @@ def explanation() -> None:
     )
 
 
-def page() -> None:
-    """Question, menus, pictures, explanation."""
-    state, wrong = STUDY.begin()
-    STUDY.question(_("Who learns fastest?"), state)
-    box = st.container()
-    family, who = st.columns([3, 9], gap="medium")
-    with family:
-        STUDY.family_menu(state)
-    lacking = missing(state["family"])
-    if lacking:
-        if missing_data_card(state["family"], lacking, instead="glyphs"):
-            STUDY.restart(state, family="glyphs", who=[], at={})
-            st.rerun()
-    else:
-        with who:
-            entrants = STUDY.runs_menu(state, wrong)
-        if entrants:
-            bench(state, entrants)
-    with box:
-        STUDY.show_warnings(state, wrong)
-    explanation()
-
-
-page()
+STUDY.show(_("Who learns fastest?"), bench)
+explanation()

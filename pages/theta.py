@@ -6,7 +6,6 @@ import streamlit as st
 
 from metalab.ui import theta
 from metalab.ui.adapt_entrants import Entrant
-from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.theta import STUDY
@@ -193,26 +192,4 @@ def explanation(view: str) -> None:
     STUDY.explanation(words[view], FORMULAS[view])
 
 
-def page() -> None:
-    """Question, menus, pictures, explanation."""
-    state, wrong = STUDY.begin()
-    STUDY.question(_("What is theta doing?"), state)
-    box = st.container()
-    family, who = st.columns([3, 9], gap="medium")
-    with family:
-        STUDY.family_menu(state)
-    lacking = missing(state["family"])
-    if lacking:
-        if missing_data_card(state["family"], lacking, instead="glyphs"):
-            STUDY.restart(state, family="glyphs", who=[], at={})
-            st.rerun()
-    else:
-        with who:
-            entrants = STUDY.runs_menu(state, wrong, suits=theta.suits)
-        if entrants:
-            bench(state, entrants)
-    with box:
-        STUDY.show_warnings(state, wrong)
-
-
-page()
+STUDY.show(_("What is theta doing?"), bench, suits=theta.suits)

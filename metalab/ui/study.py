@@ -12,6 +12,7 @@ from metalab.store import Run
 from metalab.tasks import FAMILIES
 from metalab.ui import adapt_entrants, examples, links, runs
 from metalab.ui.adapt_entrants import MOST_CONTENDERS, Entrant
+from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.i18n import _
 from metalab.ui.links import RUN_ID, Parameter
 from metalab.ui.take_home import take_home_later
@@ -96,6 +97,35 @@ class Study:
         state["revision"] += 1
 
     # --- what stands on the page
+
+    def show(
+        self,
+        title: str,
+        bench: Callable[[dict[str, Any], list[Entrant]], None],
+        *,
+        suits: Callable[[Run], bool] = lambda _run: True,
+        label: str = "",
+    ) -> dict[str, Any]:
+        """Question and menus, then `bench(state, entrants)` where there are runs to study; the page's state."""
+        state, wrong = self.begin()
+        self.question(title, state)
+        box = st.container()
+        family, who = st.columns([3, 9], gap="medium")
+        with family:
+            self.family_menu(state)
+        lacking = missing(state["family"])
+        if lacking:
+            if missing_data_card(state["family"], lacking, instead="glyphs"):
+                self.restart(state, family="glyphs", who=[], at={})
+                st.rerun()
+        else:
+            with who:
+                entrants = self.runs_menu(state, wrong, suits=suits, label=label)
+            if entrants:
+                bench(state, entrants)
+        with box:
+            self.show_warnings(state, wrong)
+        return state
 
     def question(self, title: str, state: Mapping[str, Any]) -> None:
         """The page's question, what can be taken home of its runs, and the link to what it shows."""
