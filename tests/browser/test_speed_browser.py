@@ -22,10 +22,11 @@ def test_a_dragged_level_moves_the_line_and_the_verdict_and_ends_up_in_the_link(
     page.locator("#dial-level").focus()
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
-    page.wait_for_function("() => Number(new URLSearchParams(location.search).get('level')) < 1.95")
-    page.wait_for_function(f"() => ({LEVEL})() < 1.95")
-    level = f"{page.evaluate(LEVEL):.3g}"
+    level = page.locator("#dial-level").evaluate("(dial) => dial.getAttribute('aria-valuetext')")
+    assert float(level) < 1.95
     playwright.expect(page.get_by_text(f"to reach {level} it needs")).to_be_visible()
+    page.wait_for_function(f"() => ({LEVEL})() === {level}")
+    page.wait_for_function(f"() => Number(new URLSearchParams(location.search).get('level')) === {level}")
 
 
 def test_a_cell_of_the_training_opens_adapt_at_its_checkpoint(app, visitor):
