@@ -1,16 +1,21 @@
-"""Computations that take longer than a page may wait: a few threads, progress, cancelling, and what was found is kept.
+"""Computations that take longer than a page may wait: progress, cancelling, turns, and what was found is kept.
 
     work = background().ask(key, make, asker)      # make(report) -> result
     work.state, work.fraction, work.result
 
 Whoever asks for a key that somebody computes already joins in. An asker follows one computation for each of its
 places; asking for another there lets go of the former, which ends when nobody follows it any more.
+
+Computations take turns: whichever has had the least time goes next, and gives way at its next report to one that has
+had less by a `TURN_SECONDS`. So a short one is not held up by a long one, whoever asked first (least attained service;
+Nuyens and Wierman 2008, "The foreground-background queue").
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -28,7 +33,11 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 KEPT = 200
 """Results, of everybody."""
-WORKERS = 1
+AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
+"""Computations that run at the same time: the other cores are for training and the pages."""
+MOST_BEGUN = 12
+"""Computations that have begun and take turns, each in a thread with what it holds in memory; others wait."""
+TURN_SECONDS = 0.5
 CLOSING_SECONDS = 5.0
 ABANDONED_SECONDS = 20.0
 """A computation of which no page has asked for so long ends: its tab was closed."""
@@ -59,6 +68,10 @@ class Work:
     """Why it failed, in one sentence."""
     started: float | None = None
     """On the clock of time.monotonic."""
+    spent: float = 0.0
+    """Seconds of turns it has had."""
+    turn: float = 0.0
+    """When its turn, or the part of it that is not in `spent` yet, began."""
     asked: float = field(default_factory=time.monotonic)
     followers: set[Hashable] = field(default_factory=set)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -79,13 +92,17 @@ class Work:
 class Background:
     """The threads, and what they found. Every method may be called from any thread."""
 
-    def __init__(self, workers: int = WORKERS, kept: int = KEPT) -> None:
+    def __init__(self, at_once: int = AT_ONCE, kept: int = KEPT, most_begun: int = MOST_BEGUN) -> None:
         self._changed = threading.Condition()
         self._works: OrderedDict[Hashable, Work] = OrderedDict()
         self._waiting: list[Work] = []
         self._following: dict[Hashable, Work] = {}
-        self._kept, self._workers = kept, workers
+        self._kept, self._at_once, self._most_begun = kept, at_once, most_begun
         self._threads: list[threading.Thread] = []
+        self._idle = 0
+        """Threads that could begin a computation."""
+        self._running = 0
+        self._paused: list[Work] = []
         self._closing = False
 
     def ask(self, key: Hashable, make: Callable[[Report], Any], asker: Hashable, wait: float = 0.0) -> Work:
@@ -144,6 +161,7 @@ class Background:
         if work in self._waiting:
             self._waiting.remove(work)
             self._end(work)
+        self._changed.notify_all()
 
     def _end(self, work: Work) -> None:
         work.make = None
@@ -159,25 +177,60 @@ class Background:
             del self._works[key]
 
     def _hire(self) -> None:
-        if len(self._threads) < self._workers:
+        if self._idle < len(self._waiting) and len(self._threads) < self._most_begun:
             thread = threading.Thread(target=self._serve, name="metalab-background", daemon=True)
             self._threads.append(thread)
+            self._idle += 1
             thread.start()
+
+    def _next(self) -> Work | None:
+        """Whose turn it is: of those that can go on, the one that has had the least; None if no turn is free."""
+        if self._running >= self._at_once:
+            return None
+        return min(self._in_line(), key=lambda work: work.spent, default=None)
+
+    def _in_line(self) -> list[Work]:
+        return self._paused + (self._waiting[:1] if self._idle else [])
 
     def _serve(self) -> None:
         torch.set_num_threads(1)  # of this thread: beside a trainer two are slower than one
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
+                self._changed.wait_for(lambda: self._closing or (self._waiting and self._next() is self._waiting[0]))
                 if self._closing:
                     return
                 work = self._waiting.pop(0)
                 work.state, work.started = "running", time.monotonic()
+                self._idle -= 1
+                self._begin_turn(work)
             self._compute(work)
+
+    def _begin_turn(self, work: Work) -> None:
+        work.turn = time.monotonic()
+        self._running += 1
+
+    def _end_turn(self) -> None:
+        self._running -= 1
+        self._changed.notify_all()
+
+    def _give_way(self, work: Work) -> None:
+        """Wait for its next turn if somebody who has had less stands in line."""
+        with self._changed:
+            now = time.monotonic()
+            work.spent += now - work.turn
+            work.turn = now
+            if not any(other.spent + TURN_SECONDS < work.spent for other in self._in_line()):
+                return
+            self._paused.append(work)
+            self._end_turn()
+            self._changed.wait_for(lambda: self._closing or work.state == "cancelled" or self._next() is work)
+            self._paused.remove(work)
+            self._begin_turn(work)
 
     def _compute(self, work: Work) -> None:
         def report(fraction: float) -> None:
             work.fraction = min(max(fraction, 0.0), 1.0)
+            self._give_way(work)
             if work.state == "cancelled" or self._closing:
                 raise Cancelled
             if time.monotonic() - work.asked > ABANDONED_SECONDS:
@@ -199,6 +252,8 @@ class Background:
             work.state = state
             self._end(work)
             self._forget()
+            self._idle += 1
+            self._end_turn()
 
 
 _background: Background | None = None

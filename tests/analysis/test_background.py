@@ -5,12 +5,13 @@ import time
 
 import pytest
 
+from metalab.analysis import background
 from metalab.analysis.background import UNKNOWN, Background
 
 
 @pytest.fixture
 def pool():
-    return Background(workers=1, kept=2)
+    return Background(at_once=1, kept=2)
 
 
 def test_a_result_is_computed_once_and_kept(pool):
@@ -123,3 +124,62 @@ def test_at_the_end_of_the_program_a_computation_ends(pool):
     assert not any(thread.is_alive() for thread in pool._threads)
     with pytest.raises(RuntimeError, match="the program ends"):
         pool.ask("more", lambda report: 1, "me")
+
+
+def _counting(order, name, reports):
+    def make(report):
+        for done in range(reports):
+            order.append(name)
+            time.sleep(0.005)
+            report(done / reports)
+        return name
+
+    return make
+
+
+def test_a_short_one_is_not_held_up_by_a_long_one(pool, monkeypatch):
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.02)
+    begun, go, order = threading.Event(), threading.Event(), []
+    long = pool.ask("long", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    short = pool.ask("short", _counting(order, "short", 3), "you", wait=5)
+    assert (short.state, long.state) == ("done", "running")
+    go.set()
+    assert long.ended.wait(5)
+
+
+def test_equal_ones_take_turns_and_one_runs_at_a_time(pool, monkeypatch):
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.02)
+    order, begun, go = [], threading.Event(), threading.Event()
+    pool.ask("gate", _blocking(begun, go), "nobody")
+    assert begun.wait(5)
+    works = [pool.ask(name, _counting(order, name, 40), name) for name in "ab"]
+    go.set()
+    assert all(work.ended.wait(5) for work in works)
+    turns = 1 + sum(former != later for former, later in zip(order, order[1:], strict=False))
+    assert turns >= 5
+    assert sorted(order) == ["a"] * 40 + ["b"] * 40
+
+
+def test_many_at_once_all_end_though_only_so_many_are_begun(monkeypatch):
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.01)
+    pool, order = Background(at_once=2, kept=50, most_begun=3), []
+    works = [pool.ask(name, _counting(order, name, 4), name) for name in range(12)]
+    assert all(work.ended.wait(10) for work in works)
+    assert [work.result for work in works] == list(range(12))
+    assert len(pool._threads) <= 3
+    pool.close()
+
+
+def test_one_that_waits_for_its_turn_can_be_stopped(pool, monkeypatch):
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.01)
+    begun, go = threading.Event(), threading.Event()
+    first = pool.ask("first", _blocking(begun, go), "me")
+    assert begun.wait(5)
+    second_begun, second_go = threading.Event(), threading.Event()
+    pool.ask("second", _blocking(second_begun, second_go), "you")
+    assert second_begun.wait(5)  # so the first has given way, at least once
+    pool.cancel("me")
+    assert first.ended.wait(5)
+    assert first.state == "cancelled"
+    second_go.set()
