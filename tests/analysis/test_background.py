@@ -1,5 +1,6 @@
 """Computations in the background: kept, shared, cancelled, and their failures in one sentence."""
 
+import itertools
 import threading
 import time
 
@@ -156,7 +157,7 @@ def test_equal_ones_take_turns_and_one_runs_at_a_time(pool, monkeypatch):
     works = [pool.ask(name, _counting(order, name, 40), name) for name in "ab"]
     go.set()
     assert all(work.ended.wait(5) for work in works)
-    turns = 1 + sum(former != later for former, later in zip(order, order[1:], strict=False))
+    turns = 1 + sum(former != later for former, later in itertools.pairwise(order))
     assert turns >= 5
     assert sorted(order) == ["a"] * 40 + ["b"] * 40
 
