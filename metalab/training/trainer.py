@@ -8,7 +8,7 @@ learning rate from the next outer step on, sending a `Look` takes a checkpoint b
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -118,7 +118,7 @@ class Trainer:
             yield from self._look()
         last = self.config.outer_steps if self.config.algorithm.trains else 0
         while self.step < last:
-            done = OuterStep(self.step + 1, self._outer_step())
+            done = OuterStep(self.step + 1, self.learn(self.sample() for _ in range(self.config.accumulate)))
             problem = self._problem(done.metrics)
             if problem:
                 yield Failed(self.step, problem)
@@ -146,10 +146,14 @@ class Trainer:
             # Who resumes from a checkpoint taken now does not evaluate this step again.
             yield from self._look(command.evaluate or self._due())
 
-    def _outer_step(self) -> dict[str, Tensor]:
+    def sample(self) -> TaskBatch:
+        """The next meta-batch of the run's stream of tasks."""
+        return self.config.family.sample(self.config.meta_batch_size, "train", self.rng, self.device)
+
+    def learn(self, batches: Iterable[TaskBatch]) -> dict[str, Tensor]:
+        """One outer step on the tasks of all `batches`, each of them differentiated by itself; what it measured."""
         config, parts = self.config, []
-        for _ in range(config.accumulate):
-            batch = config.family.sample(config.meta_batch_size, "train", self.rng, self.device)
+        for batch in batches:
             parts += self.workers.map(self._meta_gradient, batch)
         whole = mean([part for _, part in parts])
         found = dict(whole.metrics) | {"gradient_norm": self.outer.step(whole, config, self.step)}
