@@ -53,10 +53,15 @@ def separate(theta: Params, n_tasks: int) -> Params:
 
     The gradient of a sum of the tasks' losses with respect to them is each task's own, (T, ...).
     """
-    own = detach(expand(theta, n_tasks))
-    for value in weights(own).values():
+    return leaves(expand(theta, n_tasks))
+
+
+def leaves(params: Params) -> Params:
+    """The same values cut off from any graph, the learned entries to be differentiated."""
+    found = detach(params)
+    for value in weights(found).values():
         value.requires_grad_()
-    return own
+    return found
 
 
 def detach(params: Params, *, requires_grad: bool = False) -> Params:

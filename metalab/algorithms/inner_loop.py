@@ -7,6 +7,7 @@ Tasks do not touch each other, so the gradient of the summed losses holds every 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -35,21 +36,23 @@ def inner_loop(
     optimiser: Optimiser = "sgd",
     batch_size: int = 0,
     proximal: float = 0.0,
+    begin: int = 0,
 ) -> Iterator[InnerStep]:
-    """Yield phi_0 .. phi_steps, starting at phi (T, ...) on support (T, n, ...).
+    """Yield phi_begin .. phi_steps, starting at phi (T, ...) on support (T, n, ...).
 
     order       how far an outer loss can be differentiated through the steps: 0 not at all (constant
                 memory), 1 with every inner gradient taken as constant, 2 exactly.
     optimiser   "adam" is Adam with beta1 = 0 (Nichol et al. 2018), starting afresh for each task.
     batch_size  examples in a step's minibatch; 0 takes the whole support set.
     proximal    lambda: how strongly phi is held to where it started (Rajeswaran et al. 2019); 0 not at all.
+    begin       the step that phi stands before: 0, or a later one of a loop of plain SGD that goes on from there.
 
     Legend: T tasks, n support examples.
     """
     rates = inner_lr if callable(inner_lr) else constant(phi, inner_lr)
     phi = detach(phi) if order == 0 else phi
     first, second_moment = phi, Params()
-    for k in range(steps):
+    for k in range(begin, steps):
         rate = rates(k)
         start = {name: phi[name] for name in rate}
         if order == 0:
@@ -97,7 +100,7 @@ def minibatch(support: Examples, size: int, k: int) -> Examples:
     if not 0 < size < n:
         return support
     per_epoch = n // size
-    shuffle = torch.randperm(n, generator=torch.Generator().manual_seed(k // per_epoch)).to(support.x.device)
+    shuffle = shuffled(n, k // per_epoch, support.x.device)
     start = (k % per_epoch) * size
     if support.y.ndim != 2:
         chosen = shuffle[start : start + size]
@@ -106,6 +109,12 @@ def minibatch(support: Examples, size: int, k: int) -> Examples:
     chosen = order[:, start : start + size]
     tasks = torch.arange(len(chosen), device=chosen.device)[:, None]
     return Examples(support.x[tasks, chosen], support.y[tasks, chosen])
+
+
+@functools.lru_cache(256)
+def shuffled(n: int, epoch: int, device: torch.device) -> Tensor:
+    """The order in which an epoch goes through n examples, the same in every inner loop: (n,)."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(epoch)).to(device)
 
 
 def occurrence(y: Tensor) -> Tensor:
