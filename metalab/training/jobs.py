@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from metalab.store import State
@@ -33,6 +34,16 @@ class Job:
         self.over = False
         """Whether its thread takes no more commands."""
         self.thread: threading.Thread | None = None
+        self.heard = time.monotonic()
+        """When its trainer last told something."""
+        self.out_of_time = ""
+        """Why it is stopped, where it trained for longer than it may."""
+
+    def hear(self, out_of_time: str) -> None:
+        """Note that the trainer told something; a sentence why its time is over stops the run."""
+        self.heard = time.monotonic()
+        if out_of_time and self.wish == "run":
+            self.wish, self.out_of_time = "stop", out_of_time
 
     def reply(self, event: Event) -> Command | None:
         """What to send to the trainer in reply to an event. Sets `over` where the trainer is to be closed."""
@@ -51,6 +62,28 @@ class Job:
             return Look(evaluate=self.wish == "run")
         # A change that only a coming checkpoint knew would be lost with the process.
         return Look() if isinstance(event, Changed) else None
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How a service does."""
+
+    alive: bool
+    """False where it ends, where its lock is held for good, or where runs wait though a worker is free."""
+    running: int
+    waiting: int
+    workers: int
+    silent_seconds: float | None
+    """How long that trainer has told nothing that has been silent longest; None where none trains."""
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], workers: int, alive: bool) -> Vitals:
+        """Of a service with these jobs; a thread that ended without a word is a sign of death, too."""
+        threads = [job.thread for job in jobs if job.thread is not None]
+        now = time.monotonic()
+        silent = max((now - job.heard for job in jobs if job.thread is not None), default=None)
+        alive = alive and all(thread.is_alive() for thread in threads)
+        return cls(alive, len(threads), len(jobs) - len(threads), workers, silent)
 
 
 class Foreground:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from metalab.store import News, Note, Run, Store
+from metalab.training.config import RunConfig
 from metalab.training.evaluation import AWAY, summarise
 from metalab.training.events import Changed, Checkpointed, Evaluated, Event, OuterStep
 
@@ -30,6 +31,11 @@ class Recorder:
         self._began = self._flushed = time.monotonic()
         self._pace: deque[tuple[float, int]] = deque()
         """When which outer step was taken, from the first one on: what comes before it is no pace."""
+
+    @property
+    def seconds(self) -> float:
+        """Of running, those before this stretch included."""
+        return self._seconds + time.monotonic() - self._began
 
     def take(self, event: Event) -> None:
         """Record an event: evaluations, checkpoints, changes and the first outer step at once, others soon."""
@@ -57,7 +63,7 @@ class Recorder:
         now = time.monotonic()
         news.status = {
             "step": self._step,
-            "seconds": self._seconds + now - self._began,
+            "seconds": self.seconds,
             "rate": self._rate(now),
             **news.status,
         }
@@ -75,6 +81,17 @@ class Recorder:
             self._pace.popleft()
         then, before = self._pace[0]
         return (self._step - before) / (now - then) if self._step > before and now > then else None
+
+
+def differences(before: RunConfig, after: RunConfig, names: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+    """Dotted name to (old, new) for settings of the outer loop and of the algorithm."""
+
+    def values(config: RunConfig) -> dict[str, Any]:
+        data = config.model_dump()
+        return data | {f"algorithm.{name}": value for name, value in data["algorithm"].items()}
+
+    old, new = values(before), values(after)
+    return {name: (old[name], new[name]) for name in names}
 
 
 def in_words(changes: Mapping[str, Any]) -> list[str]:

@@ -23,27 +23,26 @@ from typing import Any
 import torch
 
 from metalab import places
-from metalab.store import RESUMABLE, CheckpointError, News, Note, Run, RunNotFound, State, Store, StoreError, library
+from metalab.log import Event as LogEvent
+from metalab.log import tell
+from metalab.store import RESUMABLE, News, Note, Run, RunNotFound, State, Store, library
 from metalab.store.store import INTERRUPTED
-from metalab.tasks.base import DataMissing
-from metalab.training.config import ConfigError, RunConfig
+from metalab.training.config import RunConfig
 from metalab.training.events import Failed, Finished
 from metalab.training.fair import FairQueue
-from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job
-from metalab.training.recorder import Recorder, in_words
-from metalab.training.trainer import place, train
+from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job, Vitals
+from metalab.training.machine import cores, worker_count
+from metalab.training.quotas import Quotas, from_environment
+from metalab.training.recorder import Recorder, differences, in_words
+from metalab.training.refusals import CommandError, TooMuch, check, hold, in_one_sentence
+from metalab.training.trainer import train
 
-RUNS_PER_OWNER = 20
-"""Queued and running at once."""
 CLOSING_SECONDS = 5.0
+LOCKED_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 _services: dict[Path, Service] = {}
 _lock = threading.Lock()
-
-
-class CommandError(RuntimeError):
-    """A run cannot be told this now; the message is one sentence for the person who tried."""
 
 
 def service() -> Service:
@@ -51,10 +50,11 @@ def service() -> Service:
     home = places.home()
     with _lock:
         if home not in _services:
+            quotas = Quotas(from_environment(os.environ))
             if not _services:
                 # Before the pools of threads that trainers compute on are told to end, where Python offers that.
                 getattr(threading, "_register_atexit", atexit.register)(close_all)
-            _services[home] = Service(Store(home))
+            _services[home] = Service(Store(home), quotas=quotas)
         return _services[home]
 
 
@@ -67,22 +67,6 @@ def close_all() -> None:
         each.close()
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def worker_count() -> int:
-    """`METALAB_WORKERS`, by default one for each GPU, or one less than there are cores. Raises ConfigError."""
-    given = os.environ.get("METALAB_WORKERS", "").strip()
-    if not given:
-        return torch.cuda.device_count() or max(1, cores() - 1)
-    if not given.isdecimal() or int(given) < 1:
-        raise ConfigError(f"METALAB_WORKERS = {given!r}: expected a whole number of trainers, 1 or more")
-    return int(given)
-
-
 class Service:
     """Trains the runs of one store in this process. Every method may be called from any thread.
 
@@ -90,9 +74,15 @@ class Service:
     PermissionError for another's, CommandError where the run's state does not allow them.
     """
 
-    def __init__(self, store: Store, workers: int | None = None, threads: int | None = None) -> None:
-        """`workers`: runs training at once, by default `worker_count()`. `threads`: for each, by default its share."""
+    def __init__(
+        self, store: Store, workers: int | None = None, threads: int | None = None, quotas: Quotas | None = None
+    ) -> None:
+        """`workers`: runs training at once, by default `worker_count()`. `threads`: for each, by default its share.
+
+        `quotas`: what people may ask for, by default everything.
+        """
         self.store = store
+        self.quotas = quotas or Quotas()
         self.workers = workers or worker_count()
         self.threads = threads
         self.foreground = Foreground()
@@ -110,10 +100,12 @@ class Service:
 
     def start(self, config: RunConfig, owner: str, name: str = "") -> str:
         """Queue a new run of `owner` and return its id. Raises DataMissing, ConfigError, CommandError, StoreError."""
-        _check(config)
+        check(config, owner, self.quotas.of(owner))
         with self._changed:
             self._check_room(owner)
             run = self.store.create(config, owner, name)
+            about = {"family": run.family, "algorithm": run.algorithm, "model": run.model}
+            tell("run_queued", run=run.id, person=owner, name=run.name, outer_steps=run.outer_steps, **about)
             self._submit(run, None)
         return run.id
 
@@ -157,8 +149,7 @@ class Service:
             if job is not None and job.thread is not None:
                 job.changes.update(changes)
                 return
-            old, new = _live_values(run.current), _live_values(after)
-            notes = [Note(run.step, text) for text in in_words({name: (old[name], new[name]) for name in changes})]
+            notes = [Note(run.step, text) for text in in_words(differences(run.current, after, changes))]
             states: Sequence[State] = RESUMABLE if job is None else ("queued",)
             if not self.store.revise(run_id, states, after.model_dump_json(), notes):
                 raise self._refused(run_id, "Its settings cannot change now.")
@@ -207,6 +198,27 @@ class Service:
                 return run
             self.wait_for_news(run_id, seen, min(left, 0.5))
 
+    def vitals(self) -> Vitals:
+        """How the service does, for a supervisor."""
+        # Whoever holds the lock for good has stopped everything: that is worth more than an exact answer.
+        free = self._changed.acquire(timeout=LOCKED_SECONDS)
+        try:
+            jobs, idle = list(self._jobs.values()), bool(len(self._queue)) and self._busy < self.workers
+        finally:
+            if free:
+                self._changed.release()
+        return Vitals.of(jobs, self.workers, alive=free and not idle and not self._closing)
+
+    def room(self, owner: str) -> bool:
+        """Whether one more run of `owner` may wait."""
+        with self._changed:
+            return not (self._closing or self._crowded(owner))
+
+    def going(self) -> dict[str, bool]:
+        """The runs that wait or train in this process: whether each waits, by its id."""
+        with self._changed:
+            return {job.run_id: job.thread is None for job in self._jobs.values()}
+
     def close(self, timeout: float = CLOSING_SECONDS) -> None:
         """Interrupt every run, with a checkpoint of now, waiting at most `timeout` seconds, and close the store."""
         with self._changed:
@@ -231,7 +243,9 @@ class Service:
                 job.wish = "run"
                 job.steps = None if steps is None else (job.steps or 0) + steps
                 return
-        _check(run.current)
+        limits = self.quotas.of(owner)
+        check(run.current, owner, limits)
+        hold(owner, limits.out_of_time(run.seconds), TooMuch)
         with self._changed:
             self._check_room(owner)
             claimed = self.store.claim(run_id, RESUMABLE)
@@ -293,15 +307,18 @@ class Service:
         self._queue.remove(job.run_id)
         del self._jobs[job.run_id]
         self.store.settle(job.run_id, ("queued",), state)
+        tell("run_ended", run=job.run_id, person=job.owner, state=state, why="It waited still.")
         self._tell(job.run_id)
         self._dispatch()
 
     def _check_room(self, owner: str) -> None:
         if self._closing:
             raise CommandError("This program is ending and starts no more runs.")
-        mine = sum(job.owner == owner and job.wish == "run" for job in self._jobs.values())
-        if mine >= RUNS_PER_OWNER:
-            raise CommandError(f"{mine} of your runs already train or wait. Stop one, or wait until one has finished.")
+        hold(owner, self._crowded(owner))
+
+    def _crowded(self, owner: str) -> str:
+        going = [job.owner for job in self._jobs.values() if job.wish == "run"]
+        return self.quotas.of(owner).too_many_runs(going.count(owner), len(going))
 
     def _refused(self, run_id: str, why: str) -> CommandError:
         run = self.store.get(run_id)
@@ -322,10 +339,12 @@ class Service:
             try:
                 self._train(job)
             except RunNotFound:
-                log.info("Run %s was deleted while it trained.", job.run_id)
+                tell("run_ended", run=job.run_id, person=job.owner, state="deleted")
             except Exception as problem:
                 log.exception("Run %s failed.", job.run_id)
-                news = News(status={"state": "failed", "message": in_one_sentence(problem), "rate": None})
+                message = in_one_sentence(problem)
+                tell("run_failed", run=job.run_id, person=job.owner, why=message)
+                news = News(status={"state": "failed", "message": message, "rate": None})
                 self.store.append(job.run_id, news)
         except Exception:
             log.exception("The end of run %s could not be written.", job.run_id)
@@ -346,7 +365,7 @@ class Service:
         # A program that was killed may have written the files of a checkpoint, and not that they are there.
         recorder.flush(News(status={"state": "running"}, checkpoints=[step] if checkpoint else []))
         threads = self.threads or max(1, cores() // max(1, self._busy))
-        log.info("Run %s trains from outer step %d on up to %d threads.", run.id, step, threads)
+        tell("run_started", run=run.id, person=run.owner, step=step, threads=threads)
         # Settings may have been changed since the checkpoint was taken.
         resume = replace(checkpoint, config=run.current) if checkpoint else None
         courtesy, message = Courtesy(self.foreground), ""
@@ -355,6 +374,7 @@ class Service:
             while True:
                 recorder.take(event)
                 with self._changed:
+                    job.hear(self.quotas.of(job.owner).out_of_time(recorder.seconds))
                     command = job.reply(event)
                     job.over = job.over or isinstance(event, Finished | Failed)
                 if job.over:
@@ -364,33 +384,13 @@ class Service:
         state = OUTCOME[job.wish]
         if state == "interrupted":
             message = INTERRUPTED
+        elif state == "stopped":
+            message = job.out_of_time
         if isinstance(event, Finished):
             state = "finished"
         elif isinstance(event, Failed):
             state, message = "failed", event.message
         recorder.flush(News(status={"state": state, "message": message, "rate": None}))
-
-
-def _check(config: RunConfig) -> None:
-    config.family.require()
-    place(config)
-
-
-def _live_values(config: RunConfig) -> dict[str, Any]:
-    data = config.model_dump()
-    algorithm = {f"algorithm.{name}": value for name, value in data["algorithm"].items()}
-    return data | algorithm
-
-
-def in_one_sentence(problem: Exception) -> str:
-    """What went wrong, for the person whose run it was."""
-    if isinstance(problem, ConfigError | DataMissing | CheckpointError | StoreError | places.PlaceError):
-        return str(problem)
-    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
-        return "The computer's memory is full. Try a smaller meta-batch with accumulation, or first order."
-    if isinstance(problem, OSError):
-        return f"The run could not be written to disk ({problem.strerror or problem}). Make room, then resume it."
-    return (
-        f"Training ended with an internal error ({type(problem).__name__}), which the server's log describes. "
-        "Resume goes on from the last checkpoint."
-    )
+        event_name: LogEvent = "run_failed" if state == "failed" else "run_ended"
+        seconds = round(recorder.seconds, 1)
+        tell(event_name, run=run.id, person=run.owner, state=state, step=event.step, seconds=seconds, why=message)

@@ -22,21 +22,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from metalab.log import tell
 from metalab.settings import Settings, explain
 from metalab.store import Run, RunNotFound, StoreError, library
 from metalab.store import sweeps as disk
 from metalab.store.sweeps import Sweep, Trial
 from metalab.tasks.base import HIGHER_IS_BETTER, DataMissing
 from metalab.training.config import ConfigError, RunConfig, parse_config
-from metalab.training.service import CommandError, Service
+from metalab.training.refusals import CommandError, TooMuch, check, hold
+from metalab.training.service import Service
 
 MOST_TRIALS = 60
 MOST_AXES = 4
 MOST_VALUES = 12
 IN_FLIGHT = 4
 """Runs of a sweep that wait or train at once: its owner has room for others beside them."""
-SWEEPS_PER_OWNER = 3
-"""Fed at once."""
 LOOK_SECONDS = 0.3
 OPTUNA = "Optuna is not installed here: python -m pip install optuna, then start MetaLab again."
 SEEDS = 2**31
@@ -203,12 +203,13 @@ class Sweeps:
     def start(self, plan: Plan, owner: str, name: str = "") -> Sweep:
         """Begin a sweep. Raises CommandError, DataMissing, ConfigError, StoreError."""
         config = config_of(plan, {})
-        config.family.require()
+        check(config, owner, self._service.quotas.of(owner))
         if plan.method == "optuna" and not optuna_there():
             raise ConfigError(OPTUNA)
         self._check_room(owner)
         title = name or f"{config.algorithm.label} · {config.family.title}"
         sweep = disk.create(self._store, plan.model_dump(mode="json"), owner, title)
+        tell("sweep_started", sweep=sweep.id, person=owner, name=sweep.name, trials=plan.size)
         self._feed(sweep.id, plan, owner)
         return sweep
 
@@ -262,8 +263,7 @@ class Sweeps:
     def _check_room(self, owner: str) -> None:
         with self._lock:
             mine = sum(self._owners.get(sweep_id) == owner for sweep_id in self._fed)
-        if mine >= SWEEPS_PER_OWNER:
-            raise CommandError(f"{mine} of your sweeps already run. Stop one, or wait until one has finished.")
+        hold(owner, self._service.quotas.of(owner).too_many_sweeps(mine))
 
     def _feed(self, sweep_id: str, plan: Plan, owner: str) -> None:
         with self._lock:
@@ -302,6 +302,7 @@ class Sweeps:
             if self._fed.pop(sweep_id, None) is not None:
                 with suppress(StoreError):
                     disk.settle(self._store, sweep_id, state, message)
+                tell("sweep_ended", sweep=sweep_id, person=self._owners.get(sweep_id), state=state, why=message)
 
     def _step(self, sweep_id: str, plan: Plan) -> bool:
         """Start what there is room for; whether all is done."""
@@ -309,14 +310,15 @@ class Sweeps:
         for run_id in sorted(self._to_resume.get(sweep_id, ())):
             run = self._store.find(run_id)
             if run is not None and run.state in ("interrupted", "stopped", "paused"):
-                self._service.resume(run_id, sweep.owner)
+                with suppress(TooMuch):
+                    self._service.resume(run_id, sweep.owner)
             self._to_resume[sweep_id].discard(run_id)
         runs = {trial.place: self._store.find(trial.run) for trial in sweep.trials}
         going = sum(run is not None and run.state in ("queued", "running") for run in runs.values())
         places = [place for place in range(plan.size) if place not in runs]
         fixed = drawn(plan) if plan.method != "optuna" else []
         for place in places[: max(0, IN_FLIGHT - going)]:
-            if not self.feeds(sweep_id):
+            if not (self.feeds(sweep_id) and self._service.room(sweep.owner)):
                 return False
             changes = fixed[place] if fixed else self._suggested(plan, sweep, runs, place)
             self._begin(sweep, plan, place, changes)
@@ -337,11 +339,10 @@ class Sweeps:
 
     def _begin(self, sweep: Sweep, plan: Plan, place: int, changes: dict[str, Any]) -> None:
         try:
-            config = config_of(plan, changes)
-        except ConfigError as problem:
+            run_id = self._service.start(config_of(plan, changes), sweep.owner, f"{sweep.name}, trial {place + 1}")
+        except (ConfigError, TooMuch) as problem:
             disk.add_trial(self._store, sweep.id, Trial(place, changes, "", str(problem)))
             return
-        run_id = self._service.start(config, sweep.owner, f"{sweep.name}, trial {place + 1}")
         disk.add_trial(self._store, sweep.id, Trial(place, changes, run_id, ""))
 
 

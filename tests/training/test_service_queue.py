@@ -8,10 +8,13 @@ import pytest
 import torch
 from small_runs import ENDLESS, PATIENCE, small, trained, until
 
+from metalab.training import machine
 from metalab.training import service as module
 from metalab.training.config import ConfigError
 from metalab.training.events import Finished
-from metalab.training.service import CommandError, worker_count
+from metalab.training.machine import worker_count
+from metalab.training.quotas import Limits
+from metalab.training.service import CommandError
 
 
 @pytest.fixture
@@ -78,7 +81,8 @@ def test_a_waiting_run_can_be_paused_resumed_changed_and_stopped(serve):
 
 def test_one_owner_cannot_fill_the_queue(serve, gated):
     serving = serve(workers=1)
-    for _ in range(module.RUNS_PER_OWNER):
+    serving.quotas.limits = Limits()
+    for _ in range(20):
         serving.start(small(), "ada")
     with pytest.raises(CommandError, match="20 of your runs already train or wait"):
         serving.start(small(), "ada")
@@ -91,9 +95,9 @@ def test_the_number_of_workers(monkeypatch):
     assert worker_count() == 7
     monkeypatch.delenv("METALAB_WORKERS")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(module, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
     assert worker_count() == 7
-    monkeypatch.setattr(module, "cores", lambda: 1)
+    monkeypatch.setattr(machine, "cores", lambda: 1)
     assert worker_count() == 1
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert worker_count() == 3

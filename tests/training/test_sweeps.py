@@ -7,9 +7,9 @@ from small_runs import PATIENCE, SINE, until
 
 from metalab.store import Store
 from metalab.store import sweeps as disk
-from metalab.training import service as services
 from metalab.training import sweeps as module
 from metalab.training.config import ConfigError
+from metalab.training.quotas import Limits
 from metalab.training.service import CommandError, Service
 from metalab.training.sweeps import Sweeps, drawn, parse_plan
 
@@ -103,8 +103,8 @@ def test_a_sweep_trains_all_its_runs_and_finishes(serve):
 
 
 def test_it_waits_for_room_and_never_takes_all_of_it(serve, monkeypatch):
-    monkeypatch.setattr(services, "RUNS_PER_OWNER", 2)
     serving = serve()
+    serving.quotas.limits = Limits(runs=2)
     most = []
     begin = serving.start
 
@@ -184,12 +184,13 @@ def test_another_program_of_the_same_home_neither_resumes_nor_stops_what_is_fed_
     assert not other.elsewhere(disk.get(there.store, sweep_id))
 
 
-def test_an_owner_has_a_few_sweeps_at_once_and_others_theirs(serve, monkeypatch):
-    monkeypatch.setattr(module, "SWEEPS_PER_OWNER", 1)
-    feeder = Sweeps(serve())
+def test_an_owner_has_a_few_sweeps_at_once_and_others_theirs(serve):
+    serving = serve()
+    serving.quotas.limits = Limits(sweeps=1)
+    feeder = Sweeps(serving)
     plan = parse_plan({"base": TINY | {"outer_steps": 100_000, "evaluate_every": 5_000}, "axes": [RATES]})
     first = feeder.start(plan, "ada").id
-    with pytest.raises(CommandError, match="1 of your sweeps already run"):
+    with pytest.raises(CommandError, match="1 of your sweeps already runs, 1 allowed here"):
         feeder.start(plan, "ada")
     assert feeder.feeds(feeder.start(plan, "eve").id)
     feeder.resume(first, "ada")  # it runs: nothing is added

@@ -1,0 +1,51 @@
+"""What is refused, and what a person is told when a run cannot start, go on, or end well."""
+
+from __future__ import annotations
+
+from metalab import places
+from metalab.log import tell
+from metalab.store import CheckpointError, StoreError
+from metalab.tasks.base import DataMissing
+from metalab.training.config import ConfigError, RunConfig
+from metalab.training.quotas import Limits
+from metalab.training.trainer import initialise, place
+
+
+class CommandError(RuntimeError):
+    """A run cannot be told this now; the message is one sentence for the person who tried."""
+
+
+class TooMuch(CommandError):
+    """More than is allowed was asked for, and waiting would change nothing."""
+
+
+def check(config: RunConfig, owner: str, limits: Limits) -> None:
+    """Whether a run of `owner` may train here. Raises DataMissing, ConfigError, TooMuch."""
+    config.family.require()
+    place(config)
+    if config.algorithm.trains:
+        hold(owner, limits.too_long(config.outer_steps, config.evaluate_every), TooMuch)
+    if limits.parameters is not None:
+        size = sum(value.numel() for value in initialise(config).values())
+        hold(owner, limits.too_large(size), TooMuch)
+
+
+def hold(owner: str, sentence: str, error: type[CommandError] = CommandError) -> None:
+    """Raise `error` with what a limit says of `owner`, and log it; an empty sentence passes."""
+    if sentence:
+        tell("quota", person=owner, why=sentence)
+        raise error(sentence)
+
+
+def in_one_sentence(problem: Exception) -> str:
+    """What went wrong, for the person whose run it was."""
+    if isinstance(problem, ConfigError | DataMissing | CheckpointError | StoreError | places.PlaceError):
+        return str(problem)
+    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
+        return "The computer's memory is full. Try a smaller meta-batch with accumulation, or first order."
+    if isinstance(problem, OSError):
+        return f"The run could not be written to disk ({problem.strerror or problem}). Make room, then resume it."
+    return (
+        f"Training ended with an internal error ({type(problem).__name__}), which the server's log describes. "
+        "Resume goes on from the last checkpoint."
+    )
