@@ -1,6 +1,9 @@
 // How the stage's figures get from Python to plotly, into the page's colours, and into a table. No state.
 
 const NARROW = 360;
+// Pixels that a figure in a map's cell needs, and those beside the cells: the axis and the scale.
+const CELL = 38;
+const BESIDE_CELLS = 150;
 
 function scored(value) {
   if (value >= 1e4) return value.toExponential(1);
@@ -31,8 +34,9 @@ function figureAt({ data, layout, frames }, k, look, { width, height, revision }
   const unlabelled = width < NARROW && hasEndLabels(layout);
   const annotations = (painted.layout.annotations ?? []).filter(({ name }) => !(unlabelled && name === "end"));
   const margin = unlabelled ? { ...painted.layout.margin, r: 14 } : painted.layout.margin;
+  const crowded = ({ type, texttemplate, z }) => type === "heatmap" && texttemplate && (width - BESIDE_CELLS) / (z[0]?.length || 1) < CELL;
   return {
-    data: painted.data,
+    data: painted.data.map((trace) => (crowded(trace) ? { ...trace, texttemplate: "" } : trace)),
     layout: { ...painted.layout, annotations, margin, width, height, uirevision: revision, font: { ...painted.layout.font, family: look.font }, hoverlabel: { ...painted.layout.hoverlabel, bgcolor: look.surface, bordercolor: look.border, font: { size: 15, color: look.text, family: look.font } } },
   };
 }

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from metalab.ui import links, runs, sensitivity, sensitivity_words
+from metalab.ui import sensitivity_verdicts as verdicts
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.gallery import Placed, draw_gallery, picked
 from metalab.ui.i18n import _
@@ -73,15 +74,16 @@ def grid(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None
     """Rates and steps, or shots and steps."""
     with left:
         how_many(state, entrant)
+    whole = sensitivity.n_tasks(state, entrant)
     with right:
         if state["view"] == "rates":
             found = sensitivity.rates(state, entrant)
             if found is not None:
-                show(sensitivity.rates_verdict(found), sensitivity.rates_pictures(found), state, "rates")
+                show(verdicts.rates_verdict(found, whole), sensitivity.rates_pictures(found), state, "rates")
         else:
             found = sensitivity.shots(state, entrant)
             if found is not None:
-                show("", sensitivity.shots_pictures(found), state, "shots")
+                show(verdicts.shots_verdict(found, whole), sensitivity.shots_pictures(found), state, "shots")
 
 
 def norm(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
@@ -91,17 +93,27 @@ def norm(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None
     with right:
         found = sensitivity.modes(state, entrant)
         if found is not None:
-            show(sensitivity.modes_verdict(found), sensitivity.modes_pictures(found), state, "norm")
+            show(
+                verdicts.modes_verdict(found, sensitivity.n_tasks(state, entrant)),
+                sensitivity.modes_pictures(found),
+                state,
+                "norm",
+            )
 
 
 def labels(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
     """Labels that stay, and shuffled ones."""
     with left:
-        st.caption(_("Trains here, for half a minute, on this family's characters; the run above is not used."))
+        st.caption(
+            _(
+                "The run above is not used: two small MAMLs are trained here, on this family's characters, which takes "
+                "about half a minute."
+            )
+        )
     with right:
         found = sensitivity.labels(entrant)
         if found is not None:
-            show(sensitivity.labels_verdict(found), sensitivity.labels_pictures(found), state, "labels")
+            show(verdicts.labels_verdict(found), sensitivity.labels_pictures(found), state, "labels")
 
 
 def away(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
@@ -129,7 +141,7 @@ def away(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None
         found = sensitivity.waves(entrant)
         if found is None:
             return
-        show(sensitivity.away_verdict(found), sensitivity.away_pictures(found, state), state, "away", pickable=True)
+        show(verdicts.away_verdict(found), sensitivity.away_pictures(found, state), state, "away", pickable=True)
         race = sensitivity.wave(state, entrant)
         draw_gallery(
             sensitivity.wave_pictures(race), key="sensitivity.wave", revision=state["revision"], steps=race.steps
@@ -170,7 +182,7 @@ def ambiguous(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) ->
     with right:
         found = sensitivity.spreads(state, entrant)
         if found is not None:
-            show(sensitivity.spread_verdict(found), sensitivity.spread_pictures(found), state, "ambiguous")
+            show(verdicts.spread_verdict(found), sensitivity.spread_pictures(found), state, "ambiguous")
 
 
 def trained(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
@@ -200,7 +212,7 @@ def trained(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> N
             )
     with right:
         ready = sensitivity.loaded(found, entrant)
-        st.markdown(sensitivity.ready_words(ready))
+        st.markdown(verdicts.ready_words(ready))
         speed = sensitivity.tested(state, ready) if ready else None
         if speed is not None:
             pictures = sensitivity.matrix_pictures(speed, list(ready))

@@ -3,11 +3,13 @@
 Along the direction in which a loss bends by lambda, an inner step multiplies the distance to the optimum by
 1 - alpha lambda: where alpha passes 2 / lambda_max, gradient descent on a quadratic diverges (B. Polyak, Introduction
 to Optimization, 1987, section 1.4). A Hessian is never formed: its product with a vector costs two backward passes.
+For symmetric H some eigenvalue lies within ||H v - lambda v|| of lambda (v of length 1), which says when to stop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +24,19 @@ from metalab.analysis.speed import at_once, held_out
 from metalab.params import Params, gradients
 from metalab.tasks.base import TaskBatch, TaskFamily
 
-ITERATIONS = 40
+ITERATIONS = 120
+"""At most: products of a Hessian with a vector."""
+SETTLED = 0.005
+"""Power iteration ends where ||H v - lambda v|| is this share of lambda: some eigenvalue is as near to lambda."""
+
+
+class Bends(NamedTuple):
+    """How sharply each of T losses bends."""
+
+    steepest: NDArray[np.float64]
+    """(T,) lambda_max; where it has not settled, no more than that."""
+    settled: NDArray[np.bool_]
+    """(T,) whether power iteration came to an end within its iterations."""
 
 
 def steepest(
@@ -33,8 +47,8 @@ def steepest(
     seed: int = 0,
     iterations: int = ITERATIONS,
     report: Report = quiet,
-) -> NDArray[np.float64]:
-    """lambda_max (T,) of each held-out task's support loss at theta, over the entries that adapt.
+) -> Bends:
+    """lambda_max of each held-out task's support loss at theta, over the entries that adapt.
 
     A term lambda/2 ||phi - theta||^2 of the inner loop bends its loss by lambda more, and counts. Raises what `report`
     raises.
@@ -47,10 +61,13 @@ def steepest(
             report((first + share * part.n_tasks) / n_tasks)
 
         found.append(_steepest(contender, family, part, iterations, done))
-    return torch.cat(found).double().numpy() + getattr(contender.algorithm, "proximal", 0.0)
+    values, off = (torch.cat(parts).double().numpy() for parts in zip(*found, strict=True))
+    return Bends(values + getattr(contender.algorithm, "proximal", 0.0), off <= SETTLED)
 
 
-def _steepest(contender: Contender, family: TaskFamily, batch: TaskBatch, iterations: int, report: Report) -> Tensor:
+def _steepest(
+    contender: Contender, family: TaskFamily, batch: TaskBatch, iterations: int, report: Report
+) -> tuple[Tensor, Tensor]:
     learner = Learner(contender.model, family)
     start = next(iter(contender.algorithm.adapt(learner, contender.theta, batch.support, 1)))
     assert start.gradient is not None
@@ -70,28 +87,33 @@ def _steepest(contender: Contender, family: TaskFamily, batch: TaskBatch, iterat
 
 def largest(
     product: Callable[[Params], Params], begin: Params, none: Tensor, iterations: int, report: Report = quiet
-) -> Tensor:
-    """The largest eigenvalue (T,) of symmetric H, given by H v for v (T, ...); `none` is a zero for each task.
+) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalue (T,) of symmetric H, given by H v for v (T, ...), and how far off it may be (T,).
 
-    Power iteration finds what is largest in size; where that is negative, once more with H moved up by as much.
+    `none` is a zero for each task. Power iteration finds what is largest in size; where that is negative, once more
+    with H moved up by as much. Off is ||H v - lambda v||, as a share of the eigenvalue of largest size.
     """
-    most = _power(product, begin, none, iterations, report, 0.0)
+    most, off = _power(product, begin, none, iterations, report, 0.0)
     if bool((most >= 0).all()):
-        return most
+        return most, off
     return _power(product, begin, (-most).clamp(min=0), iterations, report, 0.5)
 
 
 def _power(
     product: Callable[[Params], Params], begin: Params, shift: Tensor, iterations: int, report: Report, done: float
-) -> Tensor:
-    """The eigenvalue of largest size of H + shift I, less the shift: (T,)."""
-    vector, value = _unit(begin), shift
+) -> tuple[Tensor, Tensor]:
+    """The eigenvalue of largest size of H + shift I, less the shift, and its residual's share: (T,) each."""
+    vector, value, off = _unit(begin), shift, torch.full_like(shift, torch.inf)
     for i in range(iterations):
         report(done + i / (2 * iterations))
         image = combined(product(vector), shift, vector)
         value = dot(vector, image)
+        rest = combined(image, -value, vector)
+        off = dot(rest, rest).sqrt() / value.abs().clamp(min=1e-30)
+        if bool((off <= SETTLED).all()):
+            break
         vector = _unit(image)
-    return (value - shift).detach()
+    return (value - shift).detach(), off.detach()
 
 
 def _unit(vector: Params) -> Params:

@@ -13,6 +13,7 @@ from metalab.algorithms.base import Learner
 from metalab.algorithms.shot_based import first_shots, shot_numbers
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Report, quiet
+from metalab.analysis.best_cell import Best, best_cell
 from metalab.analysis.bootstrap import Band, Doubles, band
 from metalab.analysis.challenge import changed
 from metalab.analysis.curvature import steepest
@@ -31,6 +32,8 @@ HALF_OCTAVES = 10
 QUANTILES = (0.1, 0.5, 0.9)
 CALIBRATION = 40
 """Meta-training tasks from which running averages are taken for a theta that has none."""
+COARSE = 4
+"""A first look takes every so many-th rate."""
 MODES = ("transductive", "support_plus_one", "running")
 
 
@@ -48,8 +51,12 @@ class Grid:
     """(R, K + 1); not finite where a task left the range of numbers."""
     trained: tuple[float, int | None]
     """What the run was trained with: its row's value, and its inner steps where it has such a setting."""
+    best: Best | None = None
+    """The best cell; None for a first look, whose tasks are too few to choose."""
     limits: Doubles | None = None
     """(3,) 2 / lambda_max of the tasks, its QUANTILES over them, ascending; None where it says nothing."""
+    unsettled: tuple[int, int] = (0, 0)
+    """For how many tasks lambda_max is only known to be at least what was taken, and of how many."""
 
     @property
     def higher(self) -> bool:
@@ -57,13 +64,16 @@ class Grid:
         return self.metric in HIGHER_IS_BETTER
 
     @property
-    def best(self) -> tuple[int, int]:
-        """Row and inner step of the best cell. Raises ValueError where no cell is finite."""
-        if not np.isfinite(self.values).any():
-            raise ValueError("no inner learning rate leaves every task within the range of numbers")
-        signed = np.where(np.isfinite(self.values), self.values if self.higher else -self.values, -np.inf)
-        row, column = np.unravel_index(signed.argmax(), signed.shape)
-        return int(row), int(column)
+    def own(self) -> tuple[int, int] | None:
+        """Row and inner step of the run's own setting; None where the map has no such cell."""
+        return own_cell(self.rows, self.trained, self.values.shape[1])
+
+
+def own_cell(rows: Doubles, trained: tuple[float, int | None], columns: int) -> tuple[int, int] | None:
+    """Row and column of what the run was trained with, where the map has it."""
+    value, steps = trained
+    near = np.flatnonzero(np.isclose(rows, value))
+    return (int(near[0]), steps) if steps is not None and steps < columns and near.size else None
 
 
 def rates_of(contender: Contender) -> Doubles:
@@ -78,15 +88,26 @@ def rates_of(contender: Contender) -> Doubles:
 
 
 def over_rates(
-    contender: Contender, family: TaskFamily, *, n_tasks: int, steps: int, seed: int = 0, report: Report = quiet
+    contender: Contender,
+    family: TaskFamily,
+    *,
+    n_tasks: int,
+    steps: int,
+    first: int | None = None,
+    seed: int = 0,
+    report: Report = quiet,
 ) -> Grid:
     """The metric for each inner learning rate and inner step, and where 2 / lambda_max lies.
 
-    Raises ValueError for an algorithm without a rate, DataMissing, and what `report` raises.
+    With `first` a first look: over so many of the tasks alone, at a few of the rates, without 2 / lambda_max. Raises
+    ValueError for an algorithm without a rate and where all cells are lost, DataMissing, and what `report` raises.
     """
     report(0.0)
     rates, batch = rates_of(contender), held_out(family, n_tasks, seed)
-    bends = bending(contender, family)
+    bends = bending(contender, family) and first is None
+    if first is not None:
+        own = int(np.abs(np.log(rates / (contender.algorithm.alpha or 1))).argmin())
+        rates, batch = rates[own % COARSE :: COARSE], batch.tasks(0, first)
     whole = len(rates) + 4 * bends
     rows = []
     for i, rate in enumerate(rates):
@@ -95,15 +116,29 @@ def over_rates(
         def part(done: float, i: int = i) -> None:
             report((i + done) / whole)
 
-        rows.append(mean_curve(turned, family, batch, steps, part))
-    limits = None
+        rows.append(curves(turned, family, batch, steps, part))
+    limits, unsettled = None, (0, 0)
     if bends:
-        few = min(n_tasks, 100 if family.kind == "regression" else 16)
-        at = len(rates)
-        sharp = steepest(contender, family, n_tasks=few, seed=seed, report=lambda done: report((at + 4 * done) / whole))
+        few, at = min(n_tasks, 100 if family.kind == "regression" else 16), len(rates)
+        found = steepest(contender, family, n_tasks=few, seed=seed, report=lambda done: report((at + 4 * done) / whole))
+        sharp = found.steepest
         limits = np.quantile(2 / sharp[sharp > 0], QUANTILES) if (sharp > 0).any() else None
+        unsettled = int((~found.settled).sum()), few
     trained = (float(contender.algorithm.alpha or 0), getattr(contender.algorithm, "inner_steps", None))
-    return Grid(contender.label, family.metric, family.loss_name, n_tasks, rates, np.stack(rows), trained, limits)
+    return replace(_grid(contender, family, rates, np.stack(rows), trained), limits=limits, unsettled=unsettled)
+
+
+def _grid(
+    contender: Contender, family: TaskFamily, rows: Doubles, each: Doubles, trained: tuple[float, int | None]
+) -> Grid:
+    """The map of values `each` (R, K + 1, T). Raises ValueError where no cell is finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = each.mean(-1)
+    if not np.isfinite(values).any():
+        raise ValueError("no inner learning rate leaves every task within the range of numbers")
+    own = own_cell(rows, trained, values.shape[1])
+    best = best_cell(each, higher=family.metric in HIGHER_IS_BETTER, own=own)
+    return Grid(contender.label, family.metric, family.loss_name, each.shape[-1], rows, values, trained, best)
 
 
 def bending(contender: Contender, family: TaskFamily) -> bool:
@@ -111,10 +146,8 @@ def bending(contender: Contender, family: TaskFamily) -> bool:
     return family.kind != "reinforcement" and getattr(contender.algorithm, "inner_optimiser", "sgd") == "sgd"
 
 
-def mean_curve(
-    contender: Contender, family: TaskFamily, batch: TaskBatch, steps: int, report: Report = quiet
-) -> Doubles:
-    """The mean over tasks of the metric at phi_0 .. phi_steps: (steps + 1,)."""
+def curves(contender: Contender, family: TaskFamily, batch: TaskBatch, steps: int, report: Report = quiet) -> Doubles:
+    """The metric at phi_0 .. phi_steps of each task: (steps + 1, T)."""
     learner, workers = Learner(contender.model, family), Workers(contender.model, torch.device("cpu"), 1)
     parts, size = [], at_once(family)
     for first in range(0, batch.n_tasks, size):
@@ -122,22 +155,30 @@ def mean_curve(
         part = batch.tasks(first, min(first + size, batch.n_tasks))
         found = evaluate(learner, contender.algorithm, contender.theta, part, steps, workers)
         parts.append(found[family.metric].double().numpy())
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.concatenate(parts).mean(0)
+    return np.concatenate(parts).T
 
 
 def over_shots_and_steps(
-    contender: Contender, family: TaskFamily, *, n_tasks: int, steps: int, seed: int = 0, report: Report = quiet
+    contender: Contender,
+    family: TaskFamily,
+    *,
+    n_tasks: int,
+    steps: int,
+    first: int | None = None,
+    seed: int = 0,
+    report: Report = quiet,
 ) -> Grid:
     """The metric for each number of shots and inner step; fewer shots are the first of more.
 
-    Raises ValueError for a contender without inner steps, DataMissing, and what `report` raises.
+    With `first` a first look, over so many of the tasks alone. Raises ValueError for a contender without inner steps,
+    DataMissing, and what `report` raises.
     """
     if contender.algorithm.axis == "shot":
         raise ValueError(f"{contender.label} reads its shots and takes no inner steps: choose another run")
     report(0.0)
     counts = shot_counts(family)
     batch = held_out(changed(family, shots=counts[-1]), n_tasks, seed)
+    batch = batch if first is None else batch.tasks(0, first)
     numbers, rows = shot_numbers(family, batch.support.y), []
     for i, count in enumerate(counts):
 
@@ -145,10 +186,9 @@ def over_shots_and_steps(
             report((i + done) / len(counts))
 
         fewer = replace(batch, support=first_shots(batch.support, numbers, count))
-        rows.append(mean_curve(contender, family, fewer, steps, part))
+        rows.append(curves(contender, family, fewer, steps, part))
     trained = (float(getattr(family, "shots", 0)), getattr(contender.algorithm, "inner_steps", None))
-    rows_of = np.array(counts, np.float64)
-    return Grid(contender.label, family.metric, family.loss_name, n_tasks, rows_of, np.stack(rows), trained)
+    return _grid(contender, family, np.array(counts, np.float64), np.stack(rows), trained)
 
 
 # --- batch normalisation
@@ -175,11 +215,19 @@ class Modes:
 
 
 def over_modes(
-    contender: Contender, family: TaskFamily, *, n_tasks: int, steps: int, seed: int = 0, report: Report = quiet
+    contender: Contender,
+    family: TaskFamily,
+    *,
+    n_tasks: int,
+    steps: int,
+    first: int | None = None,
+    seed: int = 0,
+    report: Report = quiet,
 ) -> Modes:
     """Accuracy at the end of adaptation with each way of normalising query images.
 
-    Raises ValueError for a network without batch normalisation, DataMissing, and what `report` raises.
+    With `first` a first look, over so many of the tasks alone. Raises ValueError for a network without batch
+    normalisation, DataMissing, and what `report` raises.
     """
     if not isinstance(contender.model, Conv4):
         raise ValueError(f"the network of {contender.label} has no batch normalisation: choose a run with conv4")
@@ -188,15 +236,16 @@ def over_modes(
     lacking = not any(name.startswith(STATISTICS) for name in contender.theta)
     averages = _averages(contender, family, steps) if lacking else {}
     found = []
+    looked = n_tasks if first is None else min(first, n_tasks)
     for i, mode in enumerate(MODES):
         model = changed(contender.model, batch_norm=mode)
         theta = contender.theta | averages if mode == "running" else contender.theta
         turned, parts = replace(contender, model=model, theta=theta), []
-        for first in range(0, n_tasks, size):
-            report((i + first / n_tasks) / len(MODES))
-            parts.append(after(turned, family, batch.tasks(first, min(first + size, n_tasks)), steps))
+        for begin in range(0, looked, size):
+            report((i + begin / looked) / len(MODES))
+            parts.append(after(turned, family, batch.tasks(begin, min(begin + size, looked)), steps))
         found.append(np.concatenate(parts))
-    return Modes(contender.label, contender.colour_key, n_tasks, steps, MODES, np.stack(found), lacking)
+    return Modes(contender.label, contender.colour_key, looked, steps, MODES, np.stack(found), lacking)
 
 
 def _averages(contender: Contender, family: TaskFamily, steps: int) -> Params:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metalab.analysis.best_cell import best_cell
 from metalab.analysis.sensitivity import Grid, Modes
 from metalab.analysis.speed import Speed
-from metalab.figures.bands import SHADES, Row, colour_bar, forest
+from metalab.figures.bands import Row, forest
+from metalab.figures.maps import MARK, frame, heat, lost, lost_key, outline, ticks_between, unadapted
 from metalab.figures.speed import metric_title, roughly, spelled
 from metalab.figures.style import (
     FONT_SMALL,
@@ -22,96 +24,7 @@ from metalab.figures.style import (
     line,
     number,
     plain,
-    static,
 )
-
-MARK = "#D1495B"
-"""Lines and marks on a map; it stands out from all its shades."""
-AROUND = 40
-"""Size of a mark around a figure that is written in its cell."""
-MOST_WRITTEN = 90
-"""Cells of a map in which figures are still written."""
-
-
-def heat(
-    x: ArrayLike,
-    y: ArrayLike,
-    values: NDArray,
-    title: str,
-    hover: str,
-    *,
-    log: bool,
-    higher: bool,
-    percent: bool = False,
-    cells: NDArray | None = None,
-    worst: float = math.inf,
-) -> dict[str, Any]:
-    """A map of values (rows of y, columns of x); with `log` coloured, and told in a table, by their logarithms.
-
-    `hover` names %{x} and %{y}, and {value} where the value goes. What is not finite stays blank. Losses above
-    `worst` all have the last colour.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.log10(values) if log else np.asarray(values, np.float64)
-    z = np.where(np.isfinite(z), z, np.nan)
-    kept = z[np.isfinite(z)]
-    low, high = np.percentile(kept, (5, 100) if higher else (1, 98)) if kept.size else (0.0, 1.0)
-    if not higher:
-        high = min(high, math.log10(worst) if log and math.isfinite(worst) else worst)
-    words = [[_word(v, percent) for v in row] for row in values]
-    bar = colour_bar(title, percent=percent)
-    if log:
-        ticks = [t for t in _ticks(float(low), float(high)) if low <= math.log10(t) <= high]
-        bar |= {"tickvals": [math.log10(t) for t in ticks], "ticktext": [number(t) for t in ticks]}
-    trace = {
-        "type": "heatmap",
-        "x": x,
-        "y": y,
-        "z": z.astype(np.float32),
-        "text": words,
-        "zmin": float(low),
-        "zmax": float(high) if high > low else float(low) + 1e-6,
-        "colorscale": SHADES,
-        "reversescale": not higher,
-        "colorbar": bar,
-        "hovertemplate": hover.replace("{value}", "<b>%{text}</b>") + "<extra></extra>",
-    }
-    if z.size <= MOST_WRITTEN:
-        trace |= {"texttemplate": "%{text}", "textfont": {"size": FONT_SMALL}}
-    if cells is not None:
-        trace["customdata"] = cells.astype(np.int32)
-    return trace
-
-
-def _word(value: float, percent: bool) -> str:
-    return f"{100 * value:.0f} %" if percent and math.isfinite(value) else number(value).replace("-", "−")
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, .. between two logarithms; only powers of ten where there would be many."""
-    steps = (1, 2, 5) if high - low < 2.5 else (1,)
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    return [step * 10.0**decade for decade in decades for step in steps]
-
-
-def mark(x: Any, y: Any, name: str, symbol: str, size: int = 16) -> dict[str, Any]:
-    """A place on a map."""
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [x],
-        "y": [y],
-        "marker": {"size": size, "symbol": symbol, "color": "rgba(0,0,0,0)", "line": {"color": MARK, "width": 3}},
-        "name": name,
-        "hoverinfo": "skip",
-        **static(),
-    }
-
-
-def unadapted(values: NDArray) -> float:
-    """Twice the worst loss before adaptation, in values (.., K + 1): what is worse still is all the same."""
-    before = values[:, 0][np.isfinite(values[:, 0])]
-    return 2 * float(before.max()) if before.size and (before > 0).all() else math.inf
 
 
 def _look(x_axis: dict[str, Any], rows: int, say: Say) -> dict[str, Any]:
@@ -131,6 +44,7 @@ def rates(grid: Grid, say: Say) -> Picture:
     steps = grid.values.shape[1]
     log, percent = _logarithmic(grid), grid.metric == "accuracy"
     places = np.log10(grid.rows)
+    wide = float(places[1] - places[0]) if len(places) > 1 else 1.0
     hover = say("α = {rate}, {steps} inner steps: {value}").format(rate="%{customdata}", steps="%{y}", value="{value}")
     trace = heat(
         places, np.arange(steps), grid.values.T, metric_title(grid.metric, grid.loss_name, say), hover,
@@ -138,15 +52,8 @@ def rates(grid: Grid, say: Say) -> Picture:
     )  # fmt: skip
     trace["customdata"] = [[number(rate) for rate in grid.rows]] * steps
     trace["name"] = plain(grid.label)
-    data = [trace]
-    rate, trained_steps = grid.trained
-    if trained_steps is not None and trained_steps < steps:
-        data.append(mark(math.log10(rate), trained_steps, say("as trained"), "diamond"))
-    row, column = grid.best
-    data.append(mark(places[row], column, say("the best"), "circle"))
-    room = 0.5 * (places[1] - places[0]) if len(places) > 1 else 0.5
-    span = [float(places[0] - room), float(places[-1] + room)]
-    ticks = [t for t in _ticks(span[0], span[1]) if span[0] <= math.log10(t) <= span[1]]
+    span = [float(places[0] - wide / 2), float(places[-1] + wide / 2)]
+    ticks = [t for t in ticks_between(span[0], span[1]) if span[0] <= math.log10(t) <= span[1]]
     x_axis = axis(
         say("inner learning rate α at test"),
         range=span,
@@ -155,21 +62,40 @@ def rates(grid: Grid, say: Say) -> Picture:
         showgrid=False,
     )
     look = _look(x_axis, steps, say)
+    shapes, key = _framed(grid, say, places, wide)
     if grid.limits is not None:
-        look["shapes"], look["annotations"] = _limit(grid.limits, span, say)
+        lines, look["annotations"] = _limit(grid.limits, span, steps, written="texttemplate" in trace, say=say)
+        shapes = lines + shapes
         look["margin"] = look["margin"] | {"t": 30}
-    key = [
-        ("point", say("◇ as trained, ○ the best")),
-        ("dash", say("2/λ of the tasks: the middle one, and 80 % of them")),
-    ]
+        key.append(("dash", say("2/λ of the tasks: the middle one, and 80 % of them")))
+    if shapes:
+        look["shapes"] = shapes
     return Picture(
         "rates",
         say("Which rate and how many steps?"),
         _rates_told(grid, say),
-        {"data": data, "layout": look},
+        {"data": [trace, *lost(places, np.arange(steps), grid.values.T, say)], "layout": look},
         columns=("log10_inner_lr", "inner_step", f"log10_{grid.metric}" if log else grid.metric),
-        key=tuple(key if grid.limits is not None else key[:1]),
+        key=(*key, *lost_key(grid.values, say)),
     )
+
+
+def _framed(grid: Grid, say: Say, places: ArrayLike, wide: float) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Frames around the run's own cell and the best, the outline of what cannot be told from it, and their key."""
+    at = np.asarray(places, np.float64)
+    shapes: list[dict[str, Any]] = []
+    key = []
+    if grid.best is not None:
+        row, column = grid.best.place
+        told = say("cannot be told from the best")
+        shapes += outline(grid.best.level.T, told, float(at[0]), wide)
+        shapes.append(frame(say("the best"), float(at[row]), column, wide, "solid"))
+        key += [("frame", say("the best")), ("edge", told)]
+    if grid.own is not None:
+        row, column = grid.own
+        shapes.append(frame(say("as trained"), float(at[row]), column, wide, "dot"))
+        key.insert(0, ("frame dots", say("as trained")))
+    return shapes, key
 
 
 def _logarithmic(grid: Grid) -> bool:
@@ -177,47 +103,62 @@ def _logarithmic(grid: Grid) -> bool:
     return not grid.higher and bool((kept > 0).all())
 
 
-def _limit(limits: NDArray, span: Sequence[float], say: Say) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _limit(
+    limits: NDArray, span: Sequence[float], steps: int, *, written: bool, say: Say
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The zone of 2 / lambda_max and its middle, which leaves out the figures that are written in the cells."""
     low, middle, high = (min(max(math.log10(value), span[0]), span[1]) for value in limits)
-    shared = {"yref": "paper", "y0": 0, "y1": 1}
+    edges = {"y0": -0.5, "y1": steps - 0.5}
     zone = {
         "type": "rect",
+        "name": say("80 % of the tasks"),
         "x0": low,
         "x1": high,
         "fillcolor": MARK,
         "opacity": 0.18,
         "line": {"width": 0},
-        **shared,
+        **edges,
     }
-    rule = {"type": "line", "x0": middle, "x1": middle, "line": line(MARK, 2.5, "dash"), **shared}
+    rule = {"type": "line", "name": "2/λ", "x0": middle, "x1": middle, "line": line(MARK, 2.5, "dash"), **edges}
+    rules = [rule]
+    if written:
+        gaps = [(k - 0.8, k - 0.2) for k in range(1, steps)]
+        solid = rule | {"line": line(MARK, 2.5)}
+        rules = [solid | {"y0": y0, "y1": y1} for y0, y1 in ((-0.5, -0.2), *gaps, (steps - 0.8, steps - 0.5))]
+    inside = span[0] + 0.2 < middle < span[1] - 0.2
     words = {
         "text": say("2/λ<sub>max</sub> = {limit}").format(limit=number(float(limits[1]))),
         "x": middle,
         "xref": "x",
-        "xanchor": "center"
-        if span[0] + 0.2 < middle < span[1] - 0.2
-        else ("right" if middle > span[0] + 0.2 else "left"),
+        "xanchor": "center" if inside else ("right" if middle > span[0] + 0.2 else "left"),
         "y": 1.0,
         "yref": "paper",
         "yanchor": "bottom",
         "showarrow": False,
         "font": {"color": MARK, "size": FONT_SMALL},
     }
-    return [zone, rule], [words]
+    return [zone, *rules], [words]
+
+
+def counted(steps: int, say: Say) -> str:
+    """Inner steps in a sentence."""
+    return say("1 inner step") if steps == 1 else say("{n} inner steps").format(n=steps)
 
 
 def _rates_told(grid: Grid, say: Say) -> str:
-    row, column = grid.best
-    told = say("Best is α = {rate} after {steps} inner steps: {value}").format(
-        rate=number(float(grid.rows[row])), steps=column, value=spelled(float(grid.values[row, column]), grid.metric)
-    )
-    rate, steps = grid.trained
-    own = int(np.abs(np.log(grid.rows / rate)).argmin()) if rate > 0 else 0
-    if steps is not None and steps < grid.values.shape[1]:
-        told += say("; as trained, α = {rate} and {steps} steps: {value}").format(
-            rate=number(rate), steps=steps, value=spelled(float(grid.values[own, steps]), grid.metric)
-        )
-    return told + "."
+    said = []
+    for cell, told in (
+        (None if grid.best is None else grid.best.place, say("Best is α = {rate} after {steps}: {value}")),
+        (grid.own, say("as trained, α = {rate} and {steps}: {value}")),
+    ):
+        if cell is not None:
+            value = spelled(float(grid.values[cell]), grid.metric)
+            said.append(told.format(rate=number(float(grid.rows[cell[0]])), steps=counted(cell[1], say), value=value))
+    return f"{'; '.join(said)} ({_over(grid, say)})." if said else f"{_over(grid, say)}."
+
+
+def _over(grid: Grid, say: Say) -> str:
+    return say("means over {n} held-out tasks").format(n=grid.n_tasks)
 
 
 # --- shots and tested steps
@@ -232,29 +173,38 @@ def shots(grid: Grid, say: Say) -> Picture:
         names, np.arange(steps), grid.values.T, metric_title(grid.metric, grid.loss_name, say), hover,
         log=_logarithmic(grid), higher=grid.higher, percent=percent, worst=unadapted(grid.values),
     )  # fmt: skip
-    data = [trace | {"name": plain(grid.label)}]
-    count, trained_steps = grid.trained
-    if trained_steps is not None and trained_steps < steps and str(int(count)) in names:
-        data.append(mark(str(int(count)), trained_steps, say("as trained"), "diamond", AROUND))
-    row, column = grid.best
-    told = say("Best are {shots} shots and {steps} inner steps: {value}; one shot and as many steps give {few}.")
+    data = [trace | {"name": plain(grid.label)}, *lost(names, np.arange(steps), grid.values.T, say)]
+    look = _look(axis(say("shots at test"), type="category", showgrid=False), steps, say)
+    shapes, key = _framed(grid, say, np.arange(len(names)), 1.0)
+    if shapes:
+        look["shapes"] = shapes
     return Picture(
         "shots_and_steps",
         say("How many examples, how many steps?"),
-        told.format(
-            shots=names[row],
-            steps=column,
-            value=spelled(float(grid.values[row, column]), grid.metric),
-            few=spelled(float(grid.values[0, column]), grid.metric),
-        ),
-        {"data": data, "layout": _look(axis(say("shots at test"), type="category", showgrid=False), steps, say)},
+        _shots_told(grid, say),
+        {"data": data, "layout": look},
         columns=("shots", "inner_step", f"log10_{grid.metric}" if _logarithmic(grid) else grid.metric),
-        key=(("point", say("◇ as trained")),),
+        key=(*key, *lost_key(grid.values, say)),
+    )
+
+
+def _shots_told(grid: Grid, say: Say) -> str:
+    if grid.best is None:
+        return f"{_over(grid, say)}."
+    row, column = grid.best.place
+    told = say("Best are {shots} and {steps}: {value}; one shot and as many steps give {few} ({over}).")
+    n = int(grid.rows[row])
+    return told.format(
+        shots=say("1 shot") if n == 1 else say("{n} shots").format(n=n),
+        steps=counted(column, say),
+        value=spelled(float(grid.values[row, column]), grid.metric),
+        few=spelled(float(grid.values[0, column]), grid.metric),
+        over=_over(grid, say),
     )
 
 
 def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
-    """Runs that were trained with k inner steps, tested with k': the best k' of each is ringed, k' = k is marked."""
+    """Runs that were trained with k inner steps, tested with k': the best k' of each is framed, k' = k is marked."""
     values = np.stack([curve.band.mean for curve in speed.curves])
     steps, names = values.shape[1], [str(k) for k in trained]
     log = not speed.higher and bool((values[np.isfinite(values)] > 0).all())
@@ -265,28 +215,38 @@ def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
         np.arange(steps), names, values, metric_title(speed.metric, speed.loss_name, say), hover,
         log=log, higher=speed.higher, percent=speed.metric == "accuracy", worst=unadapted(values),
     )  # fmt: skip
-    data = [trace | {"name": plain(speed.curves[0].label)}]
-    signed = np.where(np.isfinite(values), values if speed.higher else -values, -np.inf)
-    parts = []
-    for own, name, row, curve in zip(trained, names, signed, values, strict=True):
-        best = int(row.argmax())
-        data.append(mark(best, name, say("the best"), "circle", AROUND))
+    shapes: list[dict[str, Any]] = []
+    level, parts = np.zeros(values.shape, bool), []
+    for i, (own, curve) in enumerate(zip(trained, speed.curves, strict=True)):
+        best = best_cell(curve.values.T[None], higher=speed.higher)
+        if best is not None:
+            column, level[i] = best.place[1], best.level[0]
+            shapes.append(frame(say("the best"), column, i, 1.0, "solid"))
+            told = say("trained with {own}, best tested with {best} ({value})")
+            value = spelled(float(values[i, column]), speed.metric)
+            parts.append(told.format(own=own, best=column, value=value))
         if own < steps:
-            data.append(mark(own, name, say("as trained"), "diamond", AROUND))
-        told = say("trained with {own}, best tested with {best} ({value})")
-        parts.append(told.format(own=own, best=best, value=spelled(float(curve[best]), speed.metric)))
+            shapes.append(frame(say("as trained"), own, i, 1.0, "dot"))
+    told = say("cannot be told from the best")
+    for i, row in enumerate(level):
+        alone = np.zeros_like(level)
+        alone[i] = row
+        shapes += outline(alone, told)
     look = layout(
         xaxis=axis(say("inner steps at test, k′"), showgrid=False, tickformat="d", dtick=1 if steps <= 16 else 5),
         yaxis=axis(say("inner steps in training, k"), type="category", showgrid=False),
         hovermode="closest",
+        shapes=shapes,
     )
+    data = [trace | {"name": plain(speed.curves[0].label)}, *lost(np.arange(steps), names, values, say)]
+    key = [("frame dots", say("tested as trained")), ("frame", say("the best of a row")), ("edge", told)]
     return Picture(
         "matrix",
         say("What if test steps differ from training steps?"),
         "; ".join(parts).capitalize() + ".",
         {"data": data, "layout": look},
         columns=("tested", "trained", f"log10_{speed.metric}" if log else speed.metric),
-        key=(("point", say("◇ tested as trained, ○ the best of a row")),),
+        key=(*key, *lost_key(values, say)),
     )
 
 

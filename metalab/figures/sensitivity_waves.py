@@ -9,7 +9,7 @@ import numpy as np
 
 from metalab.analysis.sensitivity_waves import RESAMPLES, Away, Spread
 from metalab.figures.bands import banded
-from metalab.figures.sensitivity import MARK, heat, mark
+from metalab.figures.maps import MARK, heat, lost, lost_key, mark
 from metalab.figures.style import GRID, INK, Picture, Say, axis, layout, line, number, plain
 
 PER_ROW = 100
@@ -61,9 +61,16 @@ def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
         "away",
         say("How far from its training does it still learn?"),
         told.format(steps=found.steps, inside=number(inside), outside=number(outside)),
-        {"data": [trace | {"name": plain(found.label)}, place], "layout": look},
+        {
+            "data": [
+                trace | {"name": plain(found.label)},
+                place,
+                *lost(found.phases, found.amplitudes, found.errors, say),
+            ],
+            "layout": look,
+        },
         columns=("phase", "amplitude", "log10_error"),
-        key=(("point", say("the wave below: click another")),),
+        key=(("ring", say("the wave below: click another")), *lost_key(found.errors, say)),
     )
 
 

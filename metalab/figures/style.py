@@ -99,7 +99,8 @@ class Picture:
     columns: tuple[str, ...]
     """What a table of it has beside the series and the inner step, e.g. x and y."""
     key: tuple[tuple[str, str], ...] = ()
-    """(line, dash, dot or point; what it stands for): what is not named in the figure itself."""
+    """(a class of `.key i` in assets/stage.css, such as line or frame; what it stands for): what the figure does not
+    name itself."""
     aspect: float | None = None
     """Height over width, where the content needs a fixed one."""
 

@@ -16,8 +16,6 @@ from metalab.analysis.sensitivity import Grid, Modes, over_modes, over_rates, ov
 from metalab.analysis.sensitivity_waves import AMPLITUDES, PHASES, Away, Spread, away, spread
 from metalab.analysis.speed import MOST_STEPS, Speed, identity, measure
 from metalab.figures import adaptation, memorisation, sensitivity, sensitivity_waves
-from metalab.figures.speed import roughly, spelled
-from metalab.figures.style import number
 from metalab.models.conv4 import Conv4
 from metalab.store import Run
 from metalab.tasks.characters import CharacterFamily
@@ -33,6 +31,8 @@ from metalab.ui.study import Study
 T = TypeVar("T")
 VIEWS = ("rates", "away", "ambiguous", "trained", "norm", "shots", "labels")
 TASKS = (20, 50, 100, 200, 400)
+FIRST_REGRESSION, FIRST_IMAGES = 20, 4
+"""Tasks of a first look."""
 TRAINED = (1, 2, 3, 5, 10)
 """Inner steps of the runs that are compared by how they were trained."""
 UNTOLD = ("evaluate_every", "evaluation_tasks", "device", "seed")
@@ -101,34 +101,46 @@ def _computed(
 # --- what is computed
 
 
+def _in_two(
+    view: str,
+    entrant: Entrant,
+    steps: int,
+    tasks: int,
+    make: Callable[..., T],
+    told: str,
+) -> T | None:
+    """A first look over a few of the tasks, then the whole; None before the first look."""
+    first = FIRST_REGRESSION if entrant.config.family.kind == "regression" else FIRST_IMAGES
+
+    def look(report: Report) -> T:
+        return make(
+            entrant.contender, entrant.config.family, n_tasks=tasks, steps=steps, first=min(first, tasks), report=report
+        )
+
+    def whole(report: Report) -> T:
+        return make(entrant.contender, entrant.config.family, n_tasks=tasks, steps=steps, report=report)
+
+    begun = _computed(f"{view}.first", [entrant], (tasks, steps), look, _("A first look"))
+    return None if begun is None else _computed(view, [entrant], (tasks, steps), whole, told) or begun
+
+
 def rates(state: Mapping[str, Any], entrant: Entrant) -> Grid | None:
     """The map of rates and steps."""
     tasks, steps = n_tasks(state, entrant), inner_steps(state, entrant)
-
-    def make(report: Report) -> Grid:
-        return over_rates(entrant.contender, entrant.config.family, n_tasks=tasks, steps=steps, report=report)
-
-    return _computed("rates", [entrant], (tasks, steps), make, _("Adapting at every rate"))
+    return _in_two("rates", entrant, steps, tasks, over_rates, _("Adapting at every rate"))
 
 
 def shots(state: Mapping[str, Any], entrant: Entrant) -> Grid | None:
     """The map of shots and steps."""
     tasks, steps = n_tasks(state, entrant), inner_steps(state, entrant)
 
-    def make(report: Report) -> Grid:
-        return over_shots_and_steps(entrant.contender, entrant.config.family, n_tasks=tasks, steps=steps, report=report)
-
-    return _computed("shots", [entrant], (tasks, steps), make, _("Adapting with more and more shots"))
+    return _in_two("shots", entrant, steps, tasks, over_shots_and_steps, _("Adapting with more and more shots"))
 
 
 def modes(state: Mapping[str, Any], entrant: Entrant) -> Modes | None:
     """The ways of normalising."""
     tasks, steps = n_tasks(state, entrant), entrant.contender.algorithm.evaluation_steps
-
-    def make(report: Report) -> Modes:
-        return over_modes(entrant.contender, entrant.config.family, n_tasks=tasks, steps=steps, report=report)
-
-    return _computed("norm", [entrant], (tasks, steps), make, _("Adapting with each way of normalising"))
+    return _in_two("norm", entrant, steps, tasks, over_modes, _("Adapting with each way of normalising"))
 
 
 def waves(entrant: Entrant) -> Away | None:
@@ -230,109 +242,7 @@ def start_missing(entrant: Entrant, missing: Sequence[int]) -> int:
     return len(runs.start_all(configs))
 
 
-# --- words and pictures
-
-
-def rates_verdict(found: Grid) -> str:
-    """The best rate against the run's own, and where it diverges: Markdown."""
-    row, column = found.best
-    rate, own = float(found.rows[row]), found.trained[0]
-    best = spelled(float(found.values[row, column]), found.metric)
-    told = _("**The best rate at test is α = {rate}, after {steps} inner steps ({best}); it was trained with {own}.**")
-    said = told.format(rate=number(rate), steps=column, best=best, own=number(own))
-    if found.limits is None:
-        return said + " " + _("Where the loss changes from step to step, or Adam takes them, no such line can be told.")
-    middle = float(found.limits[1])
-    if own <= middle:
-        told = _(
-            "Its own rate lies below 2/λ = {limit} of the middle task, {times} times its rate: from there on a step "
-            "leads farther away along the steepest direction."
-        )
-    else:
-        told = _(
-            "Its own rate lies beyond 2/λ = {limit} of the middle task, {times} times its rate: the line is drawn for "
-            "the curvature at θ, and the first step leaves it."
-        )
-    return said + " " + told.format(limit=number(middle), times=roughly(middle / own))
-
-
-def ready_words(trained: Mapping[int, Entrant]) -> str:
-    """Which runs there are to compare, and which of them are not done: Markdown."""
-    if not trained:
-        return _("No run with these settings has begun to train yet.")
-    said = []
-    for steps, entrant in trained.items():
-        under_way = (entrant.step or 0) < entrant.config.outer_steps
-        told = _("{k} (so far {step} of {whole} outer steps)") if under_way else "{k}"
-        said.append(told.format(k=steps, step=f"{entrant.step:,}", whole=f"{entrant.config.outer_steps:,}"))
-    told = _("With these settings, and else the same, runs have trained with **k = {steps}** inner steps.")
-    return told.format(steps=", ".join(said))
-
-
-def away_verdict(found: Away) -> str:
-    """How much worse it is outside the box: Markdown."""
-    inside, outside = found.median(inside=True), found.median(inside=False)
-    told = _(
-        "**Inside the box {inside} of a wave is left after {steps} inner steps, outside {outside}: {times} times as "
-        "much** (medians over the map)."
-    )
-    return told.format(
-        inside=_share(inside), outside=_share(outside), times=roughly(outside / inside), steps=found.steps
-    )
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.2g} %" if value < 1 else number(value) + " ×"
-
-
-def spread_verdict(found: tuple[Spread, Spread]) -> str:
-    """How far the functions fall apart where no point lies: Markdown."""
-    whole, half = found
-    seen, unseen = half.width(seen=True), half.width(seen=False)
-    told = _(
-        "**Where no point lies the functions are {times} times as far apart as where points lie** ({unseen} against "
-        "{seen}); with points anywhere they are {whole} apart. Their mean misses the truth there by {off}, where "
-        "points lie by {near} (root mean square)."
-    )
-    return told.format(
-        times=roughly(unseen / seen) if seen > 0 else "∞",
-        unseen=number(unseen),
-        seen=number(seen),
-        whole=number(whole.width(seen=True)),
-        off=number(half.error(seen=False)),
-        near=number(half.error(seen=True)),
-    )
-
-
-def modes_verdict(found: Modes) -> str:
-    """What transduction gives away: Markdown."""
-    gap = found.gap("support_plus_one")
-    told = _(
-        "**All query images together are worth {gap} percentage points of accuracy** against the support set and one "
-        "query alone (95 % interval {low} to {high}, paired over {n} tasks)."
-    )
-    mean, low, high = (roughly(100 * float(part)) for part in (gap.mean, gap.low, gap.high))
-    said = told.format(gap=mean, low=low, high=high, n=found.n_tasks)
-    if found.calibrated:
-        said += " " + _("This θ has no running averages: they were taken from 40 meta-training tasks.")
-    return said
-
-
-def labels_verdict(found: Memorisation) -> str:
-    """What each training knows before adaptation: Markdown."""
-    chance = 1 / found.ways
-    told = _(
-        "**With labels that stay, {fixed} of the characters it practised on are right before any adaptation; with "
-        "shuffled labels {shuffled}, where chance is {chance}.** Of new characters it knows {new} beforehand: what it "
-        "learned by heart is of no use there."
-    )
-    parts = {
-        "fixed": found.fixed.known,
-        "shuffled": found.shuffled.known,
-        "new": found.fixed.new,
-    }
-    said = {name: f"{100 * float(each.mean[-1]):.0f} %" for name, each in parts.items()}
-    return told.format(**said, chance=f"{100 * chance:.0f} %")
+# --- pictures
 
 
 def labels_pictures(found: Memorisation) -> list[Placed]:

@@ -25,7 +25,8 @@ def questions() -> dict[str, str]:
             "From one θ, every inner learning rate and number of inner steps is tried on the same held-out tasks. "
             "Along the direction in which a support loss bends most, by λ, a step of rate α multiplies the distance to "
             "the optimum by 1 − αλ: beyond 2/λ it grows. "
-            "The dashed line is 2/λ of the middle task at θ, the zone holds 80 % of the tasks."
+            "The red line is 2/λ of the middle task at θ, the zone holds 80 % of the tasks; half of the tasks choose "
+            "the best cell and the other half judge it, because the best of many cells is partly luck."
         ),
         "away": _(
             "The run practised on waves inside the box. "
@@ -57,8 +58,9 @@ def questions() -> dict[str, str]:
             "More steps help only where there are examples enough to bear them."
         ),
         "labels": _(
-            "A small MAML is trained twice from one initialisation on the same 40 characters: once each character "
-            "keeps its label in every task, once the labels are shuffled in each. "
+            "A small MAML of this page's own, not the run that is chosen, is trained twice from one initialisation on "
+            "the same 40 characters: once each character keeps its label in every task, once the labels are shuffled "
+            "in each. "
             "Labels that stay can be learned by heart, so that the accuracy on those characters rises before any "
             "adaptation, and says nothing of new ones. "
             "Shuffled, nobody can know a label without the support set: before adaptation the gauge stays at 1/N."

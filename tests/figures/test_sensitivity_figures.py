@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from metalab.analysis.bootstrap import resampled
+from metalab.analysis.best_cell import Best
+from metalab.analysis.bootstrap import Band, resampled
 from metalab.analysis.sensitivity import MODES, Grid, Modes
 from metalab.analysis.sensitivity_waves import AMPLITUDES, PHASES, Away, Spread
 from metalab.analysis.speed import Curve, Speed
+from metalab.figures.maps import outline
 from metalab.figures.sensitivity import matrix, modes, rates, shots
 from metalab.figures.sensitivity_waves import PER_ROW, away, reach_of, spread
 
@@ -18,31 +20,73 @@ def say(text):
 
 
 LOSSES = np.array([[4.0, 3.5, 3.0], [4.0, 1.0, 0.1], [4.0, 40.0, np.inf]])
+LEVEL = np.array([[False] * 3, [False, True, True], [False] * 3])
+BEST = Best((1, 2), Band(*(np.array(v) for v in (0.1, 0.05, 0.2))), LEVEL, 15, 15)
 GRID = Grid(
-    "maml", "loss", "mean squared error", 30, np.array([0.01, 0.1, 1.0]), LOSSES, (0.1, 1), np.array([0.2, 0.3, 0.4])
+    "maml",
+    "loss",
+    "mean squared error",
+    30,
+    np.array([0.01, 0.1, 1.0]),
+    LOSSES,
+    (0.1, 1),
+    BEST,
+    np.array([0.2, 0.3, 0.4]),
 )
 
 
-def marks(picture):
+def frames(picture):
+    """Middle of every frame around a cell, by what it stands for."""
+    shapes = picture.figure["layout"].get("shapes", [])
     return {
-        trace["name"]: (trace["x"][0], trace["y"][0]) for trace in picture.figure["data"] if trace["type"] == "scatter"
+        shape["name"]: ((shape["x0"] + shape["x1"]) / 2, (shape["y0"] + shape["y1"]) / 2)
+        for shape in shapes
+        if shape["type"] == "rect" and shape["name"] in ("as trained", "the best")
     }
 
 
 def test_rates_are_coloured_by_logarithms_with_the_training_the_best_and_the_line_in_their_places():
     picture = rates(GRID, say)
-    cells = picture.figure["data"][0]
+    cells, gone = picture.figure["data"]
     assert cells["z"].shape == (3, 3)
     assert cells["z"][1, 0] == pytest.approx(math.log10(3.5))
     assert np.isnan(cells["z"][2, 2])
+    np.testing.assert_array_equal(np.isnan(gone["z"]), np.isfinite(LOSSES.T))
+    assert "diverged" in gone["hovertemplate"]
     assert cells["text"][1] == ["3.5", "1", "40"]
     assert cells["zmax"] <= math.log10(8)
     assert cells["reversescale"]
-    assert marks(picture) == {"as trained": (-1, 1), "the best": (-1, 2)}
-    zone, line = picture.figure["layout"]["shapes"]
-    assert line["x0"] == pytest.approx(math.log10(0.3))
+    assert frames(picture) == {"as trained": (-1, 1), "the best": (-1, 2)}
+    shapes = picture.figure["layout"]["shapes"]
+    assert {shape["x0"] for shape in shapes if shape["name"] == "2/λ"} == {math.log10(0.3)}
+    zone = next(shape for shape in shapes if shape["name"] == "80 % of the tasks")
     assert (zone["x0"], zone["x1"]) == pytest.approx((math.log10(0.2), math.log10(0.4)))
-    assert "α = 0.1 after 2 inner steps: 0.1; as trained, α = 0.1 and 1 steps: 1." in picture.alt
+    edge = [shape for shape in shapes if shape["name"] == "cannot be told from the best"]
+    assert (min(e["x0"] for e in edge), max(e["x1"] for e in edge)) == (-1.5, -0.5)
+    assert (min(e["y0"] for e in edge), max(e["y1"] for e in edge)) == (0.5, 2.5)
+    assert "α = 0.1 after 2 inner steps: 0.1; as trained, α = 0.1 and 1 inner step: 1 (" in picture.alt
+    assert ("lost", "diverged on some task: no mean") in picture.key
+
+
+def test_no_line_crosses_a_figure_that_is_written_in_its_cell():
+    shapes = rates(GRID, say).figure["layout"]["shapes"]
+    for shape in shapes:
+        if shape["name"] == "2/λ":
+            assert not any(shape["y0"] < k < shape["y1"] for k in range(3))
+
+
+def test_an_outline_goes_once_around_what_it_holds():
+    inside = np.array([[0, 1, 1], [0, 1, 0]], bool)
+    edges = {(s["x0"], s["y0"], s["x1"], s["y1"]) for s in outline(inside, "level")}
+    assert edges == {
+        (0.5, -0.5, 2.5, -0.5),
+        (1.5, 0.5, 2.5, 0.5),
+        (0.5, 1.5, 1.5, 1.5),
+        (0.5, -0.5, 0.5, 1.5),
+        (1.5, 0.5, 1.5, 1.5),
+        (2.5, -0.5, 2.5, 0.5),
+    }
+    assert outline(np.zeros((2, 2), bool), "level") == []
 
 
 def test_accuracies_keep_their_scale_and_without_limits_there_is_no_line():
@@ -53,33 +97,30 @@ def test_accuracies_keep_their_scale_and_without_limits_there_is_no_line():
     assert not cells["reversescale"]
     assert cells["text"][1][0] == "90 %"
     assert "shapes" not in picture.figure["layout"]
-    assert list(marks(picture)) == ["the best"]
-
-
-def test_a_grid_without_a_finite_cell_has_no_best():
-    lost = Grid("maml", "loss", "nats", 3, np.array([1.0]), np.array([[np.inf, np.nan]]), (1.0, 1))
-    with pytest.raises(ValueError, match="range of numbers"):
-        rates(lost, say)
+    assert len(picture.figure["data"]) == 1
+    assert picture.alt == "means over 30 held-out tasks."
 
 
 def test_shots_are_columns_and_the_training_is_marked():
-    grid = Grid("maml", "loss", "nats", 30, np.array([1.0, 5.0, 10.0]), np.where(LOSSES < 30, LOSSES, 2.0), (5.0, 2))
+    grid = Grid(
+        "maml", "loss", "nats", 30, np.array([1.0, 5.0, 10.0]), np.where(LOSSES < 30, LOSSES, 2.0), (5.0, 2), BEST
+    )
     picture = shots(grid, say)
     assert picture.figure["data"][0]["x"] == ["1", "5", "10"]
-    assert marks(picture)["as trained"] == ("5", 2)
+    assert frames(picture) == {"as trained": (1, 2), "the best": (1, 2)}
     assert "5 shots and 2 inner steps: 0.1" in picture.alt
 
 
-def test_the_matrix_rings_the_best_of_every_row():
+def test_the_matrix_frames_the_best_of_every_row():
     def curve(mean):
-        values = np.tile(np.asarray(mean, np.float32), (4, 1))
+        values = np.tile(np.asarray(mean, np.float32), (8, 1))
         n = len(mean)
         return Curve("maml", ("maml", 2, 0), "inner step", values, resampled(values), np.arange(n), np.arange(n) / 1.0)
 
-    found = Speed("loss", "mean squared error", 4, (curve([4, 1, 2, 3]), curve([4, 2, 1, 0.5])))
+    found = Speed("loss", "mean squared error", 8, (curve([4, 1, 2, 3]), curve([4, 2, 1, 0.5])))
     picture = matrix(found, [1, 3], say)
-    rings = [(t["x"][0], t["y"][0]) for t in picture.figure["data"] if t["name"] == "the best"]
-    assert rings == [(1, "1"), (3, "3")]
+    best = [shape for shape in picture.figure["layout"]["shapes"] if shape["name"] == "the best"]
+    assert [(s["x0"] + 0.5, s["y0"] + 0.5) for s in best] == [(1, 0), (3, 1)]
     assert picture.figure["data"][0]["z"][1, 3] == pytest.approx(math.log10(0.5))
     assert picture.alt == "Trained with 1, best tested with 1 (1); trained with 3, best tested with 3 (0.5)."
 

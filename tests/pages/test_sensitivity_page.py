@@ -31,7 +31,8 @@ def sensitivity(open_page):
 def test_it_opens_with_the_map_of_rates_and_the_divergence_line(sensitivity):
     page = sensitivity(steps="3")
     assert page.title[0].value == "How sensitive is it?"
-    assert "The best rate at test is α = " in text(page)
+    assert "Of all cells, 10 tasks chose α = " in text(page)
+    assert "on the 10 others it comes to " in text(page)
     assert "2/λ = " in text(page)
     assert not page.warning
 
