@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,10 @@ from metalab.store.store import News, Store
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from metalab.params import Params
+    from metalab.training.config import RunConfig
+    from metalab.training.events import Evaluated
 
 
 def pack(store: Store, run_id: str, path: Path, steps: Collection[int], name: str) -> None:
@@ -40,23 +46,50 @@ def pack(store: Store, run_id: str, path: Path, steps: Collection[int], name: st
 
 def unpack(store: Store, path: Path) -> Run:
     """Make a finished run, owned by nobody, of what `pack` wrote. Raises CheckpointError, ConfigError, OSError."""
-    from metalab.training.config import parse_config
+    packed = _read(path)
+    run = store.create(packed.config, EXAMPLE, packed.name)
+    for after, found in sorted(packed.theta.items()):
+        files.write_theta(store.folder(run.id), after, found)
+    status = {"state": "finished", "step": packed.step, "seconds": packed.seconds}
+    store.append(run.id, News(evaluations=packed.evaluations, checkpoints=sorted(packed.theta), status=status))
+    return store.get(run.id)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A packed run, checked."""
+
+    config: RunConfig
+    name: str
+    step: int
+    seconds: float
+    theta: Mapping[int, Params]
+    evaluations: list[Evaluated]
+
+
+def _read(path: Path) -> _Packed:
+    from metalab.training.config import ConfigError, parse_config
     from metalab.training.events import Evaluated
 
     tensors, metadata = files.read(path)
-    theta: dict[int, dict[str, Tensor]] = {}
-    curves: dict[int, dict[str, Tensor]] = {}
-    functions: dict[int, Tensor] = {}
-    for key, value in tensors.items():
-        kind, step, *rest = key.split("/", 2)
-        if kind == "functions":
-            functions[int(step)] = value
-        else:
-            (theta if kind == "theta" else curves).setdefault(int(step), {})[rest[0]] = value
-    run = store.create(parse_config(json.loads(metadata["config"]), str(path)), EXAMPLE, metadata["name"])
-    for after, found in sorted(theta.items()):
-        files.write_theta(store.folder(run.id), after, found)
-    seen = [Evaluated(after, found, functions.get(after)) for after, found in sorted(curves.items())]
-    status = {"state": "finished", "step": int(metadata["step"]), "seconds": float(metadata["seconds"])}
-    store.append(run.id, News(evaluations=seen, checkpoints=sorted(theta), status=status))
-    return store.get(run.id)
+    found: dict[str, dict[int, Params]] = {"theta": {}, "curve": {}, "functions": {}}
+    try:
+        for key, value in tensors.items():
+            kind, after, *name = key.split("/", 2)
+            found[kind].setdefault(int(after), {})[name[0] if name else ""] = value
+        config = parse_config(json.loads(metadata["config"]), str(path))
+        name, step, seconds = metadata["name"], int(metadata["step"]), float(metadata["seconds"])
+    except ConfigError:
+        raise
+    except (KeyError, ValueError, RecursionError) as problem:
+        raise files.CheckpointError(f"{path} is no run that MetaLab packed ({problem})") from problem
+    wrong = [after for after in [step, *found["theta"], *found["curve"]] if not 0 <= after <= config.outer_steps]
+    if wrong or not 0 <= seconds < math.inf:
+        raise files.CheckpointError(f"{path} says step {(wrong or [step])[0]} and {seconds} seconds: it is damaged")
+    for theta in found["theta"].values():
+        files.check_theta(path, theta, config)
+    evaluations = [
+        Evaluated(after, curves, found["functions"].get(after, {}).get(""))
+        for after, curves in sorted(found["curve"].items())
+    ]
+    return _Packed(config, name, step, seconds, found["theta"], evaluations)

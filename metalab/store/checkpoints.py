@@ -65,7 +65,7 @@ def theta_path(folder: Path, step: int) -> Path:
 def read_theta(path: Path, config: RunConfig) -> Params:
     """theta of a run with this config. Raises CheckpointError."""
     theta, _ = read(path)
-    _check_theta(path, theta, config)
+    check_theta(path, theta, config)
     return theta
 
 
@@ -81,7 +81,7 @@ def read_resume(path: Path, config: RunConfig) -> Checkpoint:
     unknown = sorted(name for name in tensors if not name.startswith(("theta/", "optimiser/")) and name != "rng")
     if unknown:
         raise CheckpointError(f"{path} holds {unknown[0]!r}, which no checkpoint has: it is not one of MetaLab's")
-    _check_theta(path, theta, config)
+    check_theta(path, theta, config)
     _check_optimiser(path, optimiser, theta, config, step)
     rng = tensors.get("rng")
     try:
@@ -116,7 +116,7 @@ def _step_and_config(path: Path, metadata: dict[str, str], config: RunConfig) ->
     try:
         step, current = int(metadata["step"]), parse_config(json.loads(metadata["config"]), str(path))
         was = current.changed({name: _setting(config, name) for name in LIVE if _setting(config, name) is not None})
-    except (KeyError, ValueError, ConfigError) as problem:
+    except (KeyError, ValueError, RecursionError, ConfigError) as problem:
         raise CheckpointError(f"{path} does not tell its step and config ({problem}): it is foreign") from problem
     if was != config:
         raise CheckpointError(f"{path} belongs to a run with another config: it is not this run's checkpoint")
@@ -132,7 +132,8 @@ def _setting(config: RunConfig, name: str) -> object:
     return value
 
 
-def _check_theta(path: Path, theta: Params, config: RunConfig) -> None:
+def check_theta(path: Path, theta: Params, config: RunConfig) -> None:
+    """Whether theta out of the file `path` fits the network of a run with this config. Raises CheckpointError."""
     from metalab.training.trainer import initialise
 
     _check_layout(path, theta, initialise(config))

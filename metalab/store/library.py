@@ -7,7 +7,6 @@ worth a look.
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 import threading
 import time
@@ -130,7 +129,7 @@ def restore(store: Store, run_id: str, owner: str) -> None:
     """Take a run back out of the bin of `owner`. Raises RunNotFound where it is not there (any more)."""
     with store.database.write() as db:
         done = db.execute(
-            "UPDATE runs SET deleted = NULL, version = version + 1 WHERE id = ? AND owner = ? AND deleted IS NOT NULL",
+            "UPDATE runs SET deleted = NULL, version = version + 1 WHERE id = ? AND owner = ? AND deleted > 0",
             (run_id, owner),
         )
     if not done.rowcount:
@@ -142,7 +141,7 @@ def bin_of(store: Store, people: Collection[str]) -> list[Run]:
     names = sorted(people)
     with store.database.read() as db:
         rows = db.execute(
-            f"SELECT * FROM runs WHERE deleted IS NOT NULL AND {among('owner', names)} ORDER BY deleted DESC", names
+            f"SELECT * FROM runs WHERE deleted > 0 AND {among('owner', names)} ORDER BY deleted DESC", names
         ).fetchall()
     return [Run.from_row(row) for row in rows]
 
@@ -150,12 +149,8 @@ def bin_of(store: Store, people: Collection[str]) -> list[Run]:
 def empty_bin(store: Store, kept_seconds: float = KEPT_SECONDS) -> int:
     """Remove the runs that have been in the bin for so long, with their files, for good; how many."""
     with store.database.write() as db:
-        rows = db.execute(
-            "DELETE FROM runs WHERE deleted IS NOT NULL AND deleted < ? RETURNING id", (time.time() - kept_seconds,)
-        ).fetchall()
-    for row in rows:
-        shutil.rmtree(store.home / "checkpoints" / row["id"], ignore_errors=True)
-    return len(rows)
+        db.execute("UPDATE runs SET deleted = 0 WHERE deleted < ?", (time.time() - kept_seconds,))
+    return store.purge()
 
 
 # --- results

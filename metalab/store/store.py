@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from metalab import places
 from metalab.store import checkpoints as files
-from metalab.store.database import Database
+from metalab.store.database import Database, StoreError
 from metalab.store.liveness import Process, burying
 from metalab.store.runs import ACTIVE, Evaluation, Note, Run, RunNotFound, State
 
@@ -199,10 +199,25 @@ class Store:
         """
         run = self.owned(run_id, owner)
         with self.database.write() as db:
-            done = db.execute("DELETE FROM runs WHERE id = ? AND state NOT IN ('queued', 'running')", (run_id,))
+            done = db.execute(
+                "UPDATE runs SET deleted = 0 WHERE id = ? AND state NOT IN ('queued', 'running')", (run_id,)
+            )
         if not done.rowcount:
             raise ValueError(f"Run {run_id} is {run.state}: stop it before you delete it.")
-        shutil.rmtree(self.folder(run.id), ignore_errors=True)
+        self.purge()
+
+    def purge(self) -> int:
+        """Remove the runs that are to be gone for good (`deleted` is 0), also what a killed program left of them.
+
+        The files go first, so that none is ever without a run. Returns how many runs.
+        """
+        with self.database.read() as db:
+            rows = db.execute("SELECT id FROM runs WHERE deleted = 0").fetchall()
+        for row in rows:
+            shutil.rmtree(self.folder(row["id"]), ignore_errors=True)
+            with self.database.write() as db:
+                db.execute("DELETE FROM runs WHERE id = ?", (row["id"],))
+        return len(rows)
 
     def owned(self, run_id: str, owner: str) -> Run:
         """The run, if it is `owner`'s. Raises RunNotFound, PermissionError."""
@@ -336,10 +351,17 @@ def clean_name(name: str, length: int = NAME_LENGTH) -> str:
 
 
 def unpacked(row: sqlite3.Row | Mapping[str, Any]) -> Evaluation:
-    """An evaluation out of its row (id, step, payload)."""
+    """An evaluation out of its row (id, step, payload). Raises StoreError where the payload is damaged."""
+    import safetensors
     import safetensors.torch
 
-    tensors = safetensors.torch.load(row["payload"])
+    try:
+        tensors = safetensors.torch.load(row["payload"])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as problem:
+        raise StoreError(
+            f"the evaluation after outer step {row['step']} cannot be read ({problem}): the database is damaged; "
+            "train the run again, or delete it"
+        ) from problem
     functions = tensors.pop("functions", None)
     curves = {name.removeprefix("curve/"): value for name, value in tensors.items()}
     return Evaluation(row["id"], row["step"], curves, functions)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,11 +18,14 @@ from starlette.routing import Route
 from metalab.places import PlaceError
 from metalab.store import StoreError
 from metalab.ui import routes as http
+from metalab.ui.guard import GuardMiddleware
 from metalab.ui.identity import IdentityMiddleware
 from metalab.ui.stream import Hub
 
 MAIN_SCRIPT = Path(__file__).with_name("main.py").resolve()
 HUB = Hub()
+HANDLES = 8_192
+"""Files and sockets that the server may have open at once, where the system lets it."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,12 +37,13 @@ def routes() -> list[Route]:
 
 def middleware() -> list[Middleware]:
     """The middleware around every request."""
-    return [Middleware(IdentityMiddleware)]
+    return [Middleware(GuardMiddleware, base_path=http.base_path()), Middleware(IdentityMiddleware)]
 
 
 @asynccontextmanager
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Warm up beside the first page, and end the live streams when the server is told to stop."""
+    _allow_handles()
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
     with StreamsEndOnSignal(HUB):
         yield
@@ -56,6 +61,18 @@ def on_script_error(error: Exception) -> bool:
         said = escape(str(error))
     st.error(said, icon=":material/error:")
     return True
+
+
+def _allow_handles() -> None:
+    """Let this process hold a connection of each allowed stream and tab; many systems begin with 1,024 handles."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = HANDLES if most == resource.RLIM_INFINITY else min(HANDLES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _warm_up() -> None:

@@ -99,6 +99,21 @@ def test_what_was_long_in_the_bin_is_removed_with_its_files(store, run):
     assert resume_file(store, kept.id).exists()
 
 
+@pytest.mark.parametrize("files_gone", [False, True])
+def test_what_a_killed_program_was_removing_is_nowhere_and_goes_with_its_files_later(store, run, files_gone):
+    store.save_checkpoint(run.id, checkpoint_of())
+    with store.database.write() as db:
+        db.execute("UPDATE runs SET deleted = 0 WHERE id = ?", (run.id,))
+    if files_gone:
+        resume_file(store, run.id).unlink()
+    assert library.bin_of(store, {"ada"}) == store.runs() == []
+    with pytest.raises(RunNotFound):
+        library.restore(store, run.id, "ada")
+    assert library.empty_bin(store) == 1
+    assert not store.folder(run.id).exists()
+    assert library.empty_bin(store) == 0
+
+
 def test_the_last_look_of_each_run_is_read_once(store, run):
     other = store.create(CONFIG, "ada", state="finished")
     for step in (0, 4):

@@ -11,6 +11,7 @@ from http_server import read_event, serving
 from streamlit.testing.v1 import AppTest
 
 from metalab.ui import server
+from metalab.ui.guard import GuardMiddleware
 from metalab.ui.identity import IdentityMiddleware
 from metalab.ui.stream import Hub
 
@@ -19,7 +20,7 @@ def test_the_launchers_parts():
     assert server.MAIN_SCRIPT.is_absolute()
     assert server.MAIN_SCRIPT.is_file()
     assert "/metalab/runs/{run_ids}/events" in [route.path for route in server.routes()]
-    assert [middleware.cls for middleware in server.middleware()] == [IdentityMiddleware]
+    assert [middleware.cls for middleware in server.middleware()] == [GuardMiddleware, IdentityMiddleware]
 
 
 def test_an_error_becomes_one_line_without_its_text():

@@ -1,0 +1,142 @@
+"""What a browser may send over Streamlit's websocket and to its upload address, before Streamlit sees it.
+
+Streamlit trusts whoever is connected: any client may empty the caches of the whole server, ask for reruns without
+end, or put files into its memory. And to judge a foreign origin it asks the internet for its own address, during
+which the whole server waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+from metalab.ui.identity import user_of
+
+STREAM = "/_stcore/stream"
+UPLOADS = "/_stcore/upload_file/"
+ANSWERED = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
+"""The kinds of messages that pages need; the others empty caches, ask for git or switch on what developers use."""
+OPERATIONS = frozenset({"deferred_file", "dataframe_chunk"})
+"""Of the operations, those that only read what belongs to the session."""
+MESSAGES_PER_SECOND = 30.0
+"""From one tab, lasting; what comes faster waits in its sender's connection. A dial being moved sends 20."""
+MESSAGES_AT_ONCE = 60
+TABS_PER_USER = 32
+TABS_IN_TOTAL = 1_000
+POLICY_VIOLATION, TRY_LATER, UNSUPPORTED = 1008, 1013, 1003
+
+_LOG = logging.getLogger(__name__)
+
+
+class GuardMiddleware:
+    """Refuses foreign origins, too many tabs, and what no page of ours sends (pure ASGI, no buffering)."""
+
+    def __init__(self, app: ASGIApp, base_path: str = "") -> None:
+        self.app = app
+        self._stream, self._uploads = base_path + STREAM, base_path + UPLOADS
+        self._tabs: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and scope["path"] == self._stream:
+            await self._tab(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(self._uploads):
+            refusal = JSONResponse({"error": "MetaLab takes no uploads."}, status_code=403)
+            await refusal(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _tab(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = HTTPConnection(scope)
+        user = user_of(request)
+        refused = 0
+        if not own_origin(request):
+            refused = POLICY_VIOLATION
+        elif self._tabs[user] >= TABS_PER_USER or self._tabs.total() >= TABS_IN_TOTAL:
+            refused = TRY_LATER
+        if refused:
+            await receive()  # the request to connect
+            await send({"type": "websocket.close", "code": refused})
+            return
+        self._tabs[user] += 1
+        try:
+            await self.app(scope, Sieve(receive), send)
+        finally:
+            self._tabs[user] -= 1
+            self._tabs += Counter()  # drops users without tabs
+
+
+class Sieve:
+    """One tab's messages: those that pages need, at a pace that leaves room for others."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._room = float(MESSAGES_AT_ONCE)
+        self._seen = time.monotonic()
+
+    async def __call__(self) -> Message:
+        """The next message that Streamlit may see."""
+        while True:
+            message = await self._receive()
+            if message["type"] != "websocket.receive":
+                return message
+            if message.get("bytes") is None:
+                return {"type": "websocket.disconnect", "code": UNSUPPORTED}
+            await self._pace()
+            if needed(message["bytes"]):
+                return message
+
+    async def _pace(self) -> None:
+        """Wait until this message fits; meanwhile nothing more is read from the connection."""
+        now = time.monotonic()
+        self._room = min(self._room + (now - self._seen) * MESSAGES_PER_SECOND, MESSAGES_AT_ONCE) - 1
+        self._seen = now
+        if self._room < 0:
+            await asyncio.sleep(-self._room / MESSAGES_PER_SECOND)
+
+
+def needed(data: bytes) -> bool:
+    """Whether a page of ours may have sent this; what is no message at all is left to Streamlit to refuse."""
+    try:
+        message = BackMsg.FromString(data)
+    except DecodeError:
+        return True
+    kind = message.WhichOneof("type")
+    if kind == "backend_operation_request":
+        kind = message.backend_operation_request.WhichOneof("payload")
+        known = kind in OPERATIONS
+    else:
+        known = kind in ANSWERED
+    if not known:
+        _LOG.warning("A browser sent %r, which no page of ours sends; it is left out.", kind)
+    return known
+
+
+def own_origin(request: HTTPConnection) -> bool:
+    """Whether a websocket is opened by our own page, by a program, or by an origin that the server's settings name."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    try:
+        asked = urlsplit(origin)
+    except ValueError:
+        return False
+    return asked.netloc == request.headers.get("host") or asked.hostname in _named_hosts()
+
+
+def _named_hosts() -> set[str | None]:
+    from streamlit import config
+
+    origins = config.get_option("server.corsAllowedOrigins") or []
+    hosts = {urlsplit(origin if "//" in origin else f"//{origin}").hostname for origin in origins}
+    if config.is_manually_set("browser.serverAddress"):
+        hosts.add(config.get_option("browser.serverAddress"))
+    return hosts - {None}
