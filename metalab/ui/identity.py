@@ -73,6 +73,14 @@ def current_owners() -> frozenset[str]:
     return _owners(current_user(), st.context.ip_address is None, st.context.headers)
 
 
+def acting_on(owner: str) -> str:
+    """The name under which the visitor of the page that is running commands what belongs to `owner`.
+
+    Where that is somebody else, the visitor's own, by which the command will be refused.
+    """
+    return owner if owner in current_owners() else current_user()
+
+
 def owners_of(request: HTTPConnection) -> frozenset[str]:
     """The names under which the sender of an HTTP request owns runs."""
     local = request.client is not None and request.client.host in _LOOPBACK

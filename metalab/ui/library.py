@@ -31,7 +31,7 @@ from metalab.ui.adapt_entrants import SCRATCH
 from metalab.ui.background import computed
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.identity import current_owners, current_user
+from metalab.ui.identity import acting_on, current_owners, current_user
 from metalab.ui.links import Parameter, escape
 from metalab.ui.study import Study
 
@@ -220,7 +220,7 @@ def describe(run: Run, tags: str, remark: str) -> None:
     """Raises Problem."""
     with runs.friendly():
         try:
-            library.describe(service().store, run.id, run.owner, library.clean_tags(tags), remark)
+            library.describe(service().store, run.id, acting_on(run.owner), library.clean_tags(tags), remark)
         except ValueError as problem:
             raise runs.Problem(str(problem)) from None
 
@@ -233,7 +233,7 @@ def binned() -> list[Run]:
 def restore(run: Run) -> None:
     """Raises Problem."""
     with runs.friendly():
-        library.restore(service().store, run.id, run.owner)
+        library.restore(service().store, run.id, acting_on(run.owner))
 
 
 # --- the best start

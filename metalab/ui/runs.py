@@ -19,7 +19,7 @@ import streamlit as st
 from metalab import places
 from metalab.store import COMMAND_LINE, EXAMPLE, Run, RunNotFound, Store, StoreError
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.identity import current_owners, current_user
+from metalab.ui.identity import acting_on, current_owners, current_user
 from metalab.ui.links import escape, flat
 from metalab.ui.live import Command, LiveRun
 
@@ -221,7 +221,7 @@ def _store() -> Store:
 def _acting(run_id: str) -> str:
     """The name under which this page's visitor commands the run."""
     run = _store().find(run_id)
-    return run.owner if run is not None and mine(run) else current_user()
+    return acting_on(run.owner) if run is not None else current_user()
 
 
 def _order(run: Run) -> int:

@@ -24,7 +24,7 @@ from metalab.ui import draft as drafts
 from metalab.ui import runs
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.identity import current_owners, current_user
+from metalab.ui.identity import acting_on, current_owners, current_user
 from metalab.ui.links import RUN_ID, Parameter, escape, readable
 from metalab.ui.study import Study
 
@@ -198,14 +198,14 @@ def mine(sweep: Sweep) -> bool:
 
 def command(sweep: Sweep, name: str) -> None:
     """Stop, resume or delete a sweep. Raises Problem."""
-    feeder = sweeps(service())
+    feeder, user = sweeps(service()), acting_on(sweep.owner)
     try:
         with runs.friendly():
             if name == "delete":
-                feeder.stop(sweep.id, sweep.owner)
-                disk.delete(service().store, sweep.id, sweep.owner)
+                feeder.stop(sweep.id, user)
+                disk.delete(service().store, sweep.id, user)
             else:
-                {"stop": feeder.stop, "resume": feeder.resume}[name](sweep.id, sweep.owner)
+                {"stop": feeder.stop, "resume": feeder.resume}[name](sweep.id, user)
     except SweepNotFound as problem:
         raise runs.Problem(str(problem)) from None
 
