@@ -7,7 +7,7 @@ Whoever asks for a key that somebody computes already joins in. An asker follows
 places; asking for another there lets go of the former, which ends when nobody follows it any more.
 
 Computations take turns: whichever has had the least time goes next, and gives way at its next report to one that has
-had less by a `TURN_SECONDS`. So a short one is not held up by a long one, whoever asked first (least attained service;
+had less by `TURN_SECONDS`. So a short one is not held up by a long one, whoever asked first (least attained service;
 Nuyens and Wierman 2008, "The foreground-background queue").
 """
 
@@ -20,11 +20,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
+from metalab.analysis.kept import Kept
 from metalab.tasks.base import DataMissing
 
 Report = Callable[[float], None]
@@ -38,6 +40,8 @@ AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
 MOST_BEGUN = 12
 """Computations that have begun and take turns, each in a thread with what it holds in memory; others wait."""
 TURN_SECONDS = 0.5
+WORTH_KEEPING_SECONDS = 0.3
+"""What takes less is computed again after the next start."""
 CLOSING_SECONDS = 5.0
 ABANDONED_SECONDS = 20.0
 """A computation of which no page has asked for so long ends: its tab was closed."""
@@ -92,7 +96,11 @@ class Work:
 class Background:
     """The threads, and what they found. Every method may be called from any thread."""
 
-    def __init__(self, at_once: int = AT_ONCE, kept: int = KEPT, most_begun: int = MOST_BEGUN) -> None:
+    def __init__(
+        self, at_once: int = AT_ONCE, kept: int = KEPT, most_begun: int = MOST_BEGUN, files: Kept | None = None
+    ) -> None:
+        """`files`: where results stay when the program ends; they stay in memory only without."""
+        self._files = files
         self._changed = threading.Condition()
         self._works: OrderedDict[Hashable, Work] = OrderedDict()
         self._waiting: list[Work] = []
@@ -237,9 +245,8 @@ class Background:
                 raise Cancelled
 
         state: State = "cancelled"
-        assert work.make is not None
         try:
-            work.result = work.make(report)
+            work.result = self._found(work, report)
             state = "done"
         except Cancelled:
             pass
@@ -255,6 +262,18 @@ class Background:
             self._idle += 1
             self._end_turn()
 
+    def _found(self, work: Work, report: Report) -> Any:
+        assert work.make is not None
+        if self._files is None:
+            return work.make(report)
+        with suppress(LookupError):
+            return self._files.get(work.key)
+        began = time.monotonic()
+        result = work.make(report)
+        if time.monotonic() - began > WORTH_KEEPING_SECONDS:
+            self._files.put(work.key, result)
+        return result
+
 
 _background: Background | None = None
 _lock = threading.Lock()
@@ -265,6 +284,6 @@ def background() -> Background:
     global _background
     with _lock:
         if _background is None:
-            _background = Background()
+            _background = Background(files=Kept())
             getattr(threading, "_register_atexit", atexit.register)(_background.close)
         return _background
