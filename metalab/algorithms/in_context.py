@@ -59,6 +59,10 @@ class ModelBased(ShotBased):
     def read(self, learner: Learner, theta: Params, support: Examples) -> Params:
         return expand(theta, support.x.shape[0]) | self.known(learner, theta, support)
 
+    @property
+    def steady_from(self) -> int | None:
+        return None if self.vary_shots else 0
+
     def known(self, learner: Learner, theta: Params, support: Examples) -> Params:
         """What the network reads the examples into."""
         like = next(iter(theta.values()))
@@ -82,10 +86,11 @@ class ModelBased(ShotBased):
         """The shots of outer step `done`: another number of them at each, or always all."""
         if not self.vary_shots:
             return support
-        shots = shot_numbers(learner.family, support.y)
-        fewest = 1 if learner.family.kind == "classification" else 0
-        most = int(shots.max()) + 1
-        return first_shots(support, shots, most - done % (most - fewest + 1))
+        # Every class has as many shots in a meta-batch, so that no GPU has to be asked how many.
+        fewest, ways = (1, learner.family.output_size) if learner.family.kind == "classification" else (0, 1)
+        most = support.y.shape[1] // ways
+        k = most - done % (most - fewest + 1)
+        return first_shots(support, shot_numbers(learner.family, support.y), k, k * ways)
 
     def _network(self, learner: Learner) -> SupportReader:
         assert isinstance(learner.model, self.network)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from metalab.algorithms.base import Algorithm, Learner, MetaGradient
 from metalab.models.base import HEAD, init_linear, linear
 from metalab.params import Params, detach, expand, gradients, statistics, weights
-from metalab.tasks.base import Examples, TaskBatch, TaskFamily
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily, moved
 
 JOINT = "joint"
 """Prefix of the wide head's entries; they are left behind when a new task is learned."""
@@ -40,7 +40,7 @@ class Joint(Algorithm):
             shared = expand(theta, 1)
             # All examples are one support set: with `support` given, support-plus-one takes each image by itself.
             features = learner.model.features(shared, examples.x.flatten(0, 1)[None], collect=collected)
-            classes = class_ids(batch, examples.y).to(features.device)
+            classes = class_ids(batch, examples.y)
             prediction, target = linear(shared, JOINT, features), classes.flatten()[None]
             loss = F.cross_entropy(prediction[0], target[0])
             figures = {"loss": loss, "accuracy": (prediction.argmax(-1) == target).double().mean()}
@@ -85,5 +85,5 @@ def all_examples(batch: TaskBatch) -> Examples:
 
 
 def class_ids(batch: TaskBatch, labels: Tensor) -> Tensor:
-    """The global class of each task's labels (T, n), on the CPU."""
-    return batch.info["classes"].gather(1, labels.cpu())
+    """The global class of each task's labels (T, n)."""
+    return moved(batch.info["classes"], labels.device).gather(1, labels)

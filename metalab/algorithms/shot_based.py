@@ -71,11 +71,17 @@ def shot_numbers(family: TaskFamily, y: Tensor) -> Tensor:
     return occurrence(y)
 
 
-def first_shots(support: Examples, shots: Tensor, k: int) -> Examples:
-    """The examples with shot numbers (T, n) below k, in their order; as many in every task."""
+def first_shots(support: Examples, shots: Tensor, k: int, many: int | None = None) -> Examples:
+    """The examples with shot numbers (T, n) below k, in their order; as many in every task.
+
+    `many`: how many they are, where that is known, so that no GPU has to be asked.
+    """
     kept = shots < k
     n_tasks = shots.shape[0]
-    rows = kept.nonzero()[:, 1].view(n_tasks, -1)
+    if many is None:
+        rows = kept.nonzero()[:, 1].view(n_tasks, -1)
+    else:
+        rows = (~kept).to(torch.int8).argsort(dim=1, stable=True)[:, :many]
     tasks = torch.arange(n_tasks, device=rows.device)[:, None]
     return Examples(support.x[tasks, rows], support.y[tasks, rows])
 

@@ -139,8 +139,10 @@ class CharTransformer(Model):
         there = seen.name >= 0
         task = torch.arange(n_tasks, device=x.device)[:, None].expand_as(seen.name)
         place = (task * n + seen.name) * s + seen.position
-        out = logits.new_zeros(n_tasks * n * s, logits.shape[-1])
-        return out.index_put((place[there],), logits[there]).view(n_tasks, n, s, -1)
+        out = logits.new_zeros(n_tasks * n * s + 1, logits.shape[-1])
+        # What fills a row up goes to a place behind all others: to choose by a mask would make a GPU wait.
+        place = torch.where(there, place, n_tasks * n * s)
+        return out.index_put((place,), logits)[:-1].view(n_tasks, n, s, -1)
 
     # --- parts
 
@@ -198,7 +200,8 @@ def packed(x: Tensor) -> Letters:
     """The names of x (T, n, S), each from its start to its last letter, without what fills their rows up."""
     s = x.shape[-1]
     inside = torch.cat([(x[..., 1:] != 0).any(-1, keepdim=True), x[..., 1:] != 0], -1).flatten(1)
-    longest = max(int(inside.sum(1).max()), 1)
+    # A CPU has less to do on shorter rows; a GPU would have to be waited for to learn how short they may be.
+    longest = max(int(inside.sum(1).max()), 1) if x.device.type == "cpu" else inside.shape[1]
     order = (~inside).to(torch.int8).argsort(dim=1, stable=True)[:, :longest]
     there = inside.gather(1, order)
     return Letters(x.flatten(1).gather(1, order), order % s, torch.where(there, order // s, -1))

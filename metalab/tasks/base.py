@@ -17,6 +17,13 @@ HIGHER_IS_BETTER = frozenset({"accuracy", "return"})
 """The metrics of which more is better; of all others less is."""
 
 
+def moved(values: Tensor, device: torch.device | str) -> Tensor:
+    """The values on `device`; to a GPU they go from pinned memory, so that nobody waits for the transfer."""
+    if values.device.type == "cpu" and torch.device(device).type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
 class Examples(NamedTuple):
     """x (T, n, *input_shape) float, or int64 tokens (T, n, length); y (T, n) class ids, int64, or (T, n, d) targets,
     float, or the tokens that follow, int64 (T, n, length)."""
@@ -25,7 +32,7 @@ class Examples(NamedTuple):
     y: Tensor
 
     def to(self, device: torch.device | str) -> Examples:
-        return Examples(self.x.to(device), self.y.to(device))
+        return Examples(moved(self.x, device), moved(self.y, device))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from metalab.settings import setting
-from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily
+from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily, moved
 
 DRAWERS = 20
 """People who drew each character once, unless a library says otherwise."""
@@ -133,7 +133,7 @@ class CharacterFamily(TaskFamily):
     def _examples(self, images: Tensor, rows: Tensor) -> Examples:
         """The pictures `rows` (T, ways, each) as examples (T, ways * each), class after class."""
         n_tasks, ways, each = rows.shape
-        chosen = images.view(-1, SIDE * SIDE).index_select(0, rows.reshape(-1).to(images.device))
+        chosen = images.view(-1, SIDE * SIDE).index_select(0, moved(rows.reshape(-1), images.device))
         x = chosen.to(torch.float32).div_(255).view(n_tasks, ways * each, *self.input_shape)
         y = torch.arange(ways, device=images.device).repeat_interleave(each).repeat(n_tasks, 1)
         return Examples(x, y)

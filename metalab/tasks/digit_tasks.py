@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from metalab.settings import setting
 from metalab.tasks import mnist
-from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily
+from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily, moved
 from metalab.tasks.characters import SIDE
 
 PIXELS = SIDE * SIDE
@@ -68,7 +68,7 @@ class DigitTasks(TaskFamily):
         # The places of the highest of independent numbers are a random choice in random order.
         chosen = first + torch.rand(n_tasks, self.ways, last - first, generator=rng).topk(n).indices
         rows = torch.arange(self.ways)[:, None] * images.shape[1] + chosen
-        found = images.view(-1, PIXELS).index_select(0, rows.reshape(-1).to(images.device))
+        found = images.view(-1, PIXELS).index_select(0, moved(rows.reshape(-1), images.device))
         return found.to(torch.float32).div_(255).view(n_tasks, self.ways, n, SIDE, SIDE)
 
     def _batch(self, x: Tensor, info: Mapping[str, Any]) -> TaskBatch:
@@ -112,7 +112,7 @@ class RotatedMnist(DigitTasks):
         place = share * len(mine)
         angle = (mine[place.long()] + place % 1) * (self.turn / ALL_SECTORS)
         x = self._digits(n_tasks, split, rng, device)
-        return self._batch(rotated(x.flatten(1, 2), angle.to(x.device)).view_as(x), {"angle": angle})
+        return self._batch(rotated(x.flatten(1, 2), moved(angle, x.device)).view_as(x), {"angle": angle})
 
     def describe(self, info: Mapping[str, Any], task: int) -> str:
         return f"turned by {float(info['angle'][task]):.0f}°"
@@ -134,9 +134,11 @@ class PermutedMnist(DigitTasks):
         first, last = PERMUTATIONS[split]
         number = torch.randint(first, last, (n_tasks,), generator=rng)
         x = self._digits(n_tasks, split, rng, device)
-        order = torch.stack([permutation(k) for k in number.tolist()]).to(x.device)
+        order = torch.stack([permutation(k) for k in number.tolist()])
         pixels = x.view(n_tasks, -1, PIXELS)
-        return self._batch(pixels.gather(2, order[:, None].expand_as(pixels)).view_as(x), {"permutation": number})
+        return self._batch(
+            pixels.gather(2, moved(order, x.device)[:, None].expand_as(pixels)).view_as(x), {"permutation": number}
+        )
 
     def describe(self, info: Mapping[str, Any], task: int) -> str:
         return f"permutation {int(info['permutation'][task])}"

@@ -54,10 +54,10 @@ class FunctionFamily(TaskFamily):
         self, x: Tensor, info: Mapping[str, Any], rng: torch.Generator, device: torch.device | str = "cpu"
     ) -> TaskBatch:
         """The tasks of `info` at x (T, shots + queries, d), support first; noise is drawn only where there is any."""
-        y = self.values(info, x.to(device))
+        y = self.values(info, x)
         if self.noise > 0:
-            y = y + self.noise * torch.randn(y.shape, generator=rng).to(device)
-        x = x.to(device)
+            y = y + self.noise * torch.randn(y.shape, generator=rng)
+        x, y = Examples(x, y).to(device)
         support = Examples(x[:, : self.shots], y[:, : self.shots])
         return TaskBatch(support, Examples(x[:, self.shots :], y[:, self.shots :]), info)
 

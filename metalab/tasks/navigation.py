@@ -112,10 +112,11 @@ class Navigation(TaskFamily):
 
     def sample(self, n_tasks: int, split: Split, rng: torch.Generator, device: torch.device | str = "cpu") -> TaskBatch:
         goal = (2 * torch.rand(n_tasks, 2, generator=rng) - 1) * HALF
-        noise = torch.randn(n_tasks, self.shots + self.queries, self.horizon, 2, generator=rng).to(device)
+        noise = torch.randn(n_tasks, self.shots + self.queries, self.horizon, 2, generator=rng)
+        noise, there = Examples(noise, goal[:, None]).to(device)
         return TaskBatch(
-            Examples(noise[:, : self.shots], goal.to(device)[:, None].expand(-1, self.shots, -1)),
-            Examples(noise[:, self.shots :], goal.to(device)[:, None].expand(-1, self.queries, -1)),
+            Examples(noise[:, : self.shots], there.expand(-1, self.shots, -1)),
+            Examples(noise[:, self.shots :], there.expand(-1, self.queries, -1)),
             {"goal": goal},
         )
 
