@@ -26,6 +26,7 @@ from metalab.store.store import unpacked
 from metalab.tasks.base import DataMissing
 from metalab.training.config import ConfigError, parse_config
 from metalab.training.evaluation import PROBED_TASKS, summarise
+from metalab.training.jobs import Vitals
 from metalab.training.service import Service
 from metalab.training.trainer import held_out
 
@@ -116,6 +117,10 @@ class Updates:
             rows = db.execute("SELECT name, step, value FROM metrics WHERE run = ? ORDER BY id", (run.number,))
             writer.writerows(rows)
         return text.getvalue()
+
+    def vitals(self) -> Vitals:
+        """How the service does."""
+        return self._service.vitals()
 
     def _status(self, run: Run, owners: Collection[str]) -> dict[str, Any]:
         mine = run.owner in owners

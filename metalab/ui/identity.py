@@ -3,10 +3,11 @@
 Every browser gets a random cookie. Nothing that is shown or stored holds the cookie itself: a user is
 the first 16 hex digits of a SHA-256 digest of it, so a list of runs gives nobody another's session.
 
-Runs of the command line were started by no browser. They belong to whoever sits at the server's own machine.
+Runs of the command line were started by no browser. They belong to whoever is in charge (`metalab.ui.teacher`).
 """
 
 import hashlib
+import ipaddress
 import re
 import secrets
 from collections.abc import Mapping
@@ -17,13 +18,17 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metalab.store import COMMAND_LINE
+from metalab.ui.teacher import desk
 
 COOKIE = "metalab_user"
 _COOKIE_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # what secrets.token_urlsafe(32) makes
 _ONE_YEAR = 365 * 24 * 3600
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_PROXIED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-"""Headers of which a proxy adds one: behind it every visitor seems to come from its address."""
+_PROXIED = (
+    *("forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded"),
+    *("true-client-ip", "client-ip", "cf-", "fly-client-ip", "fastly-client-ip", "x-envoy", "x-proxy", "proxy-"),
+)
+"""How headers begin of which a proxy adds one: behind it every visitor seems to come from its address."""
 
 
 def short_id(kind: str, secret: str) -> str:
@@ -67,10 +72,7 @@ def user_of(request: HTTPConnection) -> str:
 
 def current_owners() -> frozenset[str]:
     """The names under which the visitor of the page that is running owns runs. Raises as `current_user` does."""
-    import streamlit as st
-
-    # Streamlit gives no address for a loopback one, and neither where it knows none; then there are no headers either.
-    return _owners(current_user(), st.context.ip_address is None, st.context.headers)
+    return _owners(current_user(), in_charge())
 
 
 def acting_on(owner: str) -> str:
@@ -83,13 +85,45 @@ def acting_on(owner: str) -> str:
 
 def owners_of(request: HTTPConnection) -> frozenset[str]:
     """The names under which the sender of an HTTP request owns runs."""
-    local = request.client is not None and request.client.host in _LOOPBACK
-    return _owners(user_of(request), local, request.headers)
+    user, host = user_of(request), request.client.host if request.client else ""
+    return _owners(user, desk().in_charge(user, _at_the_machine(host, request.headers)))
 
 
-def _owners(user: str, from_loopback: bool, headers: Mapping[str, str]) -> frozenset[str]:
-    here = from_loopback and _to_loopback(headers) and not any(name in headers for name in _PROXIED)
-    return frozenset({user, COMMAND_LINE} if here else {user})
+def in_charge() -> bool:
+    """Whether the visitor of the page that is running may act on everybody's runs. Raises as `current_user` does."""
+    import streamlit as st
+
+    # Streamlit gives no address for a loopback one, and neither where it knows none; then there are no headers either.
+    here = _at_the_machine(st.context.ip_address or "localhost", st.context.headers)
+    return desk().in_charge(current_user(), here)
+
+
+def listens_beyond_loopback() -> bool:
+    """Whether other machines can reach this server."""
+    from streamlit import config
+
+    address = config.get_option("server.address")
+    return not (address and (_is_loopback(address) or address.startswith("unix://")))
+
+
+def _owners(user: str, charge: bool) -> frozenset[str]:
+    return frozenset({user, COMMAND_LINE} if charge else {user})
+
+
+def _at_the_machine(host: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request that came from `host` comes from this machine itself, and from nobody behind a proxy."""
+    proxied = any(name.lower().startswith(_PROXIED) for name in headers)
+    return _is_loopback(host) and _to_loopback(headers) and not proxied
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own, also as a server that listens to both internet protocols writes it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in _LOOPBACK
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
 
 
 def _to_loopback(headers: Mapping[str, str]) -> bool:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from metalab.ui.health import health as how_it_does
 from metalab.ui.identity import owners_of, user_of
 from metalab.ui.stream import RUNS_PER_STREAM, Hub, TooManyStreams, Update, Viewer, split_cursors
 
@@ -52,7 +53,8 @@ def routes(hub: Hub, base_path: str = "") -> list[Route]:
         return await _metrics(hub, request)
 
     async def health(request: Request) -> Response:
-        return JSONResponse({"status": "ok", "service": hub.connected, **hub.counts()}, headers=_NEVER_CACHED)
+        status, body = await how_it_does(hub.source.vitals if hub.source else None, hub.counts())
+        return JSONResponse(body, status_code=status, headers=_NEVER_CACHED)
 
     return [
         Route(f"{base_path}/metalab/runs/{{run_ids}}/events", events),

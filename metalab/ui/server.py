@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,11 +16,13 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from metalab import log
 from metalab.places import PlaceError
 from metalab.store import StoreError
 from metalab.ui import routes as http
+from metalab.ui import teacher
 from metalab.ui.guard import GuardMiddleware
-from metalab.ui.identity import IdentityMiddleware
+from metalab.ui.identity import IdentityMiddleware, listens_beyond_loopback
 from metalab.ui.stream import Hub
 
 MAIN_SCRIPT = Path(__file__).with_name("main.py").resolve()
@@ -42,7 +45,11 @@ def middleware() -> list[Middleware]:
 
 @asynccontextmanager
 async def lifespan(_app: Any) -> AsyncIterator[None]:
-    """Warm up beside the first page, and end the live streams when the server is told to stop."""
+    """Warm up beside the first page, and end the live streams when the server is told to stop.
+
+    Raises TokenError where the teacher's token cannot be used.
+    """
+    _open_desk()
     _allow_handles()
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
     with StreamsEndOnSignal(HUB):
@@ -61,6 +68,24 @@ def on_script_error(error: Exception) -> bool:
         said = escape(str(error))
     st.error(said, icon=":material/error:")
     return True
+
+
+def _open_desk() -> None:
+    """Read the teacher's token, and log where the server listens and who is in charge."""
+    from streamlit import config
+
+    log.to_stderr()
+    files = [Path(path) for path in config.get_option("secrets.files")]
+    desk = teacher.open_desk(teacher.read_token(os.environ, files))
+    beyond = listens_beyond_loopback()
+    log.tell(
+        "listening",
+        address=config.get_option("server.address") or "every address of this machine",
+        port=config.get_option("server.port"),
+        beyond_loopback=beyond,
+        teacher_token=desk.guarded,
+        says=teacher.NONE_SET if beyond and not desk.guarded else "",
+    )
 
 
 def _allow_handles() -> None:
@@ -92,7 +117,7 @@ def _connect() -> None:
     from metalab.training.updates import Updates
 
     serving = service()
-    HUB.connect(Updates(serving.store, serving))
+    HUB.connect(Updates(serving.store, serving), serving.quotas.limits)
 
 
 def _train_a_little() -> None:

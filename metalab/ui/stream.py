@@ -16,14 +16,18 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
+
+from metalab.log import tell
+from metalab.training.quotas import Limits
+
+if TYPE_CHECKING:
+    from metalab.training.jobs import Vitals
 
 UPDATES_PER_SECOND = 8
 HEARTBEAT_SECONDS = 15.0
 RUNS_PER_STREAM = 6
-STREAMS_PER_USER = 32
-STREAMS_IN_TOTAL = 1000
 INBOX_MESSAGES = 32
 FINAL_STATES = frozenset({"finished", "stopped", "failed", "interrupted"})
 
@@ -49,6 +53,9 @@ class Source(Protocol):
 
     def csv(self, run_id: str) -> str | None:
         """All metrics of a run as CSV text; None if there is no such run."""
+
+    def vitals(self) -> "Vitals":
+        """How the training behind it does."""
 
 
 class TooManyStreams(Exception):
@@ -104,17 +111,18 @@ class _Channel:
 class Hub:
     """All open streams of this server. Lives on one event loop; only `connect` may be called from elsewhere."""
 
-    def __init__(self, source: Source | None = None) -> None:
+    def __init__(self, source: Source | None = None, limits: Limits | None = None) -> None:
         self.source = source
+        self.limits = limits or Limits()
         self._channels: dict[str, _Channel] = {}
         self._viewers: set[Viewer] = set()
         self._per_user: Counter[str] = Counter()
         self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="metalab-stream")
         self._closing = False
 
-    def connect(self, source: Source) -> None:
+    def connect(self, source: Source, limits: Limits) -> None:
         """Give the hub its source once the training service is there; until then routes answer 503."""
-        self.source = source
+        self.source, self.limits = source, limits
 
     @property
     def connected(self) -> bool:
@@ -127,14 +135,10 @@ class Hub:
 
     def join(self, run_ids: Sequence[str], cursors: Sequence[str | None], user: str, owners: frozenset[str]) -> Viewer:
         """Open a stream of `user`, who owns runs as `owners`. Raises TooManyStreams; whoever joins must `leave`."""
-        if len(self._viewers) >= STREAMS_IN_TOTAL:
-            raise TooManyStreams(
-                f"This server already sends {STREAMS_IN_TOTAL} live views. Close one, or try again in a minute."
-            )
-        if self._per_user[user] >= STREAMS_PER_USER:
-            raise TooManyStreams(
-                f"You already have {STREAMS_PER_USER} live views open. Close some of your tabs and try again."
-            )
+        refusal = self.limits.too_many_streams(self._per_user[user], len(self._viewers))
+        if refusal:
+            tell("quota", person=user, why=refusal)
+            raise TooManyStreams(refusal)
         viewer = Viewer(tuple(run_ids), user, owners, dict(zip(run_ids, cursors, strict=True)))
         self._viewers.add(viewer)
         self._per_user[user] += 1

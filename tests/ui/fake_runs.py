@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from metalab.training.jobs import Vitals
+
 INNER_STEPS = 5
 GRID = [-5 + 0.25 * i for i in range(41)]
 PROBE_TASKS = [
@@ -37,6 +39,8 @@ class FakeRun:
 
 class FakeRuns:
     """A `Source` whose runs move only when `advance` is called."""
+
+    alive = True
 
     def __init__(self, *runs: FakeRun) -> None:
         self.runs = {run.id: run for run in runs}
@@ -124,6 +128,9 @@ class FakeRuns:
             return None
         rows = [f"{kind},{content[0]},{content[1]}" for kind, content in self.runs[run_id].log if "/" in kind]
         return "\r\n".join(["metric,outer_step,value", *rows]) + "\r\n"
+
+    def vitals(self) -> Vitals:
+        return Vitals(self.alive, running=1, waiting=2, workers=3, silent_seconds=0.5)
 
 
 def _status(run: FakeRun, owners: Collection[str]) -> dict[str, Any]:

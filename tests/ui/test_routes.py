@@ -2,12 +2,13 @@
 
 import gzip
 import json
+import threading
 
 import pytest
 from fake_runs import FakeRun, FakeRuns
 from http_server import serving
 
-from metalab.ui import routes
+from metalab.ui import health, routes
 from metalab.ui.stream import Hub
 
 
@@ -85,15 +86,42 @@ def test_plotly_comes_from_the_installed_package_packed_and_cached(client):
     assert again.read() == b""
 
 
-def test_health_says_whether_the_service_is_there(client):
+def test_health_says_how_the_server_does(client):
     answer = client.get("/metalab/health")
     assert answer.status == 200
-    assert json.loads(answer.read()) == {"status": "ok", "service": True, "streams": 0, "runs_followed": 0}
+    found = json.loads(answer.read())
+    assert found.pop("uptime_seconds") >= 0
+    assert found.pop("threads") >= 2
+    assert 10e6 < found.pop("memory_bytes") < 100e9
+    assert found.pop("version") == "0.1.0"
+    assert found == {
+        **{"status": "ok", "service": True, "streams": 0, "runs_followed": 0},
+        **{"running": 1, "waiting": 2, "workers": 3, "silent_seconds": 0.5},
+    }
+
+
+def test_health_is_503_where_the_service_is_dead_or_never_answers(monkeypatch):
+    runs, gate = FakeRuns(), threading.Event()
+    runs.alive = False
+    with serving(Hub(runs)) as client:
+        answer = client.get("/metalab/health")
+        assert answer.status == 503
+        found = json.loads(answer.read())
+        assert (found["status"], found["service"], found["waiting"]) == ("dead", True, 2)
+        monkeypatch.setattr(health, "ANSWER_SECONDS", 0.05)
+        monkeypatch.setattr(runs, "vitals", lambda: gate.wait(10))
+        answer = client.get("/metalab/health")
+        gate.set()
+        assert answer.status == 503
+        assert json.loads(answer.read())["status"] == "dead"
 
 
 def test_without_a_service_streams_answer_503_and_health_says_so():
     with serving(Hub()) as client:
-        assert json.loads(client.get("/metalab/health").read())["service"] is False
+        answer = client.get("/metalab/health")
+        assert answer.status == 503
+        found = json.loads(answer.read())
+        assert (found["status"], found["service"]) == ("starting", False)
         answer = client.get("/metalab/runs/r1/events")
         assert answer.status == 503
         assert "still starting" in json.loads(answer.read())["error"]

@@ -8,6 +8,7 @@ from fake_runs import FakeRun, FakeRuns
 from http_server import read_event, serving, wait_for
 
 from metalab.store import COMMAND_LINE
+from metalab.training.quotas import Limits
 from metalab.ui import stream
 from metalab.ui.identity import COOKIE, short_id
 from metalab.ui.stream import Hub, join_cursors, split_cursors
@@ -237,11 +238,9 @@ def test_numbers_that_json_lacks_arrive_as_null():
     assert data["metrics"]["train/loss"]["value"] == [None, None]
 
 
-def test_limits_per_user_and_in_total(monkeypatch):
-    monkeypatch.setattr(stream, "STREAMS_PER_USER", 2)
-    monkeypatch.setattr(stream, "STREAMS_IN_TOTAL", 3)
+def test_limits_per_user_and_in_total():
     runs = FakeRuns(FakeRun("r1"))
-    hub = Hub(runs)
+    hub = Hub(runs, Limits(streams=2, all_streams=3))
     with serving(hub) as client:
         alice = {"Cookie": f"{COOKIE}={ALICE}"}
         opened = [client.get("/metalab/runs/r1/events", **alice) for _ in range(2)]
