@@ -132,6 +132,11 @@ class Algorithm(Settings):
         return False
 
     @property
+    def steady_from(self) -> int | None:
+        """Outer steps after which `meta_gradient` no longer depends on how many were `done`; None for never."""
+        return 0
+
+    @property
     def evaluation_steps(self) -> int:
         """How far `adapt` goes on held-out tasks."""
         raise NotImplementedError

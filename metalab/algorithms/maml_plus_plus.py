@@ -105,6 +105,11 @@ class MAMLPlusPlus(Unrolled, GradientBased):
 
         return at
 
+    @property
+    def steady_from(self) -> int:
+        weighted = self.multi_step_until if self.multi_step_loss and self.inner_steps > 1 else 0
+        return max(weighted, self.first_order_until if self.anneal_order else 0)
+
     def order_after(self, done: int) -> Literal[2, 1]:
         return 1 if self.anneal_order and done < self.first_order_until else self.order
 

@@ -113,6 +113,14 @@ class RunConfig(Settings):
         "auto", "Where the run computes; auto takes a GPU where there is one.", advanced=True
     )
 
+    compiled: Literal["off", "auto"] = setting(
+        "off",
+        "auto: a C++ compiler, where this machine has one, makes the meta-gradient faster. It works beside the run for "
+        "some seconds, once for the same settings, and a note says from when on it is used, or why not. The numbers "
+        "then agree with those of other runs but for rounding, no longer bit for bit.",
+        advanced=True,
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:

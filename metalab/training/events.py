@@ -65,6 +65,14 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something worth knowing of the run, from outer step `step` on; one sentence without a full stop."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """All outer steps were taken."""
 
@@ -79,7 +87,7 @@ class Failed:
     message: str
 
 
-Event = OuterStep | Evaluated | Checkpointed | Changed | Finished | Failed
+Event = OuterStep | Evaluated | Checkpointed | Changed | Noted | Finished | Failed
 
 
 @dataclass(frozen=True)

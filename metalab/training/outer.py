@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from metalab.algorithms.base import MetaGradient
 from metalab.params import Params, norm, weights
+from metalab.tasks.base import TaskBatch
 from metalab.training.config import RunConfig
 from metalab.training.natural import NaturalGradient
 
 MOMENTUM = 0.1
 """Weight of a new meta-batch in the running statistics (as in torch's batch normalisation)."""
+ENTRIES = ("gradient", "metrics", "statistics", "direction", "squares")
+"""The fields of an `Aggregate` that hold tensors."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool) -> Aggregate:
     if squared:
         squares = {name: meta.each[name].square().mean(0) for name in meta.gradient}
     return Aggregate(n_tasks, meta.gradient, meta.metrics, meta.statistics, direction, squares)
+
+
+def differentiated(config: RunConfig, theta: Params, batch: TaskBatch, done: int) -> Aggregate:
+    """What the tasks of one part of a meta-batch come to, after `done` outer steps."""
+    algorithm, learner, natural = config.algorithm, config.learner, config.outer_optimiser == "natural"
+    meta = algorithm.meta_gradient(learner, theta, batch, done=done)
+    if natural and not meta.each:
+        # The step still goes along the meta-batch's own gradient: these are for the squares (and the agreement).
+        meta = replace(meta, each=algorithm.task_gradients(learner, theta, batch, done=done))
+    return aggregate(meta, batch.n_tasks, squared=natural)
 
 
 def mean(parts: Sequence[Aggregate]) -> Aggregate:

@@ -40,6 +40,10 @@ class Workers:
         run = map if self._pool is None or len(parts) == 1 else self._pool.map
         return list(zip([part.n_tasks for part in parts], run(function, parts), strict=True))
 
+    def sizes(self, n_tasks: int) -> Sequence[int]:
+        """The numbers of tasks in the parts of a batch of `n_tasks`."""
+        return [last - first for first, last in itertools.pairwise(cuts(n_tasks, self.at_once))]
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -47,9 +51,12 @@ class Workers:
 
 def split(batch: TaskBatch, at_once: int | None) -> Sequence[TaskBatch]:
     """The batch in parts of nearly equal size, none larger than `at_once` tasks (None: whole)."""
-    n = batch.n_tasks
-    if at_once is None or n <= 1:
+    if at_once is None or batch.n_tasks <= 1:
         return [batch]
-    n_parts = max(-(-n // at_once), min(n, 2))
-    cuts = [i * n // n_parts for i in range(n_parts + 1)]
-    return [batch.tasks(first, last) for first, last in itertools.pairwise(cuts)]
+    return [batch.tasks(first, last) for first, last in itertools.pairwise(cuts(batch.n_tasks, at_once))]
+
+
+def cuts(n: int, at_once: int | None) -> Sequence[int]:
+    """Where `split` cuts a batch of n tasks, both ends included."""
+    n_parts = 1 if at_once is None or n <= 1 else max(-(-n // at_once), min(n, 2))
+    return [i * n // n_parts for i in range(n_parts + 1)]

@@ -12,7 +12,7 @@ import torch
 from metalab.store import News, Note, Run, Store
 from metalab.training.config import RunConfig
 from metalab.training.evaluation import AWAY, summarise
-from metalab.training.events import Changed, Checkpointed, Evaluated, Event, OuterStep
+from metalab.training.events import Changed, Checkpointed, Evaluated, Event, Noted, OuterStep
 
 FLUSH_SECONDS = 0.15
 RATE_SECONDS = 5.0
@@ -55,6 +55,8 @@ class Recorder:
         elif isinstance(event, Changed):
             notes = [Note(event.step, text) for text in in_words(event.changes)]
             self.flush(News(notes=notes, status={"current": event.config.model_dump_json()}))
+        elif isinstance(event, Noted):
+            self.flush(News(notes=[Note(event.step, event.text)]))
 
     def flush(self, news: News | None = None) -> None:
         """Write what is buffered, and `news` with it, in one transaction. Raises RunNotFound for a deleted run."""

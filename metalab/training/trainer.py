@@ -9,13 +9,13 @@ learning rate from the next outer step on, sending a `Look` takes a checkpoint b
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from metalab.params import Params
 from metalab.tasks.base import Split, TaskBatch
+from metalab.training.compiled import MetaStep
 from metalab.training.config import ConfigError, RunConfig
 from metalab.training.evaluation import AWAY, evaluate, probe
 from metalab.training.events import (
@@ -29,9 +29,10 @@ from metalab.training.events import (
     Failed,
     Finished,
     Look,
+    Noted,
     OuterStep,
 )
-from metalab.training.outer import Aggregate, Outer, aggregate, mean
+from metalab.training.outer import Aggregate, Outer, mean
 from metalab.training.parallel import Workers
 
 Events = Generator[Event, Command | None, None]
@@ -48,7 +49,8 @@ def train(config: RunConfig, *, resume: Checkpoint | None = None, threads: int |
     """Meta-train as `config` says, from the start or from a checkpoint, on `threads` processor threads.
 
     Yields the first `Evaluated` and `Checkpointed` at step 0, and ends with `Finished` or `Failed`. With the
-    same config the events are the same, bit for bit on a CPU, whether resumed or not.
+    same config the events are the same, bit for bit on a CPU, whether resumed or not; a compiled meta-gradient
+    is used from when it is ready, so that then they agree but for rounding.
 
     Raises DataMissing where the family's data is not on this machine, ConfigError where no GPU is but one
     was asked for.
@@ -62,7 +64,7 @@ def train(config: RunConfig, *, resume: Checkpoint | None = None, threads: int |
             "The GPU's memory is full. Try a smaller meta-batch with accumulation, or first order.",
         )
     finally:
-        trainer.workers.close()
+        trainer.close()
 
 
 def place(config: RunConfig) -> torch.device:
@@ -111,6 +113,7 @@ class Trainer:
         self.evaluated = -1
         self.kept = self.step
         self.lost = ""
+        self.meta_step = self._prepared()
 
     def events(self, resumed: bool) -> Events:
         """The run's events from `self.step` on; in reply to each it accepts a command, None for none."""
@@ -118,6 +121,8 @@ class Trainer:
             yield from self._look()
         last = self.config.outer_steps if self.config.algorithm.trains else 0
         while self.step < last:
+            if self.meta_step.pending and (news := self.meta_step.news(self.outer.theta)):
+                yield from self._tell(Noted(self.step, news))
             done = OuterStep(self.step + 1, self.learn(self.sample() for _ in range(self.config.accumulate)))
             problem = self._problem(done.metrics)
             if problem:
@@ -161,13 +166,11 @@ class Trainer:
         return found if agreement is None else found | {"gradient_agreement": agreement}
 
     def _meta_gradient(self, batch: TaskBatch) -> Aggregate:
-        config, natural = self.config, self.config.outer_optimiser == "natural"
-        algorithm, learner, theta = config.algorithm, config.learner, self.outer.theta
-        meta = algorithm.meta_gradient(learner, theta, batch, done=self.step)
-        if natural and not meta.each:
-            # The step still goes along the meta-batch's own gradient: these are for the squares (and the agreement).
-            meta = replace(meta, each=algorithm.task_gradients(learner, theta, batch, done=self.step))
-        return aggregate(meta, batch.n_tasks, squared=natural)
+        return self.meta_step(self.outer.theta, batch, self.step)
+
+    def _prepared(self) -> MetaStep:
+        sizes = self.workers.sizes(self.config.meta_batch_size)
+        return MetaStep(self.config, self.device, sizes, self.workers.threads)
 
     def _problem(self, metrics: Mapping[str, Tensor]) -> str | None:
         every = CHECK_FINITE_EVERY[self.device.type]
@@ -218,11 +221,19 @@ class Trainer:
         before = self.config.model_dump()
         self.config = self.config.changed_live(change.changes)
         after = self.config.model_dump()
+        if after["algorithm"] != before["algorithm"]:
+            self.meta_step.close()
+            self.meta_step = self._prepared()
         return Changed(
             self.step,
             {name: (_dotted(before, name), _dotted(after, name)) for name in change.changes},
             self.config,
         )
+
+    def close(self) -> None:
+        """End what goes on beside the run: its threads, and a compiler."""
+        self.meta_step.close()
+        self.workers.close()
 
     def checkpoint(self) -> Checkpoint:
         """Copies of everything, on the CPU."""

@@ -1,0 +1,302 @@
+"""A run's meta-gradient as machine code: prepared beside the run, taken up when it is ready, left out where it
+cannot be.
+
+The run trains eagerly from its first step on. Meanwhile a process of its own (`translating`) makes a library of the
+same meta-gradient; between two outer steps the run looks whether it is there. What was made is kept in the cache,
+under everything that it depends on, for the next run. A compiler that is missing, fails or takes too long costs the
+run nothing: it goes on as it began, and one note says why.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metalab import places
+from metalab.params import Params
+from metalab.tasks.base import TaskBatch
+from metalab.training.config import RunConfig
+from metalab.training.outer import ENTRIES, Aggregate, differentiated
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 300.0
+"""Seconds after which a compiler that has not finished is ended."""
+KEPT = 40
+"""Libraries' folders in the cache (about 1 MB each); the ones that were used longest ago go first."""
+MANIFEST = "manifest.json"
+ENGINE = ("tasks", "models", "algorithms")
+"""Packages whose source decides what a library computes."""
+
+Library = Callable[[list[Tensor]], list[Tensor]]
+log = logging.getLogger(__name__)
+
+
+def inputs(theta: Params, batch: TaskBatch) -> list[Tensor]:
+    """What a library reads: theta's entries by name, then the tasks' x and y, support and query."""
+    return [*(theta[name] for name in sorted(theta)), *batch.support, *batch.query]
+
+
+def described(tensors: Sequence[Tensor]) -> list[list[Any]]:
+    """[shape, strides, dtype] of each: what a library takes for granted of its inputs."""
+    return [[list(t.shape), list(t.stride()), str(t.dtype)] for t in tensors]
+
+
+def loaded(path: Path, at_once: int, device: torch.device) -> Library:
+    """The library as a function, for up to `at_once` threads at a time. Raises RuntimeError."""
+    index = device.index or 0 if device.type == "cuda" else -1
+    return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, at_once, index).run
+
+
+def regrouped(values: Sequence[Tensor], names: Mapping[str, Sequence[str]], n_tasks: int) -> Aggregate:
+    """The aggregate that a library's flat list stands for."""
+    rest = iter(values)
+    return Aggregate(n_tasks, **{part: {name: next(rest) for name in names[part]} for part in ENTRIES})
+
+
+class MetaStep:
+    """The meta-gradient of a run's config: eager, and compiled from when that is ready."""
+
+    def __init__(self, config: RunConfig, device: torch.device, sizes: Sequence[int], threads: int) -> None:
+        """`sizes`: the numbers of tasks in the parts of a meta-batch, of which `threads` are computed at a time."""
+        self._config, self._device, self._sizes, self._threads = config, device, sorted(set(sizes)), threads
+        self._steady = config.algorithm.steady_from
+        self._names: dict[str, list[str]] = {}
+        self._parts: dict[int, tuple[list[list[Any]], Library]] = {}
+        self._began = time.monotonic()
+        self._folder: Path | None = None
+        """Where the libraries are, or will be; None where none is waited for."""
+        self._child: Child | None = None
+        self._news = ""
+        if config.compiled == "auto" and config.algorithm.trains:
+            self._guarded(self._begin)
+
+    def __call__(self, theta: Params, batch: TaskBatch, done: int) -> Aggregate:
+        """What the tasks of a part come to after `done` outer steps; from any of the threads."""
+        known = self._parts.get(batch.n_tasks)
+        if known is None or self._steady is None or done < self._steady:
+            return differentiated(self._config, theta, batch, done)
+        promised, library = known
+        given = inputs(theta, batch)
+        # theta was looked at when the library was taken up.
+        if described(given[-4:]) != promised[-4:]:
+            return differentiated(self._config, theta, batch, done)
+        return regrouped(library(given), self._names, batch.n_tasks)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there will be news."""
+        return self._folder is not None or bool(self._news)
+
+    def news(self, theta: Params) -> str:
+        """A sentence once there is something to tell, ready or why not, else empty. Takes up what is ready."""
+        if self._folder is not None and (self._child is None or self._child.over):
+            self._guarded(lambda: self._take_up(theta))
+        news, self._news = self._news, ""
+        return news
+
+    def close(self) -> None:
+        """End a preparation that goes on."""
+        if self._child is not None:
+            self._child.close()
+        self._folder = self._child = None
+
+    def _guarded(self, do: Callable[[], None]) -> None:
+        """Whatever goes wrong, the run goes on eagerly, and says why."""
+        try:
+            do()
+        except Exception as problem:
+            log.info("A run is not compiled.", exc_info=not isinstance(problem, NotCompiled))
+            self.close()
+            self._parts.clear()
+            self._news = f"not compiled: {in_short(problem)}"
+
+    def _begin(self) -> None:
+        if self._steady is None:
+            raise NotCompiled(f"the meta-gradient of {self._config.algorithm.label} is another one at every outer step")
+        self._folder = places.cache() / "compiled" / key(self._config, self._sizes, self._device)
+        if not (self._folder / MANIFEST).is_file():
+            self._child = Child(self._config, self._device, self._sizes, self._folder, self._steady)
+
+    def _take_up(self, theta: Params) -> None:
+        folder, child = self._folder, self._child
+        assert folder is not None
+        if child is not None:
+            child.finish()
+        self._folder = self._child = None
+        try:
+            found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            expected = described([theta[name] for name in sorted(theta)])
+            for size, promised in found["parts"].items():
+                if promised[:-4] != expected:
+                    raise NotCompiled("theta is of another shape than the library was made for")
+                library = loaded(folder / f"{size}.pt2", self._threads, self._device)
+                self._parts[int(size)] = promised, library
+            self._names = found["names"]
+        except Exception:
+            shutil.rmtree(folder, ignore_errors=True)  # the next run makes it anew
+            raise
+        how = (
+            f"compiled after {time.monotonic() - self._began:.0f} s"
+            if child
+            else "compiled, as kept from an earlier run"
+        )
+        self._news = how + (f", for outer steps from {self._steady + 1} on" if self._steady else "")
+        _tidy(folder)
+
+
+class Child:
+    """The process that makes the libraries of one config."""
+
+    def __init__(self, config: RunConfig, device: torch.device, sizes: Sequence[int], folder: Path, done: int) -> None:
+        """Starts it; its work takes the name `folder` when it is whole. Raises NotCompiled, OSError."""
+        self._folder = folder
+        self._began = time.monotonic()
+        environment = _environment(device)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "metalab.training.translating"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        request = {
+            "config": config.changed({"device": device.type, "compiled": "off"}).model_dump(mode="json"),
+            "sizes": list(sizes),
+            "folder": str(self._part),
+            "done": done,
+        }
+        assert self._process.stdin is not None
+        # It stays open: its end tells the process that nobody waits any more.
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or has had its time."""
+        return self._process.poll() is not None or time.monotonic() - self._began > PATIENCE
+
+    def finish(self) -> None:
+        """Take its answer. Raises NotCompiled with the reason that it gives."""
+        if self._process.poll() is None:
+            raise NotCompiled(f"the compiler did not finish within {PATIENCE:.0f} s")
+        said, _ = self._process.communicate()
+        answer = json.loads(said) if said.strip() else {"problem": "the compiling process ended early"}
+        if "problem" in answer:
+            raise NotCompiled(answer["problem"])
+        with suppress(OSError):  # another run was faster
+            self._part.rename(self._folder)
+        self.close()
+
+    def close(self) -> None:
+        """End it, with the C++ compiler that it started, and clear up."""
+        with suppress(OSError):  # it has ended by itself
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        with suppress(ValueError):  # its answer was taken
+            self._process.communicate()
+        shutil.rmtree(self._part, ignore_errors=True)
+
+
+class NotCompiled(RuntimeError):
+    """Why a run is not compiled; the message ends the sentence "not compiled: ..."."""
+
+
+def in_short(problem: Exception) -> str:
+    """What went wrong, in one line for the person whose run it is."""
+    if isinstance(problem, NotCompiled | places.PlaceError):
+        return str(problem)
+    first = (str(problem).strip().splitlines() or [""])[0][:200]
+    return f"{type(problem).__name__}: {first}" if first else type(problem).__name__
+
+
+def compiler() -> str:
+    """The C++ compiler of this machine: `CXX`, else the usual one. Raises NotCompiled."""
+    usual = {"win32": ("cl",), "darwin": ("clang++",)}.get(sys.platform, ("g++", "clang++"))
+    names = (os.environ["CXX"],) if os.environ.get("CXX") else usual
+    found = next((name for name in names if shutil.which(name)), None)
+    if found is None:
+        raise NotCompiled(f"no C++ compiler was found on this machine (looked for {' and '.join(names)})")
+    return found
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    """The compiling process's. Raises NotCompiled, PlaceError."""
+    settings = {
+        "CXX": compiler(),
+        "METALAB_HOME": str(places.home()),
+        "METALAB_DATA": str(places.data()),
+        "TORCHINDUCTOR_CACHE_DIR": str(places.cache() / "inductor"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
+    return os.environ | settings | ({"CUDA_VISIBLE_DEVICES": ""} if device.type == "cpu" else {})
+
+
+def key(config: RunConfig, sizes: Sequence[int], device: torch.device) -> str:
+    """A name for everything that a library depends on: the run's settings, our source, torch and the processor."""
+    settings = config.model_dump(mode="json", include={"family", "model", "algorithm", "meta_batch_size"})
+    what = {
+        "settings": settings | {"natural": config.outer_optimiser == "natural"},
+        "sizes": sorted(sizes),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processor": _processor(),
+        "source": _source(),
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _processor() -> str:
+    """What the compiler fits its code to."""
+    lines = []
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    told = {line for line in lines if line.lower().startswith(("flags", "features", "model name"))}
+    return " ".join([platform.machine(), *(sorted(told) or [platform.processor(), platform.node()])])
+
+
+@functools.cache
+def _source() -> str:
+    """A digest of the engine's source files."""
+    here = ROOT / "metalab"
+    files = [path for package in ENGINE for path in (here / package).glob("*.py")]
+    files += [here / "params.py", here / "training" / "outer.py", here / "training" / "translating.py"]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _tidy(used: Path) -> None:
+    """Note that a folder was used just now, and remove those that were not for longest, as half-made ones."""
+    with suppress(OSError):
+        os.utime(used)
+        folders = sorted(used.parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for folder in folders[KEPT:]:
+            shutil.rmtree(folder, ignore_errors=True)

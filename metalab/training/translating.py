@@ -1,0 +1,146 @@
+"""A run's meta-gradient as a library of machine code: what the process does that `compiled` starts.
+
+The meta-gradient is traced as it stands, with its inner loop, its derivatives and the means over tasks, into one flat
+graph of tensor operations (`torch.fx`), which torch's inductor and a C++ compiler translate. Nothing is written twice,
+and what a graph cannot tell (numbers that steer the program, random draws) is refused with the reason.
+
+    python -m metalab.training.translating   reads a request (JSON) from stdin and answers with one line of JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from metalab.params import Params
+from metalab.tasks.base import Examples, TaskBatch
+from metalab.training.compiled import MANIFEST, NotCompiled, described, in_short, inputs, loaded, regrouped
+from metalab.training.config import RunConfig, parse_config
+from metalab.training.outer import ENTRIES, Aggregate, differentiated
+from metalab.training.trainer import initialise, place, stream
+
+LONGEST = 4_000
+"""Operations of a graph that is translated still: beyond, the compiler takes minutes."""
+TOLERANCE = 1e-2
+"""How far the library's gradients may be from the eager ones, relative to their length: rounding through ReLUs and
+max-pooling is far below, another result far above."""
+
+
+def traced(config: RunConfig, theta: Params, batch: TaskBatch, done: int) -> tuple[GraphModule, dict[str, list[str]]]:
+    """The graph of `outer.differentiated` from `inputs` to a flat list, and the names that the list stands for."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    names, found = sorted(theta), dict[str, list[str]]()
+
+    def flat(*tensors: Tensor) -> list[Tensor]:
+        x, y, query_x, query_y = tensors[len(names) :]
+        tasks = TaskBatch(Examples(x, y), Examples(query_x, query_y))
+        whole = differentiated(config, dict(zip(names, tensors, strict=False)), tasks, done)
+        entries = {part: getattr(whole, part) for part in ENTRIES}
+        found.update({part: list(values) for part, values in entries.items()})
+        return [value for values in entries.values() for value in values.values()]
+
+    given = inputs(theta, batch)
+    flat(*given)  # what is worked out once and kept for later calls is no part of the graph
+    graph = make_fx(flat)(*given)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    _check(graph)
+    return graph, found
+
+
+def _check(graph: GraphModule) -> None:
+    operations = [node for node in graph.graph.nodes if node.op == "call_function"]
+    for node in operations:
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise NotCompiled(f"each call draws random numbers ({node.target})")
+    if len(operations) > LONGEST:
+        raise NotCompiled(
+            f"its {len(operations):,} operations are too many (at most {LONGEST:,}): take fewer inner steps or tasks"
+        )
+
+
+def translated(graph: GraphModule, given: Sequence[Tensor], path: Path) -> None:
+    """Let inductor and the C++ compiler make the library `path` of a graph of inputs like `given`."""
+    import torch._inductor
+
+    # One thread for each call: tasks share the processor by `parallel`, not by the library.
+    options = {"cpp.threads": 1, "aot_inductor.enable_line_tables": False, "aot_inductor.enable_frame_pointer": False}
+    with torch.no_grad():
+        program = torch.export.export(graph, tuple(given))
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
+
+
+def prepare(config: RunConfig, sizes: Sequence[int], folder: Path, done: int) -> None:
+    """Make `folder`: a library for each number of tasks in `sizes`, tried out, and its manifest. Raises NotCompiled."""
+    device = place(config)
+    theta = {name: value.to(device) for name, value in initialise(config).items()}
+    parts: dict[str, Any] = {}
+    names: dict[str, list[str]] = {}
+    for n_tasks in sizes:
+        batch, other = (_part(config, n_tasks, max(sizes), device, split) for split in ("train", "validation"))
+        graph, names = traced(config, theta, batch, done)
+        path = folder / f"{n_tasks}.pt2"
+        translated(graph, inputs(theta, batch), path)
+        expected = differentiated(config, theta, TaskBatch(other.support, other.query), done)
+        _compare(regrouped(loaded(path, 1, device)(inputs(theta, other)), names, n_tasks), expected)
+        parts[str(n_tasks)] = described(inputs(theta, batch))
+    (folder / MANIFEST).write_text(json.dumps({"names": names, "parts": parts}), encoding="utf-8")
+
+
+def _part(config: RunConfig, n_tasks: int, most: int, device: torch.device, split: Any) -> TaskBatch:
+    """A part as a meta-batch is cut into: where there are several, a slice of a larger one."""
+    whole = config.meta_batch_size
+    batch = config.family.sample(max(whole, most), split, stream(config.seed, split), device)
+    return batch if n_tasks == whole else batch.tasks(0, n_tasks)
+
+
+def _compare(found: Aggregate, expected: Aggregate) -> None:
+    for part in ("gradient", "metrics", "statistics"):
+        ours, theirs = (_row(getattr(each, part)) for each in (found, expected))
+        off = float((ours - theirs).norm() / theirs.norm().clamp(min=1e-12)) if theirs.numel() else 0.0
+        if not off <= TOLERANCE:
+            raise NotCompiled(f"its result differs from the eager one by {off:.2g} of its length ({part})")
+
+
+def _row(entries: Params) -> Tensor:
+    return torch.cat([entries[name].double().flatten() for name in sorted(entries)] or [torch.zeros(0)])
+
+
+def main() -> None:
+    """Serve the one request on stdin; stdin's end is that of who asked, and ends this process, too."""
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(10)  # the run and the pages go first
+    torch.set_num_threads(1)
+    try:
+        prepare(parse_config(request["config"]), request["sizes"], Path(request["folder"]), request["done"])
+        answer.write("{}\n")
+    except Exception as problem:
+        answer.write(json.dumps({"problem": in_short(problem)}) + "\n")
+    answer.flush()
+    os._exit(0)  # whatever threads a compiler left behind
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.read()
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # the C++ compiler with it
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
