@@ -22,7 +22,7 @@ class Dials {
   row(dial) {
     const id = `dial-${dial.name.replace(/\W/g, "-")}`;
     const input = make("input", {
-      id, type: "range", min: 0, max: dial.stops.length - 1, step: 1, title: dial.help,
+      id, type: "range", min: 0, max: dial.stops.length - 1, step: 1, "aria-describedby": dial.help && `${id}-help`,
       oninput: () => this.move(dial, input, shown, true),
       onchange: () => this.move(dial, input, shown, false),
     });
@@ -32,10 +32,18 @@ class Dials {
     const label = make("label", { for: id });
     if (dial.colour) label.append(make("span", { class: "dot" }));
     label.append(dial.label);
-    const row = make("div", { class: "dial" }, make("div", { class: "top" }, label, shown), input, make("p", { class: "note", text: dial.note }));
+    const top = make("div", { class: "top" }, label, ...(dial.help ? this.help(dial, id) : []), shown);
+    const row = make("div", { class: "dial" }, top, input, make("p", { class: "note", text: dial.note }));
     if (dial.colour) row.style.setProperty("--own", dial.colour);
     this.say(dial, input, shown);
     return row;
+  }
+
+  /** A question mark, and the line that it shows when pointed at, focused or tapped. */
+  help({ label, help }, id) {
+    const mark = make("button", { type: "button", class: "help", "aria-label": label, "aria-describedby": `${id}-help`, text: "?" });
+    mark.addEventListener("keydown", ({ key }) => key === "Escape" && mark.blur());
+    return [mark, make("span", { class: "tip", role: "tooltip", id: `${id}-help`, text: help })];
   }
 
   say(dial, input, shown) {

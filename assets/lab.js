@@ -28,7 +28,8 @@ class Lab {
 
   build() {
     this.title = make("h3");
-    this.saves = { png: make("button", { type: "button", text: "PNG", onclick: () => this.savePng() }), csv: make("button", { type: "button", text: "CSV", onclick: () => this.saveCsv() }) };
+    const save = (text, onclick) => make("button", { type: "button", text, onclick });
+    this.saves = { png: save("PNG", () => this.saveImage("png")), svg: save("SVG", () => this.saveImage("svg")), csv: save("CSV", () => this.saveCsv()) };
     this.key = make("div", { class: "key", "aria-hidden": "true" });
     this.trouble = make("p", { class: "trouble", role: "status" });
     this.plot = make("div", { class: "plot", role: "img" });
@@ -280,14 +281,14 @@ class Lab {
 
   // ---- saving ----
 
-  savePng() {
+  saveImage(format) {
     const look = readStageLook(this.root, this.data.dark);
     const { margin } = this.data;
     const [width, height] = [760, 760 - margin.l - margin.r + margin.t + margin.b + 50];
     const { data, layout } = figureAt(this.figure, 0, look, { width, height, revision: "lab" });
     const title = { text: escaped(this.data.title), x: 0.02, xanchor: "left", y: 0.98, yanchor: "top", font: { size: 17 } };
     const saved = { ...layout, title, paper_bgcolor: look.background, margin: { ...margin, t: margin.t + 50 } };
-    this.plotly.downloadImage({ data, layout: saved }, { format: "png", scale: 2, width, height, filename: "metalab-lab" });
+    this.plotly.downloadImage({ data, layout: saved }, { format, scale: format === "png" ? 2 : 1, width, height, filename: "metalab-lab" });
   }
 
   saveCsv() {

@@ -10,6 +10,7 @@ from metalab.ui import lab, links
 from metalab.ui.canvas.lab import draw_lab, read_lab
 from metalab.ui.dials import draw_dials, read_dials
 from metalab.ui.i18n import _
+from metalab.ui.take_home import take_home_files
 
 MAP = "lab.map"
 DIALS = "lab.dials"
@@ -49,8 +50,11 @@ def question(state: dict[str, Any]) -> None:
     """What the page is about."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(_("What exactly do these algorithms optimise?"), width="content")
-        with st.container(width=170):
-            links.share("lab", links.link_of(lab.schema(), lab.linked(state)), key="lab.share")
+        with st.container(horizontal=True, width="content"):
+            with st.container(width=180):
+                take_home_files(lambda: lab.files(state), "lab-take-home")
+            with st.container(width=160):
+                links.share("lab", links.link_of(lab.schema(), lab.linked(state)), key="lab.share")
 
 
 def settings(state: dict[str, Any]) -> Lab:

@@ -36,6 +36,8 @@ WARNING = "#D1495B"
 """An inner loop that diverges; it stands out from a light and from a dark page."""
 OVERLAY = {"meta": {"csv": False, "overlay": True}}
 """Marks what the browser draws by itself over the figure, as it is dragged: only a saved picture needs it."""
+ARRIVED = HALF / 400
+"""An outer step that is nearer than this to the path's end lies on it: less than a pixel."""
 MARGIN = {"l": 46, "r": 10, "t": 8, "b": 52}
 COLOURS = {
     "joint": colour_of("pretrained"),
@@ -66,7 +68,10 @@ def quadratic_lab(found: Lab, view: View, say: Say) -> Picture:
     data = [_field(chosen, say)]
     data += [_rim(bowl) for bowl in found.setup.bowls]
     data += _inner_loops(found, view, say)
-    data += [_path(rule, view, say) for rule in sorted(rules, key=lambda rule: rule is chosen)]
+    paths = {rule.name: _kept(rule.path(view.start, view.outer_lr)) for rule in rules}
+    last = sorted(rules, key=lambda rule: rule is chosen)
+    data += [_path(rule, paths[rule.name], rule is chosen, say) for rule in last]
+    data.append(_outer_steps(chosen, paths[chosen.name]))
     data += [trace for rule in rules if rule.determined for trace in _fixed_points(rule, say)]
     data += [_optima(found.setup.bowls), _start(view.start)]
     # No number in the corner, where those of both axes would lie on each other.
@@ -123,15 +128,19 @@ def _field(rule: Rule, say: Say) -> dict[str, Any]:
     return _line(strokes, name, look, opacity=0.42, hoverinfo="skip") | static()
 
 
-def _path(rule: Rule, view: View, say: Say) -> dict[str, Any]:
-    """The outer loop from the start; each dot of the chosen rule is one outer step."""
-    stands_out = rule.name == view.algorithm
-    path = rule.path(view.start, view.outer_lr)
-    name = say("{algorithm}, outer loop").format(algorithm=rule.label)
+def _path(rule: Rule, path: Floats, stands_out: bool, say: Say) -> dict[str, Any]:
+    """The outer loop from the start."""
     look = line(COLOURS[rule.name], 3.0 if stands_out else 1.8)
+    name = say("{algorithm}, outer loop").format(algorithm=rule.label)
+    return _line(path, name, look, opacity=1.0 if stands_out else 0.7)
+
+
+def _outer_steps(rule: Rule, path: Floats) -> dict[str, Any]:
+    """A dot for each outer step until the path has arrived: hundreds on one spot would only take time to draw."""
+    on_the_way = np.flatnonzero(np.abs(path - path[-1]).max(1) > ARRIVED)
+    places = path[: on_the_way[-1] + 2] if len(on_the_way) else path[:1]
     marker = {"size": 5, "color": COLOURS[rule.name]}
-    more = {"mode": "lines+markers", "marker": marker} if stands_out else {"opacity": 0.7}
-    return _line(_kept(path), name, look, **more)
+    return _line(places, "", line(COLOURS[rule.name], 0), mode="markers", marker=marker, hoverinfo="skip") | static()
 
 
 def _fixed_points(rule: Rule, say: Say) -> list[dict[str, Any]]:

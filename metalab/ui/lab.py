@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from metalab.ui.canvas.lab import Arrangement
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
 from metalab.ui.i18n import _
 from metalab.ui.links import Parameter
+from metalab.ui.take_home import File
 
 FEWEST, MOST = 2, 5
 BOWLS = (
@@ -212,6 +214,29 @@ def table(found: Lab) -> str:
     return "\n".join(rows)
 
 
+def files(state: Mapping[str, Any]) -> list[File]:
+    """What can be taken home: the settings with the tasks, and the fixed points of formula and engine."""
+    found = computed(state)
+    return [
+        File(
+            _("Settings as JSON"),
+            "metalab-lab.json",
+            json.dumps({parameter.name: linked(state)[parameter.name] for parameter in schema()}, indent=2),
+            "application/json",
+            ":material/data_object:",
+            _("The tasks and every setting of this page."),
+        ),
+        File(
+            _("Fixed points as CSV"),
+            "metalab-lab-fixed-points.csv",
+            points_csv(found),
+            "text/csv",
+            ":material/table:",
+            _("Where each algorithm comes to rest, by formula and by the engine, with all digits."),
+        ),
+    ]
+
+
 def remarks(found: Lab, outer_lr: float) -> list[str]:
     """What the table cannot say: who has no fixed point to tell, and whose outer loop does not arrive at it."""
     rules = list(found.rules.values())
@@ -228,6 +253,15 @@ def remarks(found: Lab, outer_lr: float) -> list[str]:
         sentence = _("From θ the outer loop of {names} runs away from the fixed point: β is too large, or it repels.")
         said.append(sentence.format(names=", ".join(map(_, away))))
     return said
+
+
+def points_csv(found: Lab) -> str:
+    """The fixed points as a table; nothing where one cannot be told."""
+    rows = [("algorithm", "formula_theta_1", "formula_theta_2", "engine_theta_1", "engine_theta_2")]
+    for name, rule in found.rules.items():
+        places = [*rule.formula, *rule.engine] if rule.determined else [""] * 4
+        rows.append((name, *map(str, places)))
+    return "\r\n".join(",".join(row) for row in rows) + "\r\n"
 
 
 def _place(place: Any) -> str:

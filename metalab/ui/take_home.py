@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from metalab.store import Run
 from metalab.tasks.base import DataMissing
@@ -16,6 +18,19 @@ from metalab.ui import runs
 from metalab.ui.i18n import _
 from metalab.ui.links import escape
 from metalab.ui.routes import base_path, pack_plotly_js
+
+
+@dataclass(frozen=True)
+class File:
+    """Something to download."""
+
+    label: str
+    name: str
+    """Of the file."""
+    text: str
+    mime: str
+    icon: str
+    help: str
 
 
 def take_home(run_ids: Sequence[str], key: str) -> None:
@@ -28,11 +43,35 @@ def take_home_later(run_ids: Callable[[], Sequence[str]], key: str) -> None:
     st.fragment(_take_home)(run_ids, key)
 
 
-def _take_home(run_ids: Callable[[], Sequence[str]], key: str) -> None:
-    told = _("A script, a report, the settings and the numbers of the runs shown here.")
-    menu = st.popover(
+def take_home_files(files: Callable[[], Sequence[File]], key: str) -> None:
+    """The same button for a page without runs; `files` is asked when it is pressed."""
+    st.fragment(_take_files)(files, key)
+
+
+def _take_files(files: Callable[[], Sequence[File]], key: str) -> None:
+    menu = _menu(key, _("What this page shows, as files."))
+    if menu.open:
+        with menu:
+            for file in files():
+                _download(
+                    file.label,
+                    file.text,
+                    file.name,
+                    file.mime,
+                    key=f"{key}.{file.name}",
+                    icon=file.icon,
+                    help_=file.help,
+                )
+
+
+def _menu(key: str, told: str) -> DeltaGenerator:
+    return st.popover(
         _("Take it home"), icon=":material/download:", key=key, on_change="rerun", width="stretch", help=told
     )
+
+
+def _take_home(run_ids: Callable[[], Sequence[str]], key: str) -> None:
+    menu = _menu(key, _("A script, a report, the settings and the numbers of the runs shown here."))
     if not menu.open:
         return
     with menu:

@@ -119,6 +119,7 @@ def _texts() -> Mapping[str, str]:
         "told_start": _("θ starts at ({x}, {y})"),
         "hint": _("Drag a number, a round handle of its bowl, or the diamond θ."),
         "png": _("Download as a picture"),
+        "svg": _("Download as a drawing that can be enlarged"),
         "csv": _("Download the numbers"),
         "no_plotly": _("The chart library could not be loaded from this server. Reload the page."),
     }
