@@ -68,13 +68,12 @@ def controls(state: dict[str, Any], entrant: Entrant) -> None:
         help=_("How many inner steps the meta-gradient looks through. It begins at the run's own."),
     )
     state["inner_steps"] = 0 if count == order.own_steps(entrant) else count
-    tasks = st.select_slider(
+    state["tasks"] = st.select_slider(
         _("Tasks"),
         order.TASKS,
-        key=STUDY.menu(state, f"tasks.{entrant.id}", order.n_tasks(state, entrant)),
+        key=STUDY.menu(state, "tasks", state["tasks"]),
         help=_("Tasks of the meta-training split; more of them make the bands narrower and take longer."),
     )
-    state["tasks"] = 0 if tasks == order.own_tasks(entrant) else tasks
     state["product"] = st.toggle(
         _("Inner products instead of cosines"),
         key=STUDY.menu(state, "product", state["product"]),
@@ -99,7 +98,9 @@ def explanation() -> None:
             "the curvature of the support loss; first order leaves these factors out, and Reptile, which takes its "
             "inner steps on support and query examples together, simply moves towards φ. "
             "Where αH is small all of them agree and first order is a bargain; where α, the curvature or K is large, "
-            "the exact direction is another one, and the memory that it needs grows with every inner step."
+            "the exact direction is another one, and the memory that it needs grows with every inner step. "
+            "The directions are compared on each task by itself, and the median over tasks is told; its band is the "
+            "95 % interval between two tasks in order, which holds whatever the distribution."
         ),
         FORMULA,
     )

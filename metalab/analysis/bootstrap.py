@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,12 +17,14 @@ DRAWS = 1_000
 """Resamples: the ends of an interval are then known to about a fortieth of its width."""
 TAILS = (2.5, 97.5)
 """Percentiles at which a 95 % interval ends."""
+FEWEST = 6
+"""Of fewer values not even the whole range holds the median in 95 % of samples."""
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A figure and its 95 % interval, arrays of one shape."""
+    """A figure, mostly a mean, and its 95 % interval: arrays of one shape."""
 
     mean: Doubles
     low: Doubles
@@ -55,6 +58,33 @@ def band(values: ArrayLike, draws: int = DRAWS) -> Band:
         mean = numbers.mean(0)
     low, high = interval(resampled(numbers, draws))
     return Band(mean, low, high)
+
+
+def median_band(values: ArrayLike) -> Band:
+    """The median over tasks of values (T, ...), and the interval between two of its values in order.
+
+    The ends are the j-th smallest and the j-th largest, with the largest j at which that holds the population's
+    median in at least 95 % of samples, whatever the distribution: a binomial sum tells (David and Nagaraja, Order
+    Statistics, section 7.1). NaN where a task's value is no number. Raises ValueError for fewer than FEWEST tasks.
+    """
+    ordered = np.sort(np.asarray(values, np.float64), axis=0)
+    n_tasks = len(ordered)
+    if n_tasks < FEWEST:
+        raise ValueError(f"n_tasks = {n_tasks}: expected {FEWEST} or more, for an interval of the median")
+    j = _rank(n_tasks)
+    lost = np.isnan(ordered).any(0)
+    middle = (ordered[(n_tasks - 1) // 2] + ordered[n_tasks // 2]) / 2
+    ends = (middle, ordered[j - 1], ordered[n_tasks - j])
+    return Band(*(np.where(lost, np.nan, part) for part in ends))
+
+
+def _rank(n_tasks: int) -> int:
+    """The largest j for which the median lies between the j-th smallest and the j-th largest with 95 % or more."""
+    below, j = 1, 0  # chances times 2^n that fewer than j + 1 values lie below the median
+    while 2 * below <= 0.05 * 2**n_tasks:
+        j += 1
+        below += comb(n_tasks, j)
+    return j
 
 
 def interval(resamples: ArrayLike) -> tuple[Doubles, Doubles]:

@@ -7,11 +7,15 @@ The exact meta-gradient runs through the inner loop (Finn et al. 2017, arXiv:170
 with H_j the Hessian of the support loss at phi_j. The first-order one is g_first alone, and Reptile's direction
 (Nichol et al. 2018, arXiv:1803.02999, section 4) is the mean inner gradient (theta - phi_K) / (alpha K). All three
 are the algorithms' own `meta_gradient`; nothing here differentiates by another way.
+
+They are compared on each task by itself, and the median over tasks is told. The mean directions would not do: near
+convergence they are small against how tasks differ, and then their cosine and the ratio of their lengths are biased,
+and every resample of the tasks is biased more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +28,7 @@ from metalab.algorithms import MAML, Reptile
 from metalab.algorithms.base import Algorithm, Learner
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Report, quiet
-from metalab.analysis.bootstrap import Band, band, interval, weights
+from metalab.analysis.bootstrap import Band, band, median_band
 from metalab.params import Params, gradients, network, statistics
 from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 
@@ -51,11 +55,11 @@ class Sweep:
     """K, where it is not what varies."""
     n_tasks: int
     cosine: Mapping[str, Band]
-    """Of each direction in COMPARED with the exact one, mean over the tasks each: (V,), intervals over tasks."""
+    """Of each direction in COMPARED with the exact one of the same task: medians over tasks, (V,)."""
     ratio: Mapping[str, Band]
-    """Its length as a share of the exact one's, (V,); Reptile's direction is divided by alpha K."""
+    """Its length as a share of the exact one's, likewise; Reptile's direction is divided by alpha K."""
     neglected: Band
-    """|g_exact - g_first| / |g_exact|, of the means over tasks: (V,)."""
+    """|g_exact - g_first| / |g_exact|, likewise."""
     trace: Band
     """alpha tr H_j, averaged over inner steps and tasks: (V,); Hutchinson's estimate."""
     curvature: Band
@@ -117,10 +121,13 @@ def sweep(
     seed: int = 0,
     report: Report = quiet,
 ) -> Sweep:
-    """Compare the directions at each of the values. Raises ValueError, also for a contender without inner loop."""
+    """Compare the directions at each of the values.
+
+    Raises ValueError for fewer tasks than `bootstrap.FEWEST` and for a contender without inner loop.
+    """
     learner, theta = start_of(contender, family)
     tasks = training_tasks(family, n_tasks, seed)
-    grams, curved = [], []
+    products, curved = [], []
     for i, value in enumerate(values):
         at = {"inner_lr": inner_lr, "inner_steps": inner_steps} | {over: value}
         compared = algorithms(float(at["inner_lr"]), int(at["inner_steps"]))
@@ -128,16 +135,14 @@ def sweep(
         def part(fraction: float, i: int = i) -> None:
             report((i + fraction) / len(values))
 
-        found = {
-            name: task_directions(algorithm, learner, theta, tasks, _share(part, n / 4, 1 / 4))
-            for n, (name, algorithm) in enumerate(compared.items())
-        }
-        found["reptile"] /= at["inner_lr"] * at["inner_steps"]
-        grams.append(gram([found[name] for name in ("exact", *COMPARED)]))
+        found = task_products(compared, learner, theta, tasks, _share(part, 0, 3 / 4))
+        # Reptile's direction comes as theta - phi_K.
+        size = np.array([1, 1, at["inner_lr"] * at["inner_steps"]])
+        products.append(found / (size[:, None] * size))
         curved.append(
             _curved(compared["exact"], learner, theta, tasks, int(at["inner_steps"]), _share(part, 0.75, 0.25))
         )
-    return _assembled(np.stack(grams), np.stack(curved), theta, over, values, inner_lr, inner_steps)
+    return _assembled(np.stack(products, 1), np.stack(curved), theta, over, values, inner_lr, inner_steps)
 
 
 def _share(report: Report, first: float, width: float) -> Report:
@@ -147,15 +152,20 @@ def _share(report: Report, first: float, width: float) -> Report:
 # --- directions
 
 
-def task_directions(
-    algorithm: Algorithm, learner: Learner, theta: Params, tasks: TaskBatch, report: Report = quiet
+def task_products(
+    compared: Mapping[str, Algorithm], learner: Learner, theta: Params, tasks: TaskBatch, report: Report = quiet
 ) -> Doubles:
-    """Every task's own meta-gradient as a row: (T, P)."""
-    rows = []
+    """Inner products of the S algorithms' meta-gradients on each task: (T, S, S)."""
+    found = []
     for first, last in _chunks(theta, tasks.n_tasks):
-        report(first / tasks.n_tasks)
-        rows.append(flat(algorithm.meta_gradient(learner, theta, tasks.tasks(first, last)).each))
-    return np.concatenate(rows)
+        some, rows = tasks.tasks(first, last), []
+        for n, algorithm in enumerate(compared.values()):
+            report((first + (last - first) * n / len(compared)) / tasks.n_tasks)
+            rows.append(flat(algorithm.meta_gradient(learner, theta, some).each))
+        every = np.stack(rows, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found.append(every @ every.transpose(0, 2, 1))
+    return np.concatenate(found)
 
 
 def flat(each: Params) -> Doubles:
@@ -172,13 +182,6 @@ def _chunks(theta: Params, n_tasks: int) -> list[tuple[int, int]]:
 def n_parameters(theta: Params) -> int:
     """Numbers that the inner loop may adapt."""
     return sum(value.numel() for value in network(theta).values())
-
-
-def gram(rows: Sequence[Doubles]) -> Doubles:
-    """Inner products of S directions of T tasks, (T, P) each: (S, S, T, T)."""
-    every = np.stack(rows)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.einsum("sip,rjp->srij", every, every, optimize=True)
 
 
 # --- the neglected term
@@ -239,7 +242,7 @@ def _dot(a: Params, b: Params) -> Tensor:
 
 
 def _assembled(
-    grams: Doubles,
+    products: Doubles,
     curved: Doubles,
     theta: Params,
     over: Over,
@@ -247,18 +250,16 @@ def _assembled(
     inner_lr: float,
     inner_steps: int,
 ) -> Sweep:
-    def compared(figure: Callable[[Doubles, int], Doubles], other: int) -> Band:
-        return _over_tasks(grams, lambda products: figure(products, other))
-
+    others = {name: n + 1 for n, name in enumerate(COMPARED)}
     return Sweep(
         over=over,
         values=np.asarray(values, float),
         inner_lr=inner_lr,
         inner_steps=inner_steps,
-        n_tasks=grams.shape[-1],
-        cosine={name: compared(_cosine, n + 1) for n, name in enumerate(COMPARED)},
-        ratio={name: compared(_ratio, n + 1) for n, name in enumerate(COMPARED)},
-        neglected=compared(_difference, 1),
+        n_tasks=len(products),
+        cosine={name: median_band(_cosine(products, n)) for name, n in others.items()},
+        ratio={name: median_band(_ratio(products, n)) for name, n in others.items()},
+        neglected=median_band(_difference(products, others["fomaml"])),
         trace=_columns(curved[..., 0]),
         curvature=_columns(curved[..., 1]),
         n_parameters=n_parameters(theta),
@@ -270,30 +271,23 @@ def _columns(values: Doubles) -> Band:
     return band(values.T)
 
 
-def _over_tasks(grams: Doubles, figure: Callable[[Doubles], Doubles]) -> Band:
-    """A figure of the mean directions, from their inner products (.., S, S), and its interval over tasks."""
-    n_tasks = grams.shape[-1]
-    even = np.full((1, n_tasks), 1 / n_tasks)
-    draws = weights(n_tasks)
-    with np.errstate(all="ignore"):
-        means = figure(_products(grams, even))[0]
-        low, high = interval(figure(_products(grams, draws)))
-    return Band(means, low, high)
-
-
-def _products(grams: Doubles, draws: Doubles) -> Doubles:
-    """Inner products of directions averaged with each draw's weights: (V, S, S, T, T), (B, T) -> (B, V, S, S)."""
-    return np.einsum("vsrij,bi,bj->bvsr", grams, draws, draws, optimize=True)
+# Of inner products (.., S, S) with the exact direction first: (..). Two directions that are both nothing are the same.
 
 
 def _cosine(products: Doubles, other: int) -> Doubles:
-    return products[..., 0, other] / np.sqrt(products[..., 0, 0] * products[..., other, other])
+    return _quotient(products[..., 0, other], np.sqrt(products[..., 0, 0]) * np.sqrt(products[..., other, other]), 1.0)
 
 
 def _ratio(products: Doubles, other: int) -> Doubles:
-    return np.sqrt(products[..., other, other] / products[..., 0, 0])
+    return _quotient(np.sqrt(products[..., other, other]), np.sqrt(products[..., 0, 0]), 1.0)
 
 
 def _difference(products: Doubles, other: int) -> Doubles:
     squared = products[..., 0, 0] - 2 * products[..., 0, other] + products[..., other, other]
-    return np.sqrt(np.maximum(squared, 0) / products[..., 0, 0])
+    return _quotient(np.sqrt(np.maximum(squared, 0)), np.sqrt(products[..., 0, 0]), 0.0)
+
+
+def _quotient(top: Doubles, bottom: Doubles, of_nothing: float) -> Doubles:
+    """top / bottom; `of_nothing` for 0 / 0."""
+    with np.errstate(all="ignore"):
+        return np.where((top == 0) & (bottom == 0), of_nothing, top / bottom)

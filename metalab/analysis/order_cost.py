@@ -31,6 +31,10 @@ class Cost:
 
     steps: NDArray[np.int64]
     n_tasks: int
+    n_support: int
+    """Examples of a task that the exact and the first-order inner loop descend on."""
+    n_examples: int
+    """Those that Reptile's does: support and query."""
     seconds: Mapping[str, Doubles]
     """Lower quartile, median and upper quartile of repeated measurements, by algorithm: (V, 3)."""
     kept_bytes: Mapping[str, Doubles]
@@ -112,6 +116,8 @@ def cost(
     return Cost(
         steps=np.asarray(steps),
         n_tasks=n_tasks,
+        n_support=tasks.support.x.shape[1],
+        n_examples=tasks.support.x.shape[1] + tasks.query.x.shape[1],
         seconds={name: np.stack(rows) for name, rows in seconds.items()},
         kept_bytes={name: np.array(rows) for name, rows in kept.items()},
     )

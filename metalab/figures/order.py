@@ -61,6 +61,7 @@ def cosine(sweep: Sweep, say: Say) -> Picture:
         _at(sweep, drawn, say("the cosine with the exact direction is"), say),
         figure,
         columns=(sweep.over, "cosine"),
+        key=_statistic(sweep, say),
     )
 
 
@@ -69,15 +70,15 @@ def ratio(sweep: Sweep, say: Say) -> Picture:
     drawn = {name: sweep.ratio[name] for name in sweep.ratio}
     most = min(max(1.3, _most([band.high for band in drawn.values()], 1.0) * 1.05), MOST_RATIO)
     figure = _against(sweep, drawn, say("length / length of the exact one"), [-0.03 * most, most], say)
-    shape, words = level_line(1.0, say("as long as the exact one"))
+    shape, _words = level_line(1.0, "")
     figure["layout"]["shapes"].append(shape)
-    figure["layout"]["annotations"].append(words)
     return Picture(
         "order_ratio",
         say("Are they as long?"),
         _at(sweep, drawn, say("the length, as a share of the exact one's, is"), say),
         figure,
         columns=(sweep.over, "ratio"),
+        key=(*_statistic(sweep, say), ("dash", say("as long as the exact one"))),
     )
 
 
@@ -96,6 +97,7 @@ def neglected(sweep: Sweep, say: Say) -> Picture:
         ),
         figure,
         columns=(sweep.over, "neglected"),
+        key=_statistic(sweep, say),
     )
 
 
@@ -134,6 +136,10 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     return Picture("order_curvature", say("Where does the difference come from?"), alt, figure, (sweep.over, "value"))
 
 
+def _statistic(sweep: Sweep, say: Say) -> tuple[tuple[str, str], ...]:
+    return (("line", say("median over {n} tasks, in its 95 % band").format(n=sweep.n_tasks)),)
+
+
 def where(sweep: Sweep, say: Say) -> str:
     """What is looked at, e.g. "At α = 0.01 and K = 5"."""
     return say("At α = {alpha} and K = {steps}").format(alpha=number(sweep.inner_lr), steps=sweep.inner_steps)
@@ -166,7 +172,7 @@ def _value_axis(sweep: Sweep, say: Say) -> dict[str, Any]:
 
 
 def _marked(sweep: Sweep, say: Say) -> dict[str, Any]:
-    """A line where the chosen value is."""
+    """A line where the chosen value is, named above the plot, where no curve runs."""
     log = sweep.over == "inner_lr"
     value = sweep.inner_lr if log else sweep.inner_steps
     shape = {
@@ -181,15 +187,13 @@ def _marked(sweep: Sweep, say: Say) -> dict[str, Any]:
     words = {
         "text": f"α = {number(value)}" if log else f"K = {value}",
         "x": float(np.log10(value)) if log else value,
-        "y": 0.0,
+        "y": 1.0,
         "yref": "paper",
-        "xanchor": "left",
         "yanchor": "bottom",
-        "xshift": 4,
         "showarrow": False,
         "font": {"size": FONT_SMALL, "color": SOFT},
     }
-    return {"shapes": [shape], "annotations": [words]}
+    return {"shapes": [shape], "annotations": [words], "margin": {"l": 62, "r": 14, "t": 30, "b": 50}}
 
 
 def _at(sweep: Sweep, drawn: Mapping[str, Band], what: str, say: Say) -> str:
@@ -201,7 +205,7 @@ def _at(sweep: Sweep, drawn: Mapping[str, Band], what: str, say: Say) -> str:
         )
         for name, band in drawn.items()
     ]
-    return say("{where} {what} {parts}: means over {n} tasks are compared.").format(
+    return say("{where} {what} {parts}: medians over {n} tasks.").format(
         where=where(sweep, say), what=what, parts=", ".join(parts), n=sweep.n_tasks
     )
 
@@ -251,7 +255,9 @@ def seconds(cost: Cost, say: Say) -> Picture:
     return Picture(
         "order_seconds",
         say("How long does each take here?"),
-        _cost_in_words(cost, {name: values[:, 1] for name, values in found.items()}, say("milliseconds"), say),
+        _cost_in_words(cost, {name: values[:, 1] for name, values in found.items()}, say("milliseconds"), say)
+        + " "
+        + _read(cost, say),
         figure,
         columns=("inner_steps", "milliseconds"),
         key=(("line", say("median")), ("band", say("middle half of the measurements"))),
@@ -265,7 +271,7 @@ def memory(cost: Cost, say: Say) -> Picture:
     return Picture(
         "order_memory",
         say("How much does each remember?"),
-        _cost_in_words(cost, found, say("megabytes kept for differentiation"), say),
+        _cost_in_words(cost, found, say("megabytes kept for differentiation"), say) + " " + _read(cost, say),
         figure,
         columns=("inner_steps", "megabytes"),
     )
@@ -286,6 +292,14 @@ def _cost(cost: Cost, bands: Mapping[str, Band], title: str, say: Say) -> dict[s
     look = layout(xaxis=axis(say("inner steps K"), **ticks), yaxis=axis(title, range=bounds), hovermode="closest")
     name_ends(look, [named[name] for name in bands], [float(band.mean[-1]) for band in bands.values()], bounds)
     return {"data": data, "layout": look}
+
+
+def _read(cost: Cost, say: Say) -> str:
+    """Why the times are not of the same work."""
+    return say(
+        "Reptile's inner loop descends on support and query together, {all} examples of a task; the other two on the "
+        "{support} of the support set, and they read the query set once, at its end."
+    ).format(all=cost.n_examples, support=cost.n_support)
 
 
 def _cost_in_words(cost: Cost, found: Mapping[str, NDArray], unit: str, say: Say) -> str:

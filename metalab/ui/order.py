@@ -26,9 +26,13 @@ from metalab.ui.i18n import _
 from metalab.ui.links import Parameter
 from metalab.ui.study import Study
 
-TASKS = (8, 16, 32, 64)
-FIRST_LOOK = 4
-"""So many tasks, at so many settings, are compared first, so that something is seen soon."""
+TASKS = (16, 32, 64, 128)
+BEGIN_TASKS = 32
+FIRST_LOOK = 8
+"""So many tasks, at FIRST_PLACES settings, are compared first, so that something is seen soon."""
+FIRST_PLACES = 4
+PRICED_TASKS = 8
+"""Time and memory are measured on so many tasks: what they are for more follows."""
 MOST_CHECKPOINTS = 13
 NO_INNER_GRADIENT = frozenset({"prototypes", "cnp", "in_context", "prompting", "nearest_neighbour", "nil"})
 """Algorithms that read their shots and take no inner steps."""
@@ -38,7 +42,7 @@ STUDY = Study(
         Parameter("over", "inner_lr", choices=("inner_lr", "inner_steps")),
         Parameter("inner_lr", 0.0, float, low=0.0, high=ALPHAS[1], automatic=True),
         Parameter("inner_steps", 0, int, low=0, high=MOST_STEPS, automatic=True),
-        Parameter("tasks", 0, int, choices=(0, *TASKS), automatic=True),
+        Parameter("tasks", BEGIN_TASKS, int, choices=TASKS),
         Parameter("product", False, bool),
         Parameter("seed", 0, int, low=0, high=9999),
     ],
@@ -72,16 +76,6 @@ def alphas(entrant: Entrant, chosen: float) -> list[float]:
     return sorted(rounded | {own_alpha(entrant), chosen or own_alpha(entrant)})
 
 
-def own_tasks(entrant: Entrant) -> int:
-    """As many tasks as take a few seconds."""
-    return 8 if _large(entrant) else 32
-
-
-def n_tasks(state: Mapping[str, Any], entrant: Entrant) -> int:
-    """On how many tasks: what was chosen, or what takes a few seconds."""
-    return int(state["tasks"] or own_tasks(entrant))
-
-
 def settings(state: Mapping[str, Any], entrant: Entrant) -> tuple[float, int]:
     """Alpha and K: what was chosen, or the run's own."""
     return state["inner_lr"] or own_alpha(entrant), state["inner_steps"] or own_steps(entrant)
@@ -93,23 +87,22 @@ def _large(entrant: Entrant) -> bool:
 
 
 def _key(state: Mapping[str, Any], entrant: Entrant) -> tuple[Hashable, ...]:
-    return entrant.contender.key, entrant.config.family.model_dump_json(), n_tasks(state, entrant), state["seed"]
+    return entrant.contender.key, entrant.config.family.model_dump_json(), state["tasks"], state["seed"]
 
 
 def compared(state: Mapping[str, Any], entrant: Entrant) -> Sweep | None:
     """The directions at each alpha or number of inner steps, of a few tasks first; None while they are computed."""
-    first = _compared(state, entrant, "order.first", FIRST_LOOK)
-    return None if first is None else _compared(state, entrant, "order.sweep") or first
+    first = _compared(state, entrant, "order.first", FIRST_LOOK, FIRST_PLACES)
+    points = 6 if _large(entrant) else 10
+    return None if first is None else _compared(state, entrant, "order.sweep", state["tasks"], points) or first
 
 
-def _compared(state: Mapping[str, Any], entrant: Entrant, slot: str, most: int | None = None) -> Sweep | None:
+def _compared(state: Mapping[str, Any], entrant: Entrant, slot: str, tasks: int, points: int) -> Sweep | None:
     alpha, steps = settings(state, entrant)
-    points = most or (6 if _large(entrant) else 10)
     values: Sequence[float] = (
         alphas_around(alpha, points) if state["over"] == "inner_lr" else steps_up_to(steps, min(points, 8))
     )
     asked: dict[str, Any] = {"over": state["over"], "inner_lr": alpha, "inner_steps": steps}
-    tasks = min(most or n_tasks(state, entrant), n_tasks(state, entrant))
 
     def make(report: Report) -> Sweep:
         more = {"n_tasks": tasks, "seed": state["seed"]}
@@ -125,7 +118,7 @@ def priced(state: Mapping[str, Any], entrant: Entrant) -> Cost | None:
     counts = steps_up_to(steps, 5 if _large(entrant) else 8)
 
     def make(report: Report) -> Cost:
-        more = {"n_tasks": n_tasks(state, entrant), "seed": state["seed"]}
+        more = {"n_tasks": PRICED_TASKS, "seed": state["seed"]}
         return cost(entrant.contender, entrant.config.family, counts, inner_lr=alpha, **more, report=report)
 
     told = _("Measuring time and memory")
@@ -141,7 +134,7 @@ def trained(state: Mapping[str, Any], entrant: Entrant) -> Alignment | None:
         return lambda: replace(entrant.contender, theta=store.load_theta(entrant.id, step), key=(entrant.id, step))
 
     def make(report: Report) -> Alignment:
-        more = {"n_tasks": n_tasks(state, entrant), "seed": state["seed"]}
+        more = {"n_tasks": state["tasks"], "seed": state["seed"]}
         return alignment([(step, at(step)) for step in kept], entrant.config.family, **more, report=report)
 
     told = _("Gradients at {n} checkpoints").format(n=len(kept))
@@ -183,8 +176,8 @@ def verdict(found: Sweep, price: Cost | None) -> str:
     if not np.isfinite(first.mean[i]):
         return said + _("the inner loop **diverges**: there is no meta-gradient to compare.")
     told = _(
-        "the first-order direction has cosine **{cosine}** with the exact meta-gradient and {ratio} times its length: "
-        "{judged}. Reptile's has cosine {reptile}. (95 % intervals over {n} tasks.)"
+        "the first-order direction of a task has cosine **{cosine}** with its exact meta-gradient and {ratio} times "
+        "its length: {judged}. Reptile's has cosine {reptile}. (Medians over {n} tasks, with their 95 % intervals.)"
     )
     said += told.format(
         cosine=_interval(first, i),
@@ -221,7 +214,8 @@ def _price(price: Cost, steps: int) -> str:
 
 def _interval(band: Band, i: int) -> str:
     told = _("{value} ({low} to {high})")
-    return told.format(value=f"{band.mean[i]:.3f}", low=f"{band.low[i]:.3f}", high=f"{band.high[i]:.3f}")
+    ends = {"value": band.mean[i], "low": band.low[i], "high": band.high[i]}
+    return told.format(**{name: f"{value:.3f}".replace("-", "−") for name, value in ends.items()})
 
 
 def agreement(found: Alignment) -> str:

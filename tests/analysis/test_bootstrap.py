@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metalab.analysis.bootstrap import band, interval, resampled, weights
+from metalab.analysis.bootstrap import band, interval, median_band, resampled, weights
 
 RNG = np.random.default_rng(3)
 
@@ -37,3 +37,22 @@ def test_ends_may_be_infinite_and_what_is_no_number_has_no_interval():
     assert interval([1.0] * 50 + [np.inf] * 950) == (1.0, np.inf)
     assert np.isnan(interval([1.0, np.nan, 2.0])).all()
     assert np.isnan(band([[1.0], [np.nan]]).mean).all()
+
+
+@pytest.mark.parametrize(("n_tasks", "most"), [(8, 1.0), (32, 0.985), (65, 0.985)])
+def test_a_medians_interval_holds_it_as_often_as_it_says_however_skewed(n_tasks, most):
+    """The exponential distribution's median is ln 2; the ends for 8 and 65 tasks are those of the printed tables."""
+    found = median_band(RNG.exponential(size=(n_tasks, 4000)))
+    held = (found.low <= np.log(2)) & (np.log(2) <= found.high)
+    assert 0.945 <= held.mean() <= most
+    ranks = median_band(np.arange(1.0, n_tasks + 1))
+    assert (ranks.low, ranks.high) == {8: (1, 8), 32: (10, 23), 65: (25, 41)}[n_tasks]
+    assert ranks.mean == (n_tasks + 1) / 2
+
+
+def test_a_median_needs_six_tasks_and_numbers():
+    with pytest.raises(ValueError, match="n_tasks = 5: expected 6 or more"):
+        median_band(np.zeros(5))
+    found = median_band([[1.0, np.inf]] * 4 + [[2.0, 1.0], [3.0, np.nan]])
+    assert (found.low[0], found.mean[0], found.high[0]) == (1, 1, 3)
+    assert np.isnan([found.low[1], found.mean[1], found.high[1]]).all()

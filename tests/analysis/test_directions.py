@@ -32,21 +32,22 @@ POINT = contender(BOWLS, Point())
 THETA = POINT.theta["head.bias"].double().numpy()
 
 
-def closed_forms(n_tasks, alpha, steps):
-    """Mean directions by the formulas, on the tasks that the sweep takes: exact, first order, Reptile / (alpha k)."""
-    info = {name: value.double().numpy() for name, value in training_tasks(BOWLS, n_tasks, 0).info.items()}
+def closed_forms(n_tasks, alpha, steps, seed=0, theta=THETA):
+    """Each task's directions by the formulas, on the tasks that the sweep takes: exact, first order, Reptile / (alpha
+    k), (T, 3, 3)."""
+    info = {name: value.double().numpy() for name, value in training_tasks(BOWLS, n_tasks, seed).info.items()}
     rows = []
     for a, c, b, d in zip(
         *(info[n] for n in ("curvature", "optimum", "query_curvature", "query_optimum")), strict=True
     ):
         m = np.linalg.matrix_power(np.eye(3) - alpha * a, steps)
-        first = b @ (c + m @ (THETA - c) - d)
+        first = b @ (c + m @ (theta - c) - d)
         # Reptile descends the mean of both examples' losses.
         both = (a + b) / 2
         middle = np.linalg.solve(a + b, a @ c + b @ d)
         left = np.linalg.matrix_power(np.eye(3) - alpha * both, steps)
-        rows.append([m @ first, first, (THETA - middle - left @ (THETA - middle)) / (alpha * steps)])
-    return np.mean(rows, axis=0)
+        rows.append([m @ first, first, (theta - middle - left @ (theta - middle)) / (alpha * steps)])
+    return np.array(rows)
 
 
 def cosine(a, b):
@@ -60,21 +61,44 @@ def test_directions_are_those_of_the_closed_forms(over):
     assert found.n_tasks == 12
     for i, value in enumerate(values):
         at = {"alpha": 0.2, "steps": 2} | {"alpha" if over == "inner_lr" else "steps": value}
-        exact, first, reptile = closed_forms(12, **at)
-        for name, other in (("fomaml", first), ("reptile", reptile)):
-            assert found.cosine[name].mean[i] == pytest.approx(cosine(exact, other), abs=1e-4)
-            ratio = np.linalg.norm(other) / np.linalg.norm(exact)
-            assert found.ratio[name].mean[i] == pytest.approx(ratio, rel=1e-4)
-            assert found.cosine[name].low[i] <= found.cosine[name].mean[i] <= found.cosine[name].high[i]
-        gap = np.linalg.norm(exact - first) / np.linalg.norm(exact)
-        assert found.neglected.mean[i] == pytest.approx(gap, rel=1e-3)
+        tasks = closed_forms(12, **at)
+        for n, name in ((1, "fomaml"), (2, "reptile")):
+            cosines = [cosine(each[0], each[n]) for each in tasks]
+            assert found.cosine[name].mean[i] == pytest.approx(np.median(cosines), abs=1e-4)
+            # Of 12 tasks the third from either end: they hold the median in 96 % of samples.
+            assert found.cosine[name].low[i] == pytest.approx(sorted(cosines)[2], abs=1e-4)
+            assert found.cosine[name].high[i] == pytest.approx(sorted(cosines)[-3], abs=1e-4)
+            ratios = [np.linalg.norm(each[n]) / np.linalg.norm(each[0]) for each in tasks]
+            assert found.ratio[name].mean[i] == pytest.approx(np.median(ratios), rel=1e-4)
+        gaps = [np.linalg.norm(each[0] - each[1]) / np.linalg.norm(each[0]) for each in tasks]
+        assert found.neglected.mean[i] == pytest.approx(np.median(gaps), rel=1e-3)
+
+
+def test_where_training_has_converged_the_intervals_still_hold_what_is_true_of_all_tasks():
+    """At MAML's own fixed point the mean direction vanishes: a ratio of means would be off there."""
+    info = {name: value.double().numpy() for name, value in training_tasks(BOWLS, 4000, 99).info.items()}
+    m = np.eye(3) - 0.2 * info["curvature"]
+    left = m @ info["query_curvature"]
+    moved = np.einsum("tij,tj->ti", left, info["query_optimum"] - info["optimum"])
+    moved += np.einsum("tij,tj->ti", left @ m, info["optimum"])
+    fixed = np.linalg.solve((left @ m).mean(0), moved.mean(0))
+    every = closed_forms(4000, 0.2, 1, seed=98, theta=fixed)
+    assert np.linalg.norm(every[:, 0].mean(0)) < 0.1 * np.linalg.norm(every[:, 0], axis=1).mean()
+    true = np.median([cosine(each[0], each[1]) for each in every])
+    here = dataclasses.replace(POINT, theta=POINT.theta | {"head.bias": torch.tensor(fixed, dtype=torch.float32)})
+    asked = {"over": "inner_lr", "inner_lr": 0.2, "inner_steps": 1, "n_tasks": 12}
+    bands = [sweep(here, BOWLS, (0.2,), **asked, seed=seed).cosine["fomaml"] for seed in range(40)]
+    held = [band.low[0] <= true <= band.high[0] for band in bands]
+    assert 36 <= sum(held) <= 40
+    assert np.mean([band.low[0] > true for band in bands]) < 0.1
+    assert np.mean([band.high[0] < true for band in bands]) < 0.1
 
 
 def test_trace_and_curvature_are_those_of_the_matrices():
     """With axes that are the parameters' own, Hutchinson's estimate is exact."""
     family = FAMILIES["quadratic"](dimension=3, turned=False)
-    found = sweep(POINT, family, (0.1, 0.3), over="inner_lr", inner_lr=0.1, inner_steps=1, n_tasks=5)
-    info = training_tasks(family, 5, 0).info
+    found = sweep(POINT, family, (0.1, 0.3), over="inner_lr", inner_lr=0.1, inner_steps=1, n_tasks=6)
+    info = training_tasks(family, 6, 0).info
     matrix, optimum = info["curvature"].double().numpy(), info["optimum"].double().numpy()
     slope = np.einsum("tij,tj->ti", matrix, THETA - optimum)
     along = np.einsum("ti,tij,tj->t", slope, matrix, slope) / (slope**2).sum(1)
@@ -93,7 +117,7 @@ def test_what_first_order_leaves_out_of_a_network_is_of_first_order_in_alpha():
 
 
 def test_a_rate_that_diverges_leaves_gaps_and_no_error():
-    found = sweep(POINT, BOWLS, (0.1, 2.0), over="inner_lr", inner_lr=0.1, inner_steps=20, n_tasks=4)
+    found = sweep(POINT, BOWLS, (0.1, 2.0), over="inner_lr", inner_lr=0.1, inner_steps=20, n_tasks=6)
     assert np.isfinite(found.cosine["fomaml"].mean[0])
     assert np.isfinite(found.trace.mean).all()
 
@@ -145,6 +169,7 @@ def test_counting_changes_no_gradient_of_any_order():
 
 def test_the_exact_gradient_keeps_each_inner_step_and_first_order_one():
     found = cost(contender(SINES, MLP(widths=(8,))), SINES, (2, 4, 6), inner_lr=0.01, n_tasks=3)
+    assert (found.n_support, found.n_examples) == (5, 10)
     kept = found.kept_bytes
     growth = np.diff(kept["exact"])
     assert growth[0] == growth[1] > 0

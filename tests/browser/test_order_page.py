@@ -12,7 +12,7 @@ DRAWN = (
 
 def test_seven_pictures_are_drawn_and_the_mark_follows_the_slider(app, visitor):
     page = visitor(height=3000)
-    page.goto(f"{app}/order?tasks=8")
+    page.goto(f"{app}/order?tasks=16")
     page.wait_for_function(DRAWN, arg=7)
     marks = "() => document.querySelector('.ml-stage .plot')?.layout?.shapes[0].x0"
     before = page.evaluate(marks)
@@ -25,6 +25,6 @@ def test_seven_pictures_are_drawn_and_the_mark_follows_the_slider(app, visitor):
 
 def test_on_a_phone_nothing_scrolls_sideways(app, visitor):
     page = visitor(width=390, height=844)
-    page.goto(f"{app}/order?tasks=8")
+    page.goto(f"{app}/order?tasks=16")
     page.get_by_text("Do they point the same way?").wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")

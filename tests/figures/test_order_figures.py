@@ -35,6 +35,8 @@ def sweep_of(over="inner_lr", **changes):
 COST = Cost(
     np.array([1, 3]),
     16,
+    5,
+    50,
     {name: np.array([[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]]) * (i + 1) for i, name in enumerate(order.COLOURS)},
     {name: np.array([1e6, 4e6]) / (i + 1) for i, name in enumerate(order.COLOURS)},
 )
@@ -65,6 +67,15 @@ def test_a_direction_many_times_as_long_leaves_the_picture():
     picture = order.ratio(sweep_of(), said)
     assert picture.figure["layout"]["yaxis"]["range"][1] == order.MOST_RATIO
     assert len(picture.figure["layout"]["shapes"]) == 2
+    assert ("dash", "as long as the exact one") in picture.key
+
+
+def test_no_words_stand_where_curves_run():
+    """Notes of a plot's own are above it; the names of the lines are at its right."""
+    for figure in (order.cosine, order.ratio, order.neglected, order.curvature):
+        notes = figure(sweep_of(), said).figure["layout"]["annotations"]
+        assert notes
+        assert all(note["y"] == 1 and note["yanchor"] == "bottom" for note in notes if note.get("name") != "end")
 
 
 def test_what_is_left_out_is_a_share():
@@ -97,6 +108,8 @@ def test_costs_are_medians_in_their_quartiles_and_megabytes_without():
     assert len(seconds.figure["data"]) == 6
     assert len(memory.figure["data"]) == 3
     assert "exact (MAML) from 1 to 4" in memory.alt
+    assert "Reptile's inner loop descends on support and query together, 50 examples" in seconds.alt
+    assert "the other two on the 5 of the support set" in seconds.alt
 
 
 @pytest.mark.parametrize("product", [False, True])
