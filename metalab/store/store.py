@@ -162,12 +162,12 @@ class Store:
             )
         return self.get(run_id) if done.rowcount else None
 
-    def settle(self, run_id: str, states: Sequence[State], state: State) -> bool:
+    def settle(self, run_id: str, states: Sequence[State], state: State, message: str = "") -> bool:
         """Give a run that nobody trains, in one of `states`, the state `state`; False where it has another."""
         with self.database.write() as db:
             done = db.execute(
-                f"UPDATE runs SET state = ?, version = version + 1 WHERE id = ? AND {among('state', states)}",
-                (state, run_id, *states),
+                f"UPDATE runs SET state = ?, message = ?, version = version + 1 WHERE id = ? AND {among('state', states)}",
+                (state, message, run_id, *states),
             )
         return bool(done.rowcount)
 

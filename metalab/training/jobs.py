@@ -36,14 +36,14 @@ class Job:
         self.thread: threading.Thread | None = None
         self.heard = time.monotonic()
         """When its trainer last told something."""
-        self.out_of_time = ""
-        """Why it is stopped, where it trained for longer than it may."""
+        self.why = ""
+        """Why it is paused or stopped, where it was not its owner who did so."""
 
     def hear(self, out_of_time: str) -> None:
         """Note that the trainer told something; a sentence why its time is over stops the run."""
         self.heard = time.monotonic()
         if out_of_time and self.wish == "run":
-            self.wish, self.out_of_time = "stop", out_of_time
+            self.wish, self.why = "stop", out_of_time
 
     def reply(self, event: Event) -> Command | None:
         """What to send to the trainer in reply to an event. Sets `over` where the trainer is to be closed."""

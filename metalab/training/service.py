@@ -117,13 +117,13 @@ class Service:
         """One outer step, an evaluation, then paused. For a run that trains: pause after one more step."""
         self._go_on(run_id, owner, 1)
 
-    def pause(self, run_id: str, owner: str) -> None:
-        """Hold a queued or running run after this outer step."""
-        self._end_early(run_id, owner, "pause", ())
+    def pause(self, run_id: str, owner: str, why: str = "") -> None:
+        """Hold a queued or running run after this outer step; `why` is told where it was not its owner's wish."""
+        self._end_early(run_id, owner, "pause", (), why)
 
-    def stop(self, run_id: str, owner: str) -> None:
-        """End a queued, running or paused run after this outer step, keeping what was learned."""
-        self._end_early(run_id, owner, "stop", ("paused",))
+    def stop(self, run_id: str, owner: str, why: str = "") -> None:
+        """End a queued, running or paused run after this outer step, keeping what was learned; `why` as in `pause`."""
+        self._end_early(run_id, owner, "stop", ("paused",), why)
 
     def reset(self, run_id: str, owner: str) -> str:
         """Stop the run where it is active and start anew with the same config, so from the same initialisation.
@@ -253,15 +253,15 @@ class Service:
                 raise self._refused(run_id, "Only a run that was paused, stopped, interrupted or failed can go on.")
             self._submit(claimed, steps)
 
-    def _end_early(self, run_id: str, owner: str, wish: Any, settled: Sequence[State]) -> None:
+    def _end_early(self, run_id: str, owner: str, wish: Any, settled: Sequence[State], why: str) -> None:
         self.store.owned(run_id, owner)
         with self._changed:
             job = self._live(run_id)
             if job is not None:
-                job.wish = wish
+                job.wish, job.why = wish, why
                 if job.thread is None:
                     self._leave_queue(job, OUTCOME[wish])
-            elif settled and self.store.settle(run_id, settled, OUTCOME[wish]):
+            elif settled and self.store.settle(run_id, settled, OUTCOME[wish], why):
                 self._tell(run_id)
             else:
                 raise self._refused(run_id, f"There is nothing to {wish}.")
@@ -306,8 +306,8 @@ class Service:
     def _leave_queue(self, job: Job, state: State) -> None:
         self._queue.remove(job.run_id)
         del self._jobs[job.run_id]
-        self.store.settle(job.run_id, ("queued",), state)
-        tell("run_ended", run=job.run_id, person=job.owner, state=state, why="It waited still.")
+        self.store.settle(job.run_id, ("queued",), state, job.why)
+        tell("run_ended", run=job.run_id, person=job.owner, state=state, why=job.why or "It waited still.")
         self._tell(job.run_id)
         self._dispatch()
 
@@ -384,8 +384,8 @@ class Service:
         state = OUTCOME[job.wish]
         if state == "interrupted":
             message = INTERRUPTED
-        elif state == "stopped":
-            message = job.out_of_time
+        elif state in ("paused", "stopped"):
+            message = job.why
         if isinstance(event, Finished):
             state = "finished"
         elif isinstance(event, Failed):

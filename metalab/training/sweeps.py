@@ -244,6 +244,16 @@ class Sweeps:
                     with suppress(CommandError, RunNotFound):
                         self._service.stop(run.id, owner)
 
+    def stop_feeding(self, why: str) -> int:
+        """Start no more runs for any sweep; those that train or wait go on. How many sweeps were stopped."""
+        with self._lock:
+            fed, self._fed = list(self._fed), {}
+        for sweep_id in fed:
+            disk.settle(self._store, sweep_id, "stopped", why)
+            tell("sweep_ended", sweep=sweep_id, person=self._owners.get(sweep_id), state="stopped", why=why)
+        with self._turn:  # a run that is being started meanwhile
+            return len(fed)
+
     def feeds(self, sweep_id: str) -> bool:
         """Whether this process feeds it; one that is "running" on disk and that nobody feeds was interrupted."""
         with self._lock:

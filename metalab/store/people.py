@@ -1,0 +1,36 @@
+"""Who uses what: each person's runs, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metalab.store.runs import EXAMPLE
+from metalab.store.store import Store
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the runs of one owner come to."""
+
+    owner: str
+    running: int
+    queued: int
+    paused: int
+    kept: int
+    """Runs in all lists; the bin left out."""
+    seconds: float
+    """Of training, of these runs."""
+
+
+def shares(store: Store) -> list[Share]:
+    """Everybody's share, those first who train or wait now; the runs that came with MetaLab left out."""
+    store.notice_interrupted()
+    with store.database.read() as db:
+        rows = db.execute(
+            "SELECT owner, sum(state = 'running') AS running, sum(state = 'queued') AS queued, "
+            "sum(state = 'paused') AS paused, count(*) AS kept, sum(seconds) AS seconds FROM runs "
+            "WHERE deleted IS NULL AND owner != ? GROUP BY owner "
+            "ORDER BY running DESC, queued DESC, paused DESC, seconds DESC, owner",
+            (EXAMPLE,),
+        ).fetchall()
+    return [Share(**dict(row)) for row in rows]
