@@ -135,6 +135,7 @@ class Updates:
             "step": run.step,
             "outer_steps": run.outer_steps if trains else 0,
             "seconds": _rounded(run.seconds),
+            "updated": run.updated,
             "steps_per_second": _rounded(run.rate),
             "eta_seconds": _rounded(run.eta_seconds),
             "message": run.message,

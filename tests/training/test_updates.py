@@ -197,6 +197,7 @@ def test_the_state_of_a_run_and_whose_it_is(serve):
     assert (run["family"], run["model"], run["algorithm"]) == ("sinusoid", "mlp", "maml")
     assert (run["step"], run["outer_steps"], run["steps_per_second"], run["eta_seconds"]) == (6, 12, 3.0, 2.0)
     assert (run["mine"], run["controllable"], run["queue_place"]) == (True, True, None)
+    assert run["updated"] == serving.store.get(run_id).updated
     run = updates.updates(run_id, None, {"eve"})["run"]
     assert (run["mine"], run["controllable"]) == (False, False)
     scratch = new_run(serving.store, small(algorithm={"name": "scratch", "inner_steps_eval": 2}))
