@@ -81,8 +81,9 @@ class Board {
       make("div", { class: "tools" }, this.query.undoButton, this.query.clearButton));
     const answer = make("section", { class: "answer", "aria-label": text.prediction },
       make("div", { class: "title", "aria-hidden": "true", text: text.prediction }), this.say, this.chart, seen);
+    const lower = make("div", { class: "lower" }, query, answer);
     this.root.replaceChildren(cards, make("div", { class: "foot" }, this.clearAllButton),
-      make("div", { class: "lower" }, query, answer), this.notice, this.spoken);
+      ...(this.data.asks ? [lower] : []), this.notice, this.spoken);
     this.observer.disconnect();
     this.observer.observe(this.root);
   }

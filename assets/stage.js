@@ -222,9 +222,9 @@ class Stage {
   draw() {
     if (!this.data || !this.root.isConnected || !this.root.clientWidth) return;
     const k = this.now();
-    const { text, steps } = this.data;
+    const { text, steps, counts } = this.data;
     this.range.value = k;
-    this.where.textContent = words(text.where, { step: k, steps });
+    this.where.textContent = words(text.where, { step: counts[k] ?? k, steps: counts[steps] ?? steps });
     this.range.setAttribute("aria-valuetext", this.where.textContent);
     const playing = Boolean(this.timer);
     const says = playing ? text.pause : text.play;
@@ -336,7 +336,7 @@ class Stage {
 
   saveCsv(name) {
     const { picture: one } = this.cards.get(name);
-    const link = node("a", { href: URL.createObjectURL(new Blob([csvText(one, this.data.column)], { type: "text/csv" })), download: `metalab-${this.data.prefix}-${name}.csv` });
+    const link = node("a", { href: URL.createObjectURL(new Blob([csvText(one, this.data.column, this.data.counts)], { type: "text/csv" })), download: `metalab-${this.data.prefix}-${name}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }

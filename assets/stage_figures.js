@@ -93,7 +93,7 @@ function valuesOf({ type, mode, x, y, z, text, customdata, dimensions }) {
 }
 
 // A spreadsheet runs a cell that begins like a formula: such a text is made to begin with an apostrophe.
-function csvText({ figure, columns }, step) {
+function csvText({ figure, columns }, step, counts = []) {
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);
@@ -103,6 +103,6 @@ function csvText({ figure, columns }, step) {
   };
   const rows = rowsOf(figure);
   const framed = rows.some(([, k]) => k !== "");
-  const table = framed ? [["series", step, ...columns], ...rows] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
+  const table = framed ? [["series", step, ...columns], ...rows.map(([series, k, ...values]) => [series, counts[k] ?? k, ...values])] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
   return table.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -89,12 +89,12 @@ def over(state: dict[str, Any], entrant: Entrant) -> None:
     if len(entrant.checkpoints) > 1:
         names = {"steps": _("Inner steps"), "training": _("Training")}
         state["over"] = st.segmented_control(
-            _("Ways over"),
+            _("Paths over"),
             list(names),
             format_func=names.__getitem__,
             required=True,
             key=STUDY.menu(state, "over", state["over"]),
-            help=_("Each task's way from inner step to inner step, or from checkpoint to checkpoint of the run."),
+            help=_("Each task's path from inner step to inner step, or from checkpoint to checkpoint of the run."),
         )
     state["steps"] = st.slider(
         _("Inner steps"),
@@ -104,7 +104,7 @@ def over(state: dict[str, Any], entrant: Entrant) -> None:
         help=_("How many gradient steps are taken on the support set of a task."),
     )
     state["paths"] = st.toggle(
-        _("Ways"),
+        _("Paths"),
         key=STUDY.menu(state, "paths", state["paths"]),
         help=_("Draws where each point has come from."),
     )
@@ -146,8 +146,8 @@ def pads(state: dict[str, Any], entrant: Entrant) -> None:
     ways = entrant.config.family.output_size
     if not state["own"] or state["over"] == "training" or embeddings.makes(entrant) != "drawings" or ways > MAX_WAYS:
         return
-    st.caption(_("Draw one example of each class; the query pad plays no part here, and drawings stay in this tab."))
-    character_canvas(ways, 1, key=PADS, revision=state["revision"])
+    st.caption(_("Draw one example of each class; drawings stay in this tab."))
+    character_canvas(ways, 1, key=PADS, revision=state["revision"], asks=False)
 
 
 def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
@@ -158,29 +158,34 @@ def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
     attributes = found.about.attributes
     with left:
         colours(state, attributes)
-    places = embeddings.rearranged(state, entrant, found) if state["projection"] == "tsne" else None
-    if state["projection"] == "tsne" and places is None:
+    whole = embeddings.count(state, entrant)
+    done = found.about.n >= whole
+    places = embeddings.rearranged(state, entrant, found) if state["projection"] == "tsne" and done else None
+    if state["projection"] == "tsne" and done and places is None:
         return
-    if attributes:
+    if not done:
+        st.markdown(embeddings.first_words(found, whole))
+    elif attributes:
         which = embeddings.chosen_attribute(state, attributes)
         st.markdown(links.escape(embeddings.answer(found, which)))
     if found.new is not None:
         st.markdown(links.escape(embeddings.guessed(found)))
-    moving = places is None and found.axis == "inner step"
+    moving = places is None and len(found.stages) > 1
     draw_gallery(
-        embeddings.map_pictures(state, found, places),
+        embeddings.map_pictures(state, entrant, found, places),
         key=MAP,
         revision=state["revision"],
         steps=len(found.stages) - 1 if moving else 0,
+        outer_steps=found.stages if moving and found.axis == "outer step" else (),
         pickable=True,
     )
     st.caption(
         _("Hover over a point to read its task, click it to see the task; with the lasso encircle a group in 2-D.")
     )
     pads(state, entrant)
-    task(state, entrant, found.about.n)
-    encircled(state, entrant, found.about.n)
-    if attributes:
+    task(state, entrant, whole)
+    encircled(state, entrant, whole)
+    if attributes and done:
         comparison(state, entrant, attributes)
 
 
@@ -262,8 +267,9 @@ def explanation() -> None:
         _(
             "Each point is a held-out task, placed by the vector that you choose: at first by how far K inner steps "
             "move θ for it. "
-            "The axes are the main directions of these vectors, fitted once at the last inner step (for gradients at "
-            "θ, where they have not vanished yet), so that a point that moves has moved, and not the axes. "
+            "The axes are the main directions of these vectors, fitted once, at the last inner step, over training at "
+            "the last checkpoint (for gradients at θ, where they have not vanished yet), so that a point that moves "
+            "has moved, and not the axes. "
             "The score says whether near tasks are alike: what is known of a task is guessed from its 5 nearest, "
             "never from itself, and 1 is perfect, 0 as good as a guess from all the others."
         ),

@@ -20,7 +20,6 @@ from metalab.figures.style import (
     axis,
     layout,
     line,
-    number,
     plain,
     static,
 )
@@ -52,7 +51,7 @@ class View:
     three: bool = False
     """Whether in three dimensions."""
     paths: bool = True
-    """Whether the way of each point is drawn."""
+    """Whether the path of each point is drawn."""
     picked: int = -1
     """A task that stands out, as a place in the sample; -1 for none."""
     tsne: Floats | None = None
@@ -60,10 +59,8 @@ class View:
 
 
 def task_map(found: Embedding, view: View, say: Say) -> Picture:
-    """The tasks as points, a frame for each inner step; over training without frames, with their ways."""
+    """The tasks as points, a frame for each stage; by t-SNE there is but one."""
     places = _places(found, view)
-    at = len(places) - 1 if view.tsne is not None or found.axis == "outer step" else None
-    stages = range(len(places)) if at is None else [at]
     kinds = _layers(found, places, view, say)
     last = len(places) - 1
     data = [{**layer.look, **_where(layer.at(last), view.three)} for layer in kinds]
@@ -73,10 +70,10 @@ def task_map(found: Embedding, view: View, say: Say) -> Picture:
             "traces": list(range(len(data))),
             "data": [_where(layer.at(k), view.three) for layer in kinds],
         }
-        for k in stages
+        for k in _all(places)
     ]
     figure: dict[str, Any] = {"data": data, "layout": _look(found, places, view, say)}
-    if at is None:
+    if view.tsne is None:
         figure["frames"] = frames
     return Picture(
         "task_map",
@@ -110,7 +107,7 @@ def _layers(found: Embedding, places: Floats, view: View, say: Say) -> list[_Lay
     tasks, layers = found.about, []
     if view.paths and len(places) > 1:
         layers.append(
-            _Layer(_trace("lines", line(OTHERS, 1.2), view, **static()), [_ways(places, k) for k in _all(places)])
+            _Layer(_trace("lines", line(OTHERS, 1.2), view, **static()), [_paths(places, k) for k in _all(places)])
         )
     attribute = tasks.attributes[view.attribute] if tasks.attributes else None
     size = 5 if view.three else 9
@@ -135,7 +132,7 @@ def _all(places: Floats) -> range:
     return range(len(places))
 
 
-def _ways(places: Floats, stage: int) -> NDArray:
+def _paths(places: Floats, stage: int) -> NDArray:
     """From the first stage to this one, task after task, with gaps between."""
     some = places[: stage + 1].transpose(1, 0, 2)
     gap = np.full_like(some[:, :1], np.nan)
@@ -290,8 +287,9 @@ def _axis_title(found: Embedding, view: View, i: int, say: Say) -> str:
 def _key(found: Embedding, view: View, say: Say) -> tuple[tuple[str, str], ...]:
     key = []
     if view.paths and view.tsne is None and len(found.stages) > 1:
-        inner = say("way from before adaptation to the inner step shown")
-        key.append(("line", inner if found.axis == "inner step" else say("way over the outer steps of training")))
+        inner = say("path from before adaptation to the inner step shown")
+        outer = say("path from the first checkpoint to the outer step shown")
+        key.append(("line", inner if found.axis == "inner step" else outer))
     if found.new is not None:
         key.append(("point", say("your task; rings: the nearest to it")))
     return tuple(key)
@@ -315,4 +313,4 @@ def _told(found: Embedding, view: View, say: Say) -> str:
         return first + "."
     second = say("the {k} nearest tasks tell its {attribute} with a score of {score} (1 is perfect, 0 guessing).")
     attribute = tasks.attributes[view.attribute].name
-    return f"{first}; " + second.format(k=5, attribute=attribute, score=number(chosen.value))
+    return f"{first}; " + second.format(k=5, attribute=attribute, score=f"{chosen.value:.2f}")

@@ -56,11 +56,8 @@ def views(
         yaxis=axis("", type="category", showgrid=False, tickfont={"size": FONT}),
         hovermode="closest",
     )
-    best = max(rows, key=lambda row: row[1].value)
-    told = say("{attribute} is known best by {best}, with a score of {score}; all: {parts}.").format(
-        attribute=agreement.attribute,
-        best=best[0],
-        score=f"{best[1].value:.2f}",
+    told = say("{verdict} All scores: {parts}.").format(
+        verdict=views_verdict(rows, agreement.attribute, say),
         parts=", ".join(f"{name} {each.value:.2f}" for name, each, _colour in reversed(rows)),
     )
     return Picture(
@@ -71,6 +68,20 @@ def views(
         columns=("score", "embedding"),
         key=(("line", say("95% interval over tasks")),),
     )
+
+
+def views_verdict(rows: Sequence[tuple[str, Interval, str]], attribute: str, say: Say) -> str:
+    """Which of the embeddings (name, score, colour) knows the attribute best, where any knows it at all."""
+    name, best, _colour = max(rows, key=lambda row: row[1].value)
+    if not any(each.low > 0 for _name, each, _hue in rows):
+        told = say("None of them orders {attribute}: no score's 95% interval lies above 0, which is guessing.")
+        return told.format(attribute=attribute)
+    level = [other for other, each, _hue in rows if other != name and each.high >= best.low]
+    if best.low <= 0 or level:
+        told = say("{attribute} scores highest by {best}, {score}; not to be told from it: {others}.")
+    else:
+        told = say("{attribute} is known best by {best}, {score}: no other interval reaches that far.")
+    return told.format(attribute=attribute, best=name, score=f"{best.value:.2f}", others=", ".join(level))
 
 
 def _dot(name: str, each: Interval, colour: str) -> dict[str, Any]:

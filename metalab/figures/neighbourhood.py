@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metalab.analysis.embedding import Embedding
+from metalab.figures.bands import LABEL_GAP, shortened
 from metalab.figures.style import (
-    FONT_SMALL,
+    FONT,
     SOFT,
     Picture,
     Say,
@@ -18,6 +20,7 @@ from metalab.figures.style import (
     layout,
     line,
     plain,
+    spread,
     static,
 )
 
@@ -33,20 +36,23 @@ def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
     )
     data = _band_and_line(x, value, np.concatenate([high, low[::-1]]), colour, found.label)
     lowest = min([0.0, float(low.min(initial=0.0))])
-    marks = [_level(0.0, say("guessing"), "dot", right=True)]
+    levels = [(0.0, say("guessing"), "dot")]
     if agreement.raw is not None:
-        marks.append(_level(agreement.raw.value, say("raw inputs"), "dash", right=False))
+        levels.append((agreement.raw.value, say("raw inputs"), "dash"))
         lowest = min(lowest, agreement.raw.value)
+    bounds = [lowest - 0.1, 1.05]
+    ends = [(height, text, SOFT) for height, text, _dash in levels]
+    if len(value):
+        ends.append((float(value[-1]), plain(shortened(found.label)), colour))
     look = layout(
         xaxis=axis(say("inner step"), tickformat="d", **({"dtick": 1} if len(x) <= 12 else {"nticks": 8}))
         if found.axis == "inner step"
         else axis(say("outer step"), nticks=8, tickformat="d"),
-        yaxis=axis(
-            say("score of {attribute} (1 = perfect)").format(attribute=agreement.attribute), range=[lowest - 0.1, 1.05]
-        ),
-        shapes=[shape for shape, _text in marks],
-        annotations=[text for _shape, text in marks],
+        yaxis=axis(say("score of {attribute} (1 = perfect)").format(attribute=agreement.attribute), range=bounds),
+        shapes=[_level(height, dash) for height, _text, dash in levels],
+        annotations=_end_names(ends, bounds),
     )
+    look["margin"] = look["margin"] | {"r": 18 + round(max(len(text) for _height, text, _hue in ends) * FONT * 0.56)}
     return Picture(
         "neighbourhood",
         say("Do a task's neighbours know it?"),
@@ -89,7 +95,14 @@ def sentence(found: Embedding, which: int, say: Say) -> str:
     last = agreement.stages[found.fitted]
     if last is None:
         return say("All tasks lie in one point.")
-    words = say("Guessed from the 5 nearest tasks, {attribute} scores {score} (95% interval {low} to {high})").format(
+    if last.low > 0:
+        words = say("Guessed from the 5 nearest tasks, {attribute} scores {score} (95% interval {low} to {high})")
+    else:
+        words = say(
+            "The 5 nearest tasks do not tell {attribute}: guessed from them it scores {score} (95% interval {low} to "
+            "{high}), and 0 is as good as guessing"
+        )
+    words = words.format(
         attribute=agreement.attribute, score=f"{last.value:.2f}", low=f"{last.low:.2f}", high=f"{last.high:.2f}"
     )
     if agreement.raw is None or agreement.gain is None:
@@ -105,24 +118,16 @@ def sentence(found: Embedding, which: int, say: Say) -> str:
     return f"{words}, {told}."
 
 
-def _level(height: float, text: str, dash: str, *, right: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    shape = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": height,
-        "y1": height,
-        "line": line(SOFT, 1.6, dash),
-    }
-    note = {
-        "text": text,
-        "xref": "paper",
-        "x": 0.99 if right else 0.01,
-        "xanchor": "right" if right else "left",
-        "y": height,
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": FONT_SMALL, "color": SOFT},
-    }
-    return shape, note
+def _level(height: float, dash: str) -> dict[str, Any]:
+    ends = {"xref": "paper", "x0": 0, "x1": 1, "y0": height, "y1": height}
+    return {"type": "line", **ends, "line": line(SOFT, 1.6, dash)}
+
+
+def _end_names(ends: Sequence[tuple[float, str, str]], bounds: Sequence[float]) -> list[dict[str, Any]]:
+    """The lines' names (height, text, colour) at their right ends, moved apart."""
+    heights = [(height - bounds[0]) / (bounds[1] - bounds[0]) for height, _text, _hue in ends]
+    place = {"name": "end", "x": 1.0, "xref": "paper", "xshift": 8, "xanchor": "left", "yref": "paper"}
+    return [
+        {"text": text, "y": y, "yanchor": "middle", "showarrow": False, "font": {"size": FONT, "color": hue}, **place}
+        for (_height, text, hue), y in zip(ends, spread(heights, LABEL_GAP), strict=True)
+    ]

@@ -38,6 +38,8 @@ from metalab.ui.study import Study
 COUNTS = (50, 100, 200, 400)
 FEW = 50
 MANY = 200
+FIRST_IMAGES, FIRST_OTHERS = 12, 40
+"""Tasks of a first look."""
 HEAVY = 20_000
 """Parameters from which on fewer tasks are taken at first."""
 MOST_STEPS = 20
@@ -126,10 +128,18 @@ def chosen_attribute(state: Mapping[str, Any], attributes: Sequence[Attribute]) 
 
 
 def embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None) -> Embedding | None:
-    """The tasks as points; None while they are computed."""
+    """The tasks as points: the first few of them as long as the others are computed. None before that."""
+    whole = count(state, entrant)
+    large = heavy(entrant) or entrant.config.family.kind == "classification"
+    few = min(FIRST_IMAGES if large else FIRST_OTHERS, whole)
+    first = _embedded(state, entrant, new, few, "embeddings.first")
+    return None if first is None else _embedded(state, entrant, new, whole, "embeddings.map") or first
+
+
+def _embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None, n: int, slot: str) -> Embedding | None:
     view: Vector = state["view"]
     k = steps(state, entrant)
-    if state["over"] == "training" and len(entrant.checkpoints) > 1:
+    if over_checkpoints(state, entrant):
         some = spread_out(entrant.checkpoints)
         family, ways = entrant.config.family.name, entrant.config.family.output_size
 
@@ -137,16 +147,21 @@ def embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None) 
             found = entrants([f"{entrant.id}@{step}" for step in some], family, ways)
             stages = [(each.step or 0, each.contender) for each in found]
             last = (stages[-1][0], entrant.contender) if stages[-1][0] == entrant.step else stages[-1]
-            return over_training([*stages[:-1], last], _sampled(state, entrant), view, steps=k, report=report)
+            return over_training([*stages[:-1], last], _sampled(entrant, n), view, steps=k, report=report)
 
-        key = (*_key(state, entrant), view, k, "training", some)
-        return computed("embeddings.map", key, train, told=_("Adapting to the tasks at every checkpoint"))
+        key = (*_key(entrant, n), view, k, "training", some)
+        return computed(slot, key, train, told=_("Adapting to {n} tasks at every checkpoint").format(n=n))
 
     def make(report: Report) -> Embedding:
-        return over_inner_steps(entrant.contender, _sampled(state, entrant), view, steps=k, new=new, report=report)
+        return over_inner_steps(entrant.contender, _sampled(entrant, n), view, steps=k, new=new, report=report)
 
-    key = (*_key(state, entrant), view, k, new.key if new else None)
-    return computed("embeddings.map", key, make, told=_("Adapting to {n} tasks").format(n=count(state, entrant)))
+    key = (*_key(entrant, n), view, k, new.key if new else None)
+    return computed(slot, key, make, told=_("Adapting to {n} tasks").format(n=n))
+
+
+def over_checkpoints(state: Mapping[str, Any], entrant: Entrant) -> bool:
+    """Whether the tasks are followed over training."""
+    return bool(state["over"] == "training" and len(entrant.checkpoints) > 1)
 
 
 def spread_out(checkpoints: Sequence[int]) -> tuple[int, ...]:
@@ -160,7 +175,7 @@ def spread_out(checkpoints: Sequence[int]) -> tuple[int, ...]:
 def rearranged(state: Mapping[str, Any], entrant: Entrant, found: Embedding) -> Floats | None:
     """The tasks' places by t-SNE; None while they are computed."""
     dimensions = 3 if state["three"] else 2
-    key = (*_key(state, entrant), found.view, found.axis, found.stages, dimensions)
+    key = (*_key(entrant, found.about.n), found.view, found.axis, found.stages, dimensions)
     told = _("Arranging {n} tasks by t-SNE").format(n=found.about.n)
     return computed("embeddings.tsne", key, lambda report: tsne(found, dimensions, report=report), told=told)
 
@@ -170,9 +185,9 @@ def comparison(state: Mapping[str, Any], entrant: Entrant) -> dict[Vector, tuple
     k = steps(state, entrant)
 
     def make(report: Report) -> dict[Vector, tuple[Agreement, ...]]:
-        return compared(entrant.contender, _sampled(state, entrant), steps=k, report=report)
+        return compared(entrant.contender, _sampled(entrant, count(state, entrant)), steps=k, report=report)
 
-    key = (*_key(state, entrant), k)
+    key = (*_key(entrant, count(state, entrant)), k)
     return computed("embeddings.compared", key, make, told=_("Embedding the tasks in every way"))
 
 
@@ -181,9 +196,11 @@ def learned(state: Mapping[str, Any], entrant: Entrant) -> Learning | None:
     k = steps(state, entrant)
 
     def make(report: Report) -> Learning:
-        return learning(entrant.contender, _sampled(state, entrant), steps=k, report=report)
+        return learning(entrant.contender, _sampled(entrant, count(state, entrant)), steps=k, report=report)
 
-    return computed("embeddings.curves", (*_key(state, entrant), k), make, told=_("Measuring every task's curve"))
+    return computed(
+        "embeddings.curves", (*_key(entrant, count(state, entrant)), k), make, told=_("Measuring every task's curve")
+    )
 
 
 def raced(state: Mapping[str, Any], entrant: Entrant) -> Race | None:
@@ -195,25 +212,21 @@ def raced(state: Mapping[str, Any], entrant: Entrant) -> Race | None:
         report(0.5)
         return race([entrant.contender], challenge, steps=k)
 
-    return computed("embeddings.task", (*_key(state, entrant), k, seed), make, told=_("Adapting to the task"))
-
-
-def _key(state: Mapping[str, Any], entrant: Entrant) -> tuple[Hashable, ...]:
-    contender = entrant.contender
-    return (
-        contender.key,
-        contender.algorithm.model_dump_json(),
-        entrant.config.family.model_dump_json(),
-        count(state, entrant),
+    return computed(
+        "embeddings.task", (*_key(entrant, count(state, entrant)), k, seed), make, told=_("Adapting to the task")
     )
 
 
-def _sampled(state: Mapping[str, Any], entrant: Entrant) -> Tasks:
-    """The tasks that Adapt samples from the numbers 0, 1, .."""
-    family, n = entrant.config.family, count(state, entrant)
+def _key(entrant: Entrant, n: int) -> tuple[Hashable, ...]:
+    contender = entrant.contender
+    return contender.key, contender.algorithm.model_dump_json(), entrant.config.family.model_dump_json(), n
+
+
+def _sampled(entrant: Entrant, n: int) -> Tasks:
+    """The first n of the tasks that Adapt samples from the numbers 0, 1, .."""
+    family = entrant.config.family
     queries = SAMPLED_QUERIES[family.kind]
-    key = (family.model_dump_json(), n)
-    return _tasks.get(key, lambda: sampled(family, range(n), queries=queries))
+    return _tasks.get((family.model_dump_json(), n), lambda: sampled(family, range(n), queries=queries))
 
 
 # --- picks
@@ -301,6 +314,11 @@ def guessed(found: Embedding) -> str:
 # --- pictures
 
 
+def first_words(found: Embedding, whole: int) -> str:
+    """That more tasks follow: Markdown."""
+    return _("**A first look:** the first {n} tasks; all {whole} follow.").format(n=found.about.n, whole=whole)
+
+
 def answer(found: Embedding, which: int) -> str:
     """The answer to the page's question in words."""
     said = neighbourhood.sentence(found, which, _)
@@ -327,11 +345,11 @@ def map_view(state: Mapping[str, Any], found: Embedding, places: Floats | None) 
     )
 
 
-def map_pictures(state: Mapping[str, Any], found: Embedding, places: Floats | None) -> list[Placed]:
-    """The map, and how well neighbours know the attribute at each stage."""
+def map_pictures(state: Mapping[str, Any], entrant: Entrant, found: Embedding, places: Floats | None) -> list[Placed]:
+    """The map, and, once all tasks are there, how well neighbours know the attribute at each stage."""
     view = map_view(state, found, places)
     shown = [Placed(figures.task_map(found, view, _), 540, "whole")]
-    if found.about.attributes and len(found.stages) > 1:
+    if found.about.attributes and len(found.stages) > 1 and found.about.n >= count(state, entrant):
         shown.append(Placed(neighbourhood.neighbourhood(found, view.attribute, _), 320, "whole"))
     return shown
 

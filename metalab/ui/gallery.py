@@ -9,7 +9,7 @@ from typing import Any
 
 from metalab.figures.adaptation import STEP
 from metalab.ui.canvas.bridge import stored
-from metalab.ui.stage import Placed, inner_step_texts, mount
+from metalab.ui.stage import Placed, inner_step_texts, mount, training_texts
 
 __all__ = ["Pick", "Placed", "draw_gallery", "picked"]
 
@@ -36,19 +36,23 @@ def draw_gallery(
     key: str,
     revision: int = 0,
     steps: int = 0,
+    outer_steps: Sequence[int] = (),
     pickable: bool = False,
     trouble: str = "",
 ) -> Pick | None:
     """Draw the pictures; return what was picked last, if they are `pickable` and something was.
 
-    With `steps` there is a player of the inner steps 0 .. steps for the figures' frames. A new `revision` puts the
-    player to its end and forgets what was picked. `trouble` is a warning above the pictures.
+    With `steps` there is a player of the inner steps 0 .. steps for the figures' frames, with `outer_steps` one of the
+    checkpoints after so many outer steps. A new `revision` puts the player to its end and forgets what was picked.
+    `trouble` is a warning above the pictures.
     """
     said = {"steps": steps, "column": STEP["inner step"], "prefix": key.partition(".")[0]}
+    if outer_steps:
+        said |= {"steps": len(outer_steps) - 1, "counts": list(outer_steps), "column": "outer_step"}
     mount(
         pictures,
         {**said, "pickable": pickable, "trouble": trouble},
-        inner_step_texts(),
+        training_texts() if outer_steps else inner_step_texts(),
         key=key,
         revision=revision,
     )

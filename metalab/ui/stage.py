@@ -111,7 +111,15 @@ def mount(
     pictures: Sequence[Placed], said: Mapping[str, Any], texts: Mapping[str, str], *, key: str, revision: int
 ) -> None:
     """Mount assets/stage.js with these pictures; `said` takes the place of what it is told by default."""
-    default = {"step": None, "steps": 0, "follow": False, "trouble": "", "settle": False, "pickable": False}
+    default = {
+        "step": None,
+        "steps": 0,
+        "counts": [],
+        "follow": False,
+        "trouble": "",
+        "settle": False,
+        "pickable": False,
+    }
     metric = {"label": "", "best": "low", "percent": False}
     data = {
         **default,
@@ -177,6 +185,18 @@ def inner_step_texts() -> dict[str, str]:
         "play": _("Play the inner steps in order"),
         "back": _("One inner step back"),
         "forward": _("One inner step on"),
+    }
+
+
+def training_texts() -> dict[str, str]:
+    """What the player says where it counts the checkpoints of a run."""
+    return {
+        "player": _("Player of the training"),
+        "step": _("Checkpoint to show"),
+        "where": _("outer step {step} of {steps}"),
+        "play": _("Play the checkpoints in order"),
+        "back": _("One checkpoint back"),
+        "forward": _("One checkpoint on"),
     }
 
 

@@ -15,9 +15,10 @@ PLACE = """(i) => { const plot = document.querySelector('[data-name=task_map] .p
 
 def open_map(page, app, link=""):
     page.goto(f"{app}/embeddings?tasks=50&steps=3{link}")
-    page.locator("[data-name=task_map]").scroll_into_view_if_needed()
-    page.locator("[data-name=task_map] .plot .main-svg").first.wait_for()
-    page.wait_for_function(f"() => ({POINTS})()[0].length === 50")
+    # A card below the fold is drawn once it is scrolled to, and what stands above it changes as results come.
+    drawn = "(card) => { card?.scrollIntoView(); return card?.querySelector('.plot .main-svg'); }"
+    seen = f"({drawn})(document.querySelector('[data-name=task_map]')) && ({POINTS})()[0].length === 50"
+    page.wait_for_function(f"() => {seen}", polling=300)
     return page.evaluate(POINTS)
 
 

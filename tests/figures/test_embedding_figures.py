@@ -1,5 +1,7 @@
 """The pictures of embeddings: what is drawn is what was computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,17 +64,26 @@ def test_a_frame_holds_the_places_of_its_step(three):
     assert "<b>" not in points["text"][0]
 
 
-def test_ways_end_where_the_points_are_and_have_gaps():
+def test_paths_end_where_the_points_are_and_have_gaps():
     found = embedding()
     figure = task_map(found, View(), say).figure
-    way = figure["frames"][2]["data"][0]["x"].reshape(T, 4)
-    np.testing.assert_array_equal(way[:, :3], found.places[:3, :, 0].T)
-    assert np.isnan(way[:, 3]).all()
+    path = figure["frames"][2]["data"][0]["x"].reshape(T, 4)
+    np.testing.assert_array_equal(path[:, :3], found.places[:3, :, 0].T)
+    assert np.isnan(path[:, 3]).all()
     assert len(task_map(found, View(paths=False), say).figure["data"]) == len(figure["data"]) - 1
 
 
-def test_over_training_and_tsne_stand_still():
-    assert "frames" not in task_map(embedding("outer step"), View(), say).figure
+def test_over_training_every_checkpoint_is_a_frame():
+    found = embedding("outer step")
+    picture = task_map(found, View(), say)
+    assert len(picture.figure["frames"]) == S
+    (points,) = points_of(picture.figure["data"])
+    at = picture.figure["data"].index(points)
+    np.testing.assert_array_equal(picture.figure["frames"][1]["data"][at]["x"], found.places[1, :, 0])
+    assert picture.key == (("line", "path from the first checkpoint to the outer step shown"),)
+
+
+def test_tsne_stands_still():
     flat = RNG.normal(size=(T, 2)).astype(np.float32)
     picture = task_map(embedding(), View(tsne=flat), say)
     assert "frames" not in picture.figure
@@ -117,12 +128,24 @@ def test_the_verdict_depends_on_the_paired_interval():
     assert "no difference can be told" in sentence(embedding(gain=(0.1, -0.1, 0.3)), 0, say)
 
 
+def test_neighbours_that_are_no_better_than_guessing_are_said_to_tell_nothing():
+    found = embedding(gain=(0.0, -0.1, 0.1))
+    last = Interval(0.01, -0.02, 0.04)
+    told = replace(found.agreements[0], stages=(None, last, last, last), raw=Interval(0.01, -0.03, 0.05))
+    said = sentence(replace(found, agreements=(told,)), 0, say)
+    assert said.startswith("The 5 nearest tasks do not tell amplitude")
+    assert "0.01 (95% interval -0.02 to 0.04)" in said
+
+
 def test_the_score_leaves_out_where_all_tasks_lie_in_one_point():
     figure = neighbourhood(embedding(), 0, say).figure
     line = figure["data"][1]
     assert list(line["x"]) == [1, 2, 3]
     np.testing.assert_allclose(line["y"], 0.9, atol=1e-6)
-    assert [note["y"] for note in figure["layout"]["annotations"]] == [0.0, 0.7]
+    assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [0.0, 0.7]
+    names = {note["text"]: note["y"] for note in figure["layout"]["annotations"]}
+    assert list(names) == ["guessing", "raw inputs", "MAML"]
+    assert names["guessing"] < names["raw inputs"] < names["MAML"]
 
 
 def test_views_are_sorted_above_the_raw_inputs():
@@ -133,7 +156,23 @@ def test_views_are_sorted_above_the_raw_inputs():
     picture = views({"delta": told(0.9), "features": told(0.3)}, names, ("maml", 2, 0), say)
     assert [trace["y"][0] for trace in picture.figure["data"]] == ["raw inputs", "F", "D"]
     assert picture.figure["data"][2]["error_x"]["array"] == [pytest.approx(0.1)]
-    assert "best by D" in picture.alt
+    assert "known best by D, 0.90" in picture.alt
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((0.02, 0.01), "None of them orders phase"),
+        ((0.6, 0.55), "phase scores highest by D, 0.60; not to be told from it: F."),
+        ((0.9, 0.3), "phase is known best by D, 0.90"),
+    ],
+)
+def test_a_winner_is_named_only_where_its_interval_stands_alone(scores, said):
+    def told(value):
+        return Agreement("phase", (Interval(value, value - 0.1, value + 0.1),), Interval(0.0, -0.1, 0.1), None)
+
+    found = {view: told(value) for view, value in zip(("delta", "features"), scores, strict=True)}
+    assert views(found, {"delta": "D", "features": "F"}, ("maml", 2, 0), say).alt.startswith(said)
 
 
 def test_a_groups_mean_is_the_mean_of_its_tasks():

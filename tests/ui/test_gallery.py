@@ -3,6 +3,7 @@
 import pytest
 import streamlit as st
 
+from metalab.ui import gallery
 from metalab.ui.gallery import Pick, picked
 
 GOOD = {"revision": 3, "seq": 1, "picture": "map", "how": "click", "points": [{"curve": 0, "data": 7}, {"data": [8]}]}
@@ -45,3 +46,15 @@ def test_points_without_a_whole_number_are_left_out(said, data):
 def test_a_million_points_are_cut_off(said):
     said(GOOD | {"points": [{"data": 1}] * 1_000_000})
     assert len(picked("page.gallery", 3).data) == 1000
+
+
+def test_the_player_counts_inner_steps_or_the_outer_steps_of_checkpoints(said, monkeypatch):
+    mounted = []
+    monkeypatch.setattr(gallery, "mount", lambda pictures, data, texts, **more: mounted.append((data, texts)))
+    gallery.draw_gallery([], key="page.gallery", steps=3)
+    gallery.draw_gallery([], key="page.gallery", steps=2, outer_steps=(0, 50, 200))
+    (inner, _texts), (outer, texts) = mounted
+    assert inner["steps"] == 3
+    assert "counts" not in inner
+    assert (outer["steps"], outer["counts"], outer["column"]) == (2, [0, 50, 200], "outer_step")
+    assert texts["where"] == "outer step {step} of {steps}"

@@ -46,6 +46,7 @@ def character_canvas(
     support_previews: Images | None = None,
     query_preview: ArrayLike | None = None,
     probabilities: Sequence[float] | None = None,
+    asks: bool = True,
 ) -> Drawings:
     """Show `ways` classes of `shots` pads and a query pad with probability bars, and return what is drawn.
 
@@ -56,6 +57,7 @@ def character_canvas(
         support_previews: [way][shot] images or None, shown small under each pad: what the network sees.
         query_preview: the same for the query.
         probabilities: one a class, in [0, 1]; None while there is no adapted model or no query.
+        asks: whether there is a query pad at all.
 
         Images are (size, size) arrays or nested lists of 0 to 255, 255 being ink, with size at most 105.
 
@@ -80,6 +82,7 @@ def character_canvas(
             "colours": CLASS_COLOURS[:ways],
             "previews": _encoded(support_previews, ways, shots, "support_previews"),
             "query_preview": None if query_preview is None else encode_image(query_preview, "query_preview"),
+            "asks": asks,
             "probabilities": _checked_probabilities(probabilities, ways),
             "problem": problem,
             "text": _texts(),
