@@ -25,10 +25,17 @@ PLAIN_RULE = "each step descends the support loss, phi <- phi - INNER_LR * grad 
 ADAM_RULE = "each step descends the support loss with Adam (beta1 = 0, beta2 = 0.999)."
 META_SGD_RULE = "each step descends the support loss, every parameter at a learned rate of its own."
 TRAIN_ARGUMENT = ", train=False"
+ANNEALED_ARGUMENT = ", train=False, exact=True"
+MAML_PLUS_PLUS_RULE = "each step descends the support loss, every layer at a learned rate of that step."
+PROXIMAL_RULE = """each step descends the support loss plus PROXIMAL / 2 |phi - theta|^2,
+    phi <- phi - INNER_LR * (grad L_support(phi) + PROXIMAL * (phi - theta))."""
 TRAIN_NOTES = {
     2: "\n    With `train` an outer loss can be differentiated through the steps: second order.",
     1: "\n    With `train` an outer loss can be differentiated, with the inner gradients as constants: first order.",
 }
+ANNEALED_NOTE = """
+    With `train` an outer loss can be differentiated: through the steps if `exact`, else with the inner gradients as
+    constants."""
 DETACH_UNLESS_TRAIN = """\
         if not train:
             phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
@@ -46,6 +53,18 @@ ADAM_DIRECTION = """\
         seconds = [0.999 * s + (1 - 0.999) * g.square() for s, g in zip(seconds or map(torch.zeros_like, found), found)]
         directions = [g / ((s / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8) for g, s in zip(found, seconds)]
 """
+
+FROM_THETA = "    first = phi\n"
+PROXIMAL_DIRECTION = """\
+        directions = [g + PROXIMAL * (phi[name] - first[name]) for name, g in zip(names, found)]
+"""
+
+RATE_OF_STEP = '''
+def rate(phi, name, k):
+    """The learned rate of an entry's layer at inner step k, one for each task; later steps take its last."""
+    learned = phi["rates." + name.rpartition(".")[0]]
+    return (INNER_LR * learned[:, min(k, learned.shape[1] - 1)]).view(-1, *[1] * (phi[name].dim() - 1))
+'''
 
 MINIBATCHES = '''
 def minibatch(support, k):
@@ -79,6 +98,177 @@ def meta_gradient(theta, batch):
     losses = task_loss(predict(phi, x), y)
     found = torch.autograd.grad(losses.sum(), list(own.values()))
     return {name: g.mean(0) for name, g in zip(own, found)}, losses.detach().mean()
+'''
+
+IMPORTANCE_MOVES = '''
+def importance(done):
+    """Weights of the query losses after 0 .. INNER_STEPS inner steps: outer step by step they move to the last."""
+    left = 1 - done / MULTI_STEP_UNTIL
+    if left <= 0 or INNER_STEPS < 2:
+        return [0.0] * INNER_STEPS + [1.0]
+    early = left / INNER_STEPS
+    return [0.0] + [early] * (INNER_STEPS - 1) + [1 - early * (INNER_STEPS - 1)]
+'''
+IMPORTANCE_LAST = '''
+def importance(_done):
+    """Weights of the query losses after 0 .. INNER_STEPS inner steps: the last one alone counts."""
+    return [0.0] * INNER_STEPS + [1.0]
+'''
+WEIGHTED = '''
+def meta_gradient(theta, batch, done):
+    """Mean over tasks of the gradient of the weighted query losses, and those; after `done` outer steps."""
+    support, (x, y) = batch[:2]
+    own = {{name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}}
+    losses = []
+    for weight, phi in zip(importance(done), inner_loop(own, support, INNER_STEPS, train=True{exact})):
+        if weight:
+            losses.append(weight * task_loss(predict(phi, x), y))
+    total = sum(losses[1:], start=losses[0])
+    found = torch.autograd.grad(total.sum(), list(own.values()), allow_unused=True, materialize_grads=True)
+    return {{name: g.mean(0) for name, g in zip(own, found)}}, total.detach().mean()
+'''
+EXACT = ", exact=done >= FIRST_ORDER_UNTIL"
+
+IMPLICIT = '''
+def meta_gradient(theta, batch):
+    """Mean over tasks of (I + H / (PROXIMAL + DAMPING))^-1 grad L_query at phi_K, and the query loss there."""
+    support, (x, y) = batch[:2]
+    for phi in inner_loop(with_task_axis(theta, len(x)), support, INNER_STEPS):
+        pass
+    phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
+    losses = task_loss(predict(phi, x), y)
+    slope = torch.autograd.grad(losses.sum(), list(phi.values()))
+    solved = solve(curvature(phi, support), slope)
+    return {name: g.mean(0) for name, g in zip(phi, solved)}, losses.detach().mean()
+
+
+def curvature(phi, support):
+    """vector -> (I + H / (PROXIMAL + DAMPING)) vector for each task, H the Hessian of the support loss at phi."""
+    x, y = support
+    at = list(phi.values())
+    first = torch.autograd.grad(task_loss(predict(phi, x), y).sum(), at, create_graph=True)
+
+    def product(vector):
+        along = torch.stack([(g * v).sum() for g, v in zip(first, vector)]).sum()
+        bent = torch.autograd.grad(along, at, retain_graph=True, allow_unused=True, materialize_grads=True)
+        return [v + h / (PROXIMAL + DAMPING) for v, h in zip(vector, bent)]
+
+    return product
+
+
+def solve(product, b):
+    """x with product(x) = b by CG_STEPS conjugate-gradient steps from b; a task where the loss bends down stops."""
+    x = b
+    residual = plus(b, torch.tensor(-1.0), product(b))
+    direction, square = residual, dot(residual, residual)
+    least = torch.finfo(square.dtype).eps ** 2 * dot(b, b)
+    going = torch.ones_like(square, dtype=torch.bool)
+    for _ in range(CG_STEPS):
+        image = product(direction)
+        bend = dot(direction, image)
+        going = going & (bend > 0.5 * dot(direction, direction)) & (square > least)
+        length = torch.where(going, square / bend, 0.0)
+        x = plus(x, length, direction)
+        residual = plus(residual, -length, image)
+        now = dot(residual, residual)
+        direction = plus(residual, torch.where(going, now / square, 0.0), direction)
+        square = now
+    return x
+
+
+def dot(one, other):
+    """The inner product of each task."""
+    return torch.stack([(a * b).flatten(1).sum(1) for a, b in zip(one, other)]).sum(0)
+
+
+def plus(one, factor, other):
+    """one + factor * other, with a factor for each task or one for all."""
+    return [a + factor.view(-1, *[1] * (a.dim() - 1)) * b for a, b in zip(one, other)]
+'''
+FIRST_ORDER_IMPLICIT = '''
+def meta_gradient(theta, batch):
+    """Mean over tasks of grad L_query at phi_K (no conjugate-gradient steps), and the query loss there."""
+    support, (x, y) = batch[:2]
+    for phi in inner_loop(with_task_axis(theta, len(x)), support, INNER_STEPS):
+        pass
+    phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
+    losses = task_loss(predict(phi, x), y)
+    slope = torch.autograd.grad(losses.sum(), list(phi.values()))
+    return {name: g.mean(0) for name, g in zip(phi, slope)}, losses.detach().mean()
+'''
+
+FIRST_SHOTS = '''
+def first_shots(support, k):
+    """The first k examples of every class."""
+    return tuple(part.unflatten(1, (WAYS, SHOTS))[:, :, :k].flatten(1, 2) for part in support)
+'''
+
+PROTOTYPES = '''
+def read(body, support):
+    """The body, and the linear head that the classes' mean features are: of {head}"""
+    x, y = support
+    member = F.one_hot(y, WAYS).float()
+    centre = torch.bmm(member.mT, {features}(body, x)) / member.sum(1)[..., None]
+    weight, bias = {weight}, {bias}
+    return body | {{"head.weight": weight.mT, "head.bias": bias}}
+
+
+def adapt(theta, support):
+    """Yield what is known after 0 .. SHOTS examples of every class. After none, all classes are equally likely."""
+    body = with_task_axis(theta, len(support[0]))
+    one = read(body, first_shots(support, 1))
+    yield one | {{name: torch.zeros_like(one[name]) for name in ("head.weight", "head.bias")}}
+    for k in range(1, SHOTS + 1):
+        yield read(body, first_shots(support, k))
+
+
+def meta_gradient(theta, batch):
+    """Mean over tasks of the gradient of the query loss with the support set's prototypes, and that loss."""
+    support, (x, y) = batch[:2]
+    own = {{name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}}
+    losses = task_loss(predict(read(own, support), x), y)
+    found = torch.autograd.grad(losses.sum(), list(own.values()))
+    return {{name: g.mean(0) for name, g in zip(own, found)}}, losses.detach().mean()
+'''
+EUCLIDEAN = {
+    "head": "squared distances -|f - c|^2.",
+    "features": "features",
+    "weight": "2 * centre",
+    "bias": "-centre.square().sum(-1)",
+}
+COSINE = {
+    "head": "10 times the cosine of the angle.",
+    "features": "unit_features",
+    "weight": "10.0 * F.normalize(centre, dim=-1)",
+    "bias": "centre.new_zeros(centre.shape[:2])",
+}
+UNIT_FEATURES = '''
+def unit_features(params, x):
+    """Features of length one."""
+    return F.normalize(features(params, x), dim=-1)
+'''
+PREDICT_BY_COSINE = '''
+def predict(params, x):
+    """Predictions (n_tasks, n, WAYS): the cosines between features and prototypes, times 10."""
+    return linear(params, "head", unit_features(params, x))
+'''
+
+VOTES = '''
+def adapt(theta, support):
+    """Yield what is known after 0 .. SHOTS examples of every class: their features, at length one, and labels."""
+    phi = with_task_axis(theta, len(support[0]))
+    for k in range(SHOTS + 1):
+        x, y = first_shots(support, k)
+        found = unit_features(phi, x) if k else torch.zeros(len(x), 0, 1)
+        yield phi | {"seen": found, "labels": F.one_hot(y, WAYS).float()}
+
+
+def vote(phi, x):
+    """Log-probabilities: each example seen votes for its class, by the softmax of its cosine to x."""
+    if phi["seen"].shape[1] == 0:
+        return torch.zeros(*x.shape[:2], WAYS)
+    cosine = unit_features(phi, x) @ phi["seen"].mT
+    return (cosine.exp() @ phi["labels"] + 1e-12).log()
 '''
 
 REPTILE = '''
@@ -144,6 +334,12 @@ INIT_JOINT = """\
     theta = init_network(rng)
     width = theta["head.weight"].shape[0]
     return theta | init_linear("joint", width, len(IMAGES["train"]), rng)  # a wide head for all training classes"""
+INIT_BODY = """\
+    return {name: value for name, value in init_network(rng).items() if not name.startswith("head.")}"""
+INIT_MAML_PLUS_PLUS = """\
+    theta = init_network(rng)
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in theta)
+    return theta | {f"rates.{layer}": torch.ones(max(1, INNER_STEPS)) for layer in layers}"""
 INIT_META_SGD = """\
     theta = init_network(rng)
     return theta | {f"rates.{name}": torch.full_like(value, INNER_LR) for name, value in theta.items()}"""

@@ -8,12 +8,12 @@ def stream(split):
 
 EVALUATE = '''
 def evaluate(theta, batch):
-    """Means over held-out tasks of what the query set shows after 0 .. INNER_STEPS_EVAL inner steps."""
+    """Means over held-out tasks of what the query set shows after {axis}."""
     support, (x, y) = batch[:2]
 {start}    found = {{{found}}}
-    for phi in inner_loop(with_task_axis(theta, len(x)), support, INNER_STEPS_EVAL):
+    for phi in {path}:
         with torch.no_grad():
-            prediction = predict(phi, x)
+            prediction = {predict}(phi, x)
             found["loss"].append(float(task_loss(prediction, y).mean()))
 {accuracy}    return found
 '''
@@ -60,10 +60,10 @@ if __name__ == "__main__":
     print(look)
 """
 CHANGES = "        globals().update(CHANGES.get(step, {}))\n"
-ONE_GRADIENT = '        gradient, loss = meta_gradient(theta, sample_tasks(META_BATCH_SIZE, "train", rng))\n'
+ONE_GRADIENT = '        gradient, loss = meta_gradient(theta, sample_tasks(META_BATCH_SIZE, "train", rng){done})\n'
 ACCUMULATED = """\
-        parts = [meta_gradient(theta, sample_tasks(META_BATCH_SIZE, "train", rng)) for _ in range(ACCUMULATE)]
-        gradient = {name: sum(part[name] for part, _loss in parts) / ACCUMULATE for name in theta}
+        parts = [meta_gradient(theta, sample_tasks(META_BATCH_SIZE, "train", rng){done}) for _ in range(ACCUMULATE)]
+        gradient = {{name: sum(part[name] for part, _loss in parts) / ACCUMULATE for name in theta}}
         loss = sum(part_loss for _part, part_loss in parts) / ACCUMULATE
 """
 CLIP = """\

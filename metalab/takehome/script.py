@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metalab.store import Note, Run
-from metalab.takehome import algorithms, networks, outer, tasks
+from metalab.takehome import networks, outer, tasks
+from metalab.takehome.compose import JOINT, UNROLLED, algorithm_parts, algorithm_settings, evaluation, predict_part
 from metalab.tasks.base import TaskFamily
 from metalab.tasks.characters import CharacterFamily
 from metalab.training.config import LIVE, RunConfig
@@ -21,9 +22,7 @@ FAMILIES = ("sinusoid", "linear", "glyphs", "omniglot", "mnist")
 TURNED = ("glyphs", "omniglot")
 """Families whose training characters are turned by right angles, too."""
 NETWORKS = ("mlp", "conv4")
-UNROLLED = ("maml", "anil", "boil", "meta_sgd")
-JOINT = ("pretrained", "linear_probe")
-METHODS = (*UNROLLED, "reptile", *JOINT, "scratch")
+METHODS = (*UNROLLED, "reptile", "imaml", "prototypes", *JOINT, "scratch")
 OPTIMISERS = {"adam": "Adam", "sgd": "SGD"}
 PLAIN_FREQUENCY = (1.0, 1.0)
 Changes = Mapping[int, Mapping[str, float]]
@@ -60,6 +59,11 @@ SAID: Mapping[str, str] = {
     "INNER_STEPS": "in meta-training",
     "INNER_BATCH": "examples of an inner step",
     "INNER_STEPS_EVAL": "on held-out tasks",
+    "PROXIMAL": "lambda: how strongly phi is held to theta",
+    "CG_STEPS": "conjugate-gradient steps for each meta-gradient",
+    "DAMPING": "added to lambda in the linear system alone",
+    "MULTI_STEP_UNTIL": "from this outer step on, the last inner step's query loss alone counts",
+    "FIRST_ORDER_UNTIL": "from this outer step on, gradients are second order",
     "OUTER_LR": "beta",
     "META_BATCH_SIZE": "tasks of an outer step",
     "ACCUMULATE": "meta-batches averaged into an outer step",
@@ -99,7 +103,7 @@ def refusal(config: RunConfig) -> str | None:
         reason = "Scripts are written for transductive batch normalisation alone"
     elif config.outer_optimiser not in OPTIMISERS:
         reason = f"Scripts step with {' or '.join(OPTIMISERS)} and not with {config.outer_optimiser}"
-    elif getattr(algorithm, "head", "gradient") != "gradient":
+    elif getattr(algorithm, "head", "gradient") == "ridge":
         reason = "Scripts fit a new head by gradient steps alone"
     elif algorithm.name == "meta_sgd" and algorithm.learns_rates and not getattr(algorithm, "inner_steps", 1):
         reason = "Without an inner step Meta-SGD has no rates to learn"
@@ -131,7 +135,7 @@ def script(config: RunConfig, changes: Changes | None = None) -> str:
         ("", [_header(config), _imports(config), _constants(config, changes or {})]),
         ("Tasks", _tasks(config.family)),
         ("Network", _network(config)),
-        ("Algorithm", _algorithm(config)),
+        ("Algorithm", algorithm_parts(config)),
         ("Outer loop", _outer(config, bool(changes))),
     ]
     text = ""
@@ -197,7 +201,7 @@ def _constants(config: RunConfig, changes: Changes) -> str:
     found |= _given(model, ("widths", "filters"))
     if model.name == "conv4":
         found["STRIDE"] = 1 if getattr(model, "downsampling", "") == "max_pool" else 2
-    found |= _given(algorithm, ("inner_lr", "inner_steps", "inner_batch", "inner_steps_eval"))
+    found |= _given(algorithm, algorithm_settings(algorithm))
     if algorithm.trains:
         found |= _given(config, ("outer_lr", "meta_batch_size", "accumulate", "clip_norm", "outer_steps"))
         found["EVALUATE_EVERY"] = config.evaluate_every
@@ -249,79 +253,21 @@ def _network(config: RunConfig) -> list[str]:
             outputs="WAYS" if images else "1",
             activation=networks.ACTIVATIONS[getattr(model, "activation", "relu")],
         )
-    return [networks.INIT_LINEAR, body, networks.PREDICT]
-
-
-def _algorithm(config: RunConfig) -> list[str]:
-    name, images = config.algorithm.name, isinstance(config.family, CharacterFamily)
-    learns_rates, parts = config.algorithm.learns_rates, [algorithms.TASK_AXIS, _inner_loop(config)]
-    if getattr(config.algorithm, "inner_batch", 0):
-        chosen = algorithms.MINIBATCH_CLASSIFICATION if images else algorithms.MINIBATCH_REGRESSION
-        parts.append(algorithms.MINIBATCHES.format(chosen=chosen))
-    if name in UNROLLED:
-        parts.append(algorithms.UNROLLED)
-    elif name == "reptile":
-        parts.append(algorithms.REPTILE)
-    elif name in JOINT:
-        parts += _joint(config, images)
-    body = algorithms.INIT_META_SGD if learns_rates else algorithms.INIT_PLAIN
-    if name in JOINT and images:
-        body = algorithms.INIT_JOINT
-    return [*parts, algorithms.INIT.format(body=body)]
-
-
-def _joint(config: RunConfig, images: bool) -> list[str]:
-    if not images:
-        return [algorithms.JOINT_REGRESSION]
-    if config.model.name != "conv4":
-        return [algorithms.JOINT_CLASSIFICATION]
-    part = algorithms.JOINT_CLASSIFICATION.replace("def meta_gradient", "def part_gradient")
-    return [part, algorithms.JOINT_IN_PARTS]
-
-
-def _inner_loop(config: RunConfig) -> str:
-    algorithm: Any = config.algorithm
-    name, learns_rates = algorithm.name, algorithm.learns_rates
-    unrolled, reptile = name in UNROLLED, name == "reptile"
-    adam, batched = reptile and algorithm.inner_optimiser == "adam", reptile and algorithm.inner_batch > 0
-    names = algorithms.NETWORK_NAMES if learns_rates else algorithms.ALL_NAMES
-    if name in ("anil", "linear_probe"):
-        names = algorithms.HEAD_NAMES
-    elif name == "boil":
-        names = algorithms.BODY_NAMES
-    begin = ("" if batched else algorithms.WHOLE_SET) + ("    seconds = []\n" if adam else "")
-    return algorithms.INNER_LOOP.format(
-        k="k" if adam or batched else "_",
-        train_argument=algorithms.TRAIN_ARGUMENT if unrolled else algorithms.RECORD_ARGUMENT if reptile else "",
-        train_note=algorithms.TRAIN_NOTES[algorithm.order] if unrolled else algorithms.RECORD_NOTE if reptile else "",
-        rule=algorithms.META_SGD_RULE if learns_rates else algorithms.ADAM_RULE if adam else algorithms.PLAIN_RULE,
-        begin=begin,
-        examples=algorithms.MINIBATCH if batched else "",
-        detach=algorithms.DETACH_UNLESS_TRAIN if unrolled else algorithms.DETACH,
-        names=names,
-        record=algorithms.RECORD if reptile else "",
-        create=", create_graph=train" if unrolled and algorithm.order == 2 else "",
-        direction=algorithms.ADAM_DIRECTION if adam else "",
-        follow="directions" if adam else "found",
-        rate='phi[f"rates.{name}"]' if learns_rates else "INNER_LR",
-    )
+    return [networks.INIT_LINEAR, body, predict_part(config)]
 
 
 def _outer(config: RunConfig, changed: bool) -> list[str]:
-    images, joint = isinstance(config.family, CharacterFamily), config.algorithm.name in JOINT
+    images = isinstance(config.family, CharacterFamily)
     found = '"loss": [], "accuracy": []' if images else '"loss": []'
-    evaluate = outer.EVALUATE.format(
-        start=algorithms.START_JOINT if joint and images else "",
-        found=found,
-        accuracy=outer.ACCURACY if images else "",
-    )
+    evaluate = outer.EVALUATE.format(found=found, accuracy=outer.ACCURACY if images else "", **evaluation(config))
     threads = outer.ONE_THREAD if config.model.name == "mlp" else ""
     if not config.algorithm.trains:
         return [outer.STREAM, evaluate, outer.NO_TRAIN.format(threads=threads)]
+    gradient = outer.ACCUMULATED if config.accumulate > 1 else outer.ONE_GRADIENT
     train = outer.TRAIN.format(
         optimiser=OPTIMISERS[config.outer_optimiser],
         changes=outer.CHANGES if changed else "",
-        gradient=outer.ACCUMULATED if config.accumulate > 1 else outer.ONE_GRADIENT,
+        gradient=gradient.format(done=", step" if config.algorithm.name == "maml_plus_plus" else ""),
         clip=outer.CLIP if config.clip_norm > 0 else "",
         schedule=outer.SCHEDULES[config.schedule],
         metric=config.family.metric,

@@ -75,6 +75,12 @@ def assert_the_same(config, folder, *, exactly=True, changes=None, told=None):
         {"name": "anil", "inner_steps": 2},
         {"name": "boil"},
         {"name": "meta_sgd", "inner_steps": 2},
+        {"name": "maml_plus_plus", "inner_steps": 3, "multi_step_until": 3},
+        {"name": "maml_plus_plus", "inner_steps": 2, "anneal_order": True, "first_order_until": 2},
+        {"name": "maml_plus_plus", "inner_steps": 2, "multi_step_loss": False, "learn_rates": False},
+        {"name": "imaml", "inner_steps": 3},
+        {"name": "imaml", "inner_steps": 2, "cg_steps": 0},
+        {"name": "imaml", "inner_steps": 2, "cg_steps": 2, "damping": 1.0, "proximal": 0.5},
         {"name": "pretrained"},
         {"name": "linear_probe"},
     ],
@@ -99,13 +105,28 @@ def test_every_setting_of_the_outer_loop_and_the_tasks_counts(over, tmp_path):
     assert_the_same(small(**over), tmp_path)
 
 
-@pytest.mark.parametrize("algorithm", ["maml", "anil", "pretrained", {"name": "reptile", "inner_batch": 5}])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "maml",
+        "anil",
+        "pretrained",
+        {"name": "reptile", "inner_batch": 5},
+        {"name": "nil", "trained_as": "anil"},
+        {"name": "nil", "trained_as": "maml"},
+        {"name": "prototypes"},
+        {"name": "prototypes", "metric": "cosine"},
+        {"name": "maml_plus_plus"},
+        {"name": "imaml", "inner_steps": 3},
+    ],
+    ids=str,
+)
 def test_on_characters_with_the_perceptron_the_losses_are_the_runs_bit_for_bit(algorithm, tmp_path):
     assert_the_same(small(**GLYPHS, model={"name": "mlp", "widths": [8]}, algorithm=algorithm), tmp_path)
 
 
 @pytest.mark.parametrize("downsampling", ["strided", "max_pool"])
-@pytest.mark.parametrize("algorithm", ["maml", "anil", "reptile", "pretrained"])
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "reptile", "pretrained", "prototypes", "maml_plus_plus"])
 def test_with_convolutions_the_losses_are_the_runs(algorithm, downsampling, tmp_path):
     model = CONV4["model"] | {"downsampling": downsampling}
     assert_the_same(small(**GLYPHS, model=model, algorithm=algorithm), tmp_path, exactly=False)
@@ -150,7 +171,7 @@ def test_notes_tell_what_was_changed_and_what_they_do_not_tell_is_refused():
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"algorithm": "prototypes", **GLYPHS}, "and not for prototypes"),
+        ({"algorithm": "nearest_neighbour", **GLYPHS}, "and not for nearest_neighbour"),
         ({"family": "navigation"}, "and not for navigation"),
         ({"algorithm": "cnp"}, "and not for cnp"),
         ({**GLYPHS, "model": {"name": "conv4", "batch_norm": "running"}}, "transductive"),
