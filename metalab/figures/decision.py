@@ -1,4 +1,4 @@
-"""Why this answer: the queries, which support examples one of them resembles, and what in it counts."""
+"""Why this answer: which support examples a query resembles, what in it counts, and how sure the answer is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from metalab.analysis.decision import Decision
 from metalab.figures.decision_words import counts, named, resembles
-from metalab.figures.images import RIGHT, WRONG, class_name
 from metalab.figures.style import (
     CLEAR,
     FONT_SMALL,
@@ -22,6 +21,7 @@ from metalab.figures.style import (
     axis,
     contender_colour,
     layout,
+    number,
     plain,
     static,
 )
@@ -31,74 +31,13 @@ AGAINST, FOR = "#0072B2", "#D55E00"
 """What speaks against the answer, and for it."""
 GAP = 3
 """Pixels between two images in a strip."""
-LINE = 9
-"""Height of a line of text, in pixels of an image."""
-PER_ROW = 10
+SMALLEST = {"size": FONT_SMALL - 2, "color": SOFT}
 FEW = 10
 """Support images up to which they fit into half the page's width."""
+SCALE = 12
+"""Height of the scale below a map, in pixels of an image."""
 OTHER = "#9AA4AE"
 """Bars that are not in the contender's colour."""
-
-
-def queries(found: Decision, say: Say) -> Picture:
-    """All query images with their answers, to choose one from; the explained one is framed."""
-    n, side = len(found.query_x), found.query_x.shape[-1]
-    columns = min(n, PER_ROW)
-    rows = -(-n // columns)
-    across, down = side + GAP, side + LINE
-    board = np.zeros((rows * down, columns * across), np.float32)
-    places = [(i % columns * across, i // columns * down) for i in range(n)]
-    for image, (left, top) in zip(found.query_x, places, strict=True):
-        board[top : top + side, left : left + side] = image
-    right = found.answers == found.query_y
-    left, top = places[found.query]
-    frame = _frame(left - 1, side + 2, side + 1) | {"y0": top - 1, "y1": top + side + 1}
-    look = layout(
-        xaxis=axis("", range=[-2, columns * across], visible=False, fixedrange=True, constrain="domain"),
-        yaxis=axis("", range=[rows * down, -2], visible=False, fixedrange=True, scaleanchor="x", constrain="domain"),
-        margin={"l": 4, "r": 4, "t": 4, "b": 4},
-        hovermode="closest",
-        shapes=[frame | {"line": {"color": INK, "width": 3}}],
-        dragmode=False,
-    )
-    told = say("{right} of {all} query images are recognised by {contender}; image {number} is explained.")
-    return Picture(
-        "queries",
-        say("Which query image?"),
-        told.format(right=int(right.sum()), all=n, contender=found.label, number=found.query + 1),
-        {"data": [_ink(board) | {"x0": 0.5, "y0": 0.5}, *_marks(found, places)], "layout": look},
-        columns=("query_image", "answer"),
-        aspect=(rows * down + 2) / (columns * across + 2),
-    )
-
-
-def _marks(found: Decision, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """What can be clicked, one square on each query image, and the answers below."""
-    right = found.answers == found.query_y
-    said = [f"{RIGHT if ok else WRONG} {class_name(int(a))}" for ok, a in zip(right, found.answers, strict=True)]
-    side = found.query_x.shape[-1]
-    middles = [left + side / 2 for left, _top in places]
-    here = {"customdata": np.arange(len(places), dtype=np.int32), "text": said}
-    marks = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": middles,
-        "y": [top + side / 2 for _left, top in places],
-        "marker": {"symbol": "square", "size": 36, "color": CLEAR},
-        "hovertemplate": "%{text}<extra></extra>",
-        **here,
-        **static(),
-    }
-    below = {
-        "type": "scatter",
-        "mode": "text",
-        "x": middles,
-        "y": [top + side + LINE / 2 for _left, top in places],
-        "textfont": {"size": FONT_SMALL, "color": contender_colour(found.colour_key)},
-        "hoverinfo": "skip",
-        **here,
-    }
-    return [marks, below]
 
 
 def similarities(found: Decision, say: Say) -> Picture:
@@ -187,7 +126,7 @@ def _strip(images: NDArray) -> dict[str, Any]:
     pad = round(width * 0.12)
     row = np.pad(images, ((0, 0), (0, 0), (pad, pad))).transpose(1, 0, 2).reshape(height, -1)
     step = 1 / (width + 2 * pad)
-    return _ink(row) | {"x0": -0.5 + step / 2, "dx": step, "y0": 0.5, "dy": 1, "yaxis": "y2"}
+    return ink(row) | {"x0": -0.5 + step / 2, "dx": step, "y0": 0.5, "dy": 1, "yaxis": "y2"}
 
 
 def pixels(found: Decision, say: Say) -> Picture:
@@ -202,49 +141,74 @@ def pixels(found: Decision, say: Say) -> Picture:
     height, width = image.shape
     step = width + GAP
     data: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     for i, (name, values) in enumerate(columns):
         assert values is not None
         # A sure answer has hardly any gradient left: on one scale with the one before it would not be seen.
         compared = (found.before.occlusion, found.after.occlusion) if i < 2 else (values,)
         most = max(float(np.abs(each).max()) for each in compared) or 1.0
-        data.append(_map(values / most, name, i * step))
-        data.append(_ink(image, opacity=0.62) | {"x0": i * step + 0.5, "dx": 1, "y0": 0.5, "dy": 1})
+        unit = say("nats") if i < 2 else say("nats per unit of ink")
+        data.append(_map(values, most, f"{name.replace('<br>', ' ')}, {unit}", i * step))
+        data.append(ink(image, opacity=0.62) | {"x0": i * step + 0.5, "dx": 1, "y0": 0.5, "dy": 1})
+        data.append(_scale(most, i * step, width, height))
+        ends += _ends(most, i * step, width, height)
     look = layout(
         xaxis=axis("", range=[-1, 4 * step - GAP + 1], visible=False, fixedrange=True, constrain="domain"),
-        yaxis=axis("", range=[height + 1, -9], visible=False, fixedrange=True, scaleanchor="x", constrain="domain"),
+        yaxis=axis("", range=[height + SCALE, -9], visible=False, fixedrange=True, scaleanchor="x", constrain="domain"),
         margin={"l": 4, "r": 4, "t": 4, "b": 4},
         hovermode="closest",
-        annotations=[_heading(name, i * step + width / 2) for i, (name, _values) in enumerate(columns)],
-        shapes=[_frame(i * step, width, height) for i in range(4)],
+        annotations=[*(_heading(name, i * step + width / 2) for i, (name, _values) in enumerate(columns)), *ends],
+        shapes=[frame(i * step, width, height) for i in range(4)],
     )
     return Picture(
         "pixels",
         say("Which of its pixels count?"),
         counts(found, say),
         {"data": data, "layout": look},
-        columns=("row", "column", "share_of_the_largest"),
-        key=(("band", say("orange speaks for the answer, blue against it; each gradient on its own scale")),),
-        aspect=(height + 10) / (4 * step),
+        columns=("row", "column", "nats"),
+        key=(
+            ("band", say("orange speaks for the answer, blue against it; scales in nats of log-probability")),
+            ("band", say("occlusion: lost where covered; gradient: gained for each unit of ink")),
+        ),
+        aspect=(height + 9 + SCALE) / (4 * step),
     )
 
 
-def _map(values: NDArray, name: str, left: int) -> dict[str, Any]:
+def _scale(most: float, left: int, width: int, height: int) -> dict[str, Any]:
+    """A strip of all colours below a map."""
+    shades = np.linspace(-most, most, width, dtype=np.float32)[None]
+    strip = _map(shades, most, "", left)
+    return strip | {"y": [height + 3.0, height + 5.5], "hoverinfo": "skip", "hovertemplate": "", **static()}
+
+
+def _ends(most: float, left: int, width: int, height: int) -> list[dict[str, Any]]:
+    """What the ends and the middle of the strip stand for."""
+    end = number(float(f"{most:.2g}"))
+    places = ((f"−{end}", 0.0, "left"), ("0", width / 2, "center"), (end, float(width), "right"))
+    return [
+        _heading(text, left + x) | {"y": height + 6, "yanchor": "top", "xanchor": anchor, "font": SMALLEST}
+        for text, x, anchor in places
+    ]
+
+
+def _map(values: NDArray, most: float, name: str, left: int) -> dict[str, Any]:
     height, width = values.shape
     return {
         "type": "heatmap",
         "z": values.astype(np.float32),
         "x": left + np.arange(width, dtype=np.float32) + 0.5,
         "y": np.arange(height, dtype=np.float32) + 0.5,
-        "zmin": -1,
-        "zmax": 1,
+        "zmin": -most,
+        "zmax": most,
         "colorscale": [[0, AGAINST], [0.5, CLEAR], [1, FOR]],
         "showscale": False,
         "name": name,
-        "hovertemplate": "%{z:.2f}<extra>%{fullData.name}</extra>",
+        "hovertemplate": "%{z:.2g}<extra>%{fullData.name}</extra>",
     }
 
 
-def _ink(board: NDArray, opacity: float = 1.0) -> dict[str, Any]:
+def ink(board: NDArray, opacity: float = 1.0) -> dict[str, Any]:
+    """An image (H, W), dark on the page."""
     return {
         "type": "heatmap",
         "z": (np.clip(board, 0, 1) * 255).astype(np.uint8),
@@ -269,7 +233,8 @@ def _heading(text: str, x: float) -> dict[str, Any]:
     }
 
 
-def _frame(left: float, width: float, height: float) -> dict[str, Any]:
+def frame(left: float, width: float, height: float) -> dict[str, Any]:
+    """A thin line around an image whose upper left corner is (left, 0)."""
     return {
         "type": "rect",
         "x0": left,

@@ -11,7 +11,7 @@ from metalab.analysis.decision import Decision, explain, misfit
 from metalab.analysis.influence import Influence, influence
 from metalab.analysis.layers import Layer, stack
 from metalab.figures import decision as figures
-from metalab.figures import decision_words
+from metalab.figures import decision_queries, decision_words
 from metalab.figures import layers as layer_figures
 from metalab.store import Run
 from metalab.ui.adapt_entrants import Entrant
@@ -175,7 +175,7 @@ def pictures(found: Decision) -> list[Placed]:
 
 def queries(found: Decision) -> Placed:
     """All query images, to choose one."""
-    return Placed(figures.queries(found, _), place="whole")
+    return Placed(decision_queries.queries(found, _), place="whole")
 
 
 def pull_picture(found: Influence, x: float) -> Placed:

@@ -8,7 +8,8 @@ import pytest
 from metalab.analysis.decision import Decision, Evidence
 from metalab.analysis.influence import Influence
 from metalab.analysis.layers import Layer
-from metalab.figures.decision import AGAINST, FOR, letters, pixels, probabilities, queries, similarities
+from metalab.figures.decision import AGAINST, FOR, letters, pixels, probabilities, similarities
+from metalab.figures.decision_queries import ERROR, queries
 from metalab.figures.decision_words import answer, region
 from metalab.figures.layers import network, pull, pulled
 from metalab.tasks.cldr import encode
@@ -71,12 +72,25 @@ def test_places_in_words(place, words):
     assert region(evidence(place=place), say) == words
 
 
+def inside(place, frames):
+    x, y = place
+    return any(each["x0"] < x < each["x1"] and each["y0"] < y < each["y1"] for each in frames)
+
+
 def test_every_query_can_be_clicked_and_is_marked_right_or_wrong():
     found = decision()
     _board, marks, below = queries(found, say).figure["data"]
     assert list(marks["customdata"]) == list(range(12))
-    assert [text[0] for text in below["text"]] == ["✓" if label == 1 else "✗" for label in found.query_y]
-    (frame,) = queries(found, say).figure["layout"]["shapes"]
+    right = found.query_y == 1
+    assert [text[0] for text in marks["text"]] == ["✓" if ok else "✗" for ok in right]
+    assert [text.startswith("<b>✗") for text in below["text"]] == (~right).tolist()
+    assert [colour == ERROR for colour in below["textfont"]["color"]] == (~right).tolist()
+    frame, *wrong = queries(found, say).figure["layout"]["shapes"]
+    assert len(wrong) == (~right).sum() > 0
+    assert all(each["line"]["dash"] == "dash" for each in wrong)
+    assert [mark for mark in zip(marks["x"], marks["y"], strict=True) if inside(mark, wrong)] == [
+        mark for mark, ok in zip(zip(marks["x"], marks["y"], strict=True), right, strict=True) if not ok
+    ]
     assert frame["x0"] < marks["x"][4] < frame["x1"]
     assert frame["y0"] < marks["y"][4] < frame["y1"]
 
@@ -96,11 +110,33 @@ def test_bars_are_the_cosines_and_images_stand_below_them():
 
 def test_occlusion_before_and_after_share_one_scale():
     found = decision()
-    maps = [trace for trace in pixels(found, say).figure["data"] if "hovertemplate" in trace]
+    figure = pixels(found, say).figure
+    maps = [trace for trace in figure["data"] if trace.get("hovertemplate")]
+    np.testing.assert_allclose(maps[0]["z"], found.before.occlusion, rtol=1e-5)
+    np.testing.assert_allclose(maps[1]["z"], found.after.occlusion, rtol=1e-5)
+    np.testing.assert_allclose(maps[3]["z"], found.after.gradient, rtol=1e-5)
     most = max(np.abs(found.before.occlusion).max(), np.abs(found.after.occlusion).max())
-    np.testing.assert_allclose(maps[0]["z"] * most, found.before.occlusion, rtol=1e-5)
-    np.testing.assert_allclose(maps[1]["z"] * most, found.after.occlusion, rtol=1e-5)
-    assert [np.abs(each["z"]).max() for each in maps[2:]] == pytest.approx([1, 1])
+    assert [each["zmax"] for each in maps[:2]] == pytest.approx([most, most])
+    assert [each["zmax"] for each in maps[2:]] == pytest.approx(
+        [np.abs(each.gradient).max() for each in (found.before, found.after)]
+    )
+    assert maps[0]["name"].endswith("nats")
+    assert maps[3]["name"].endswith("nats per unit of ink")
+
+
+def test_below_each_map_is_its_scale_with_its_ends():
+    figure = pixels(decision(), say).figure
+    maps = [trace for trace in figure["data"] if trace.get("hovertemplate")]
+    strips = [trace for trace in figure["data"] if trace.get("hovertemplate") == ""]
+    assert len(strips) == len(maps) == 4
+    notes = [note["text"] for note in figure["layout"]["annotations"][4:]]
+    for n, (strip, each) in enumerate(zip(strips, maps, strict=True)):
+        assert strip["colorscale"] == each["colorscale"]
+        assert (strip["zmin"], strip["zmax"]) == (each["zmin"], each["zmax"])
+        assert [strip["z"].min(), strip["z"].max()] == pytest.approx([-each["zmax"], each["zmax"]])
+        low, middle, high = notes[3 * n : 3 * n + 3]
+        assert (low, middle) == (f"−{high}", "0")
+        assert float(high) == pytest.approx(each["zmax"], rel=0.06)
 
 
 def test_letters_are_coloured_by_what_they_speak_for():
