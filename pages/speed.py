@@ -63,7 +63,11 @@ def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
             format_func=costs.__getitem__,
             required=True,
             key=STUDY.menu(state, "cost", state["cost"]),
-            help=_("What a step costs differs: count inner steps, gradients computed, or milliseconds on this server."),
+            help=_(
+                "What a step costs differs: one on a minibatch is a part of a gradient of the whole support loss, and "
+                "on this server each takes its time. What MAML's second order and iMAML's conjugate gradients cost, "
+                "they cost in meta-training: page Order."
+            ),
         )
     if entrants[0].config.family.kind == "regression":
         state["log"] = st.toggle(

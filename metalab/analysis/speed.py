@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metalab.algorithms.base import Learner
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Report, quiet
 from metalab.analysis.bootstrap import Band, Doubles, interval, resampled
 from metalab.analysis.memory import Memory
-from metalab.tasks.base import HIGHER_IS_BETTER, TaskBatch, TaskFamily
+from metalab.params import Params
+from metalab.tasks.base import HIGHER_IS_BETTER, Examples, TaskBatch, TaskFamily
 from metalab.training.evaluation import evaluate
 from metalab.training.parallel import Workers
 from metalab.training.trainer import stream
@@ -48,8 +50,8 @@ class Curve:
     """(T, K + 1): the family's metric on each task's query set, at phi_0 .. phi_K."""
     draws: Doubles
     """(draws, K + 1): its mean over tasks in each resample, the same for every contender."""
-    gradients: NDArray[np.int64]
-    """(K + 1,): gradients of the support loss that were computed on the way to each phi."""
+    gradients: Doubles
+    """(K + 1,): gradients of the support loss on the way to each phi; one on a minibatch is a part of one."""
     seconds: Doubles
     """(K + 1,): wall-clock on the way to each phi of one task alone, the median of CLOCKED tasks."""
 
@@ -105,6 +107,8 @@ class Path:
     """(draws, n)"""
     at_once: bool
     """Whether it is one place, of a contender that reads its shots at once among others that take inner steps."""
+    start: Doubles
+    """(3,): the mean before anything is read or adapted, and its interval."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ class Comparison:
     cost: Cost
     arrivals: tuple[Standing, ...]
     areas: tuple[Standing, ...]
-    """The mean of the curve over its steps (trapezoids); with the sign that makes less better."""
+    """The mean of the curve over steps 0 .. K (trapezoids), whoever reads its shots at once reading them in the first
+    of the inner steps; with the sign that makes less better."""
 
     @property
     def leader(self) -> Standing | None:
@@ -208,6 +213,17 @@ def measure(
     return Speed(family.metric, family.loss_name, n_tasks, tuple(found))
 
 
+@dataclass(frozen=True)
+class _Counting(Learner):
+    """A learner that counts the examples whose loss it is asked for."""
+
+    examples: list[int] = field(default_factory=list)
+
+    def support_loss(self, phi: Params, support: Examples) -> Tensor:
+        self.examples.append(support.x.shape[1])
+        return super().support_loss(phi, support)
+
+
 def _curve(contender: Contender, family: TaskFamily, batch: TaskBatch, steps: int, report: Report) -> Curve:
     algorithm, learner = contender.algorithm, Learner(contender.model, family)
     if algorithm.axis == "shot":
@@ -223,25 +239,28 @@ def _curve(contender: Contender, family: TaskFamily, batch: TaskBatch, steps: in
     return Curve(contender.label, contender.colour_key, algorithm.axis, values, resampled(values), gradients, seconds)
 
 
-def _clock(contender: Contender, learner: Learner, batch: TaskBatch, steps: int) -> tuple[NDArray[np.int64], Doubles]:
+def _clock(contender: Contender, learner: Learner, batch: TaskBatch, steps: int) -> tuple[Doubles, Doubles]:
     """Gradients and seconds on the way to each phi of one task.
 
     Inner steps cost one like the other, so each takes its share of the whole; who reads shots reads them anew for
     each number of them.
     """
     taken = []
-    gradients: list[int] = []
+    counted = _Counting(learner.model, learner.family)
+    support = batch.tasks(0, 1).support
+    gradients = [0.0]
+    for _inner in contender.algorithm.adapt(counted, contender.theta, support, steps):
+        gradients.append(sum(counted.examples) / support.x.shape[1])  # with that of the step to come
+    gradients.pop()
     for i in range(min(CLOCKED, batch.n_tasks)):
         support = batch.tasks(i, i + 1).support
-        gradients, marks = [0], [time.perf_counter()]
-        for inner in contender.algorithm.adapt(learner, contender.theta, support, steps):
+        marks = [time.perf_counter()]
+        for _inner in contender.algorithm.adapt(learner, contender.theta, support, steps):
             marks.append(time.perf_counter())
-            gradients.append(gradients[-1] + (inner.gradient is not None))
-        gradients.pop()
-        n = len(gradients)
+        n = len(marks) - 1
         whole = marks[-1] - marks[0]
         taken.append(np.diff(marks) if contender.algorithm.axis == "shot" else whole * np.arange(n) / max(n - 1, 1))
-    return np.array(gradients, np.int64), np.median(taken, axis=0)
+    return np.array(gradients), np.median(taken, axis=0)
 
 
 def path(speed: Speed, curve: Curve, cost: Cost) -> Path:
@@ -250,13 +269,13 @@ def path(speed: Speed, curve: Curve, cost: Cost) -> Path:
     if cost == "seconds":
         spent = curve.seconds
     elif single or cost == "gradients":
-        spent = curve.gradients.astype(np.float64)
+        spent = curve.gradients
     else:
         spent = np.arange(curve.values.shape[1], dtype=np.float64)
     found, chosen = curve.band, slice(-1, None) if single else slice(None)
-    return Path(
-        spent[chosen], found.mean[chosen], found.low[chosen], found.high[chosen], curve.draws[:, chosen], single
-    )
+    start = np.array([found.mean[0], found.low[0], found.high[0]])
+    places = (part[chosen] for part in (spent, found.mean, found.low, found.high))
+    return Path(*places, curve.draws[:, chosen], single, start)
 
 
 def gains(speed: Speed, curve: Curve) -> Band:
@@ -295,9 +314,8 @@ def compare(speed: Speed, level: float, cost: Cost) -> Comparison:
     with np.errstate(invalid="ignore", over="ignore"):
         costs = [reached(sign * one.mean[None], one.cost, sign * level)[0] for one in paths]
         drawn = [reached(sign * one.draws, one.cost, sign * level) for one in paths]
-        by_step = [path(speed, curve, "steps") for curve in speed.curves]
-        areas = [-sign * _area(one.mean[None])[0] for one in by_step]
-        drawn_areas = [-sign * _area(one.draws) for one in by_step]
+        areas = [-sign * _area(_whole_way(speed, curve, curve.band.mean[None]))[0] for curve in speed.curves]
+        drawn_areas = [-sign * _area(_whole_way(speed, curve, curve.draws)) for curve in speed.curves]
     return Comparison(level, cost, _standings(speed, costs, drawn), _standings(speed, areas, drawn_areas))
 
 
@@ -317,10 +335,18 @@ def reached(curves: Doubles, cost: Doubles, level: float) -> Doubles:
     return np.where(there.any(1), between, np.inf)
 
 
+def _whole_way(speed: Speed, curve: Curve, means: Doubles) -> Doubles:
+    """Means (r, n) of a curve over steps 0 .. K, from before any of the task was seen: (r, K + 1).
+
+    Who reads the shots at once has read them after the first of the steps that others take, and stays as it is.
+    """
+    if curve.axis == speed.axis:
+        return means
+    return np.concatenate([means[:, :1], np.repeat(means[:, -1:], speed.steps, axis=1)], 1)
+
+
 def _area(curves: Doubles) -> Doubles:
     """The mean of curves (r, n) by trapezoids, in the curve's own unit: (r,)."""
-    if curves.shape[1] == 1:
-        return curves[:, 0]
     return ((curves[:, 1:] + curves[:, :-1]) / 2).mean(1)
 
 

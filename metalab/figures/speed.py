@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,13 @@ def spelled(value: float, metric: str) -> str:
     return number(value).replace("-", "−")
 
 
+def gained(value: float, metric: str, say: Say) -> str:
+    """A difference of a metric in a sentence; an accuracy's is given in percentage points."""
+    if metric == "accuracy" and math.isfinite(value):
+        return say("{n} percentage points").format(n=f"{value:.1f}".replace("-", "−"))
+    return number(value).replace("-", "−")
+
+
 def roughly(value: float) -> str:
     """The end of an interval in a sentence: two significant digits."""
     return number(float(f"{value:.2g}")).replace("-", "−")
@@ -53,7 +61,7 @@ def cost_title(speed: Speed, cost: Cost, say: Say) -> str:
     if cost == "seconds":
         return say("wall-clock for one task (milliseconds)")
     if cost == "gradients":
-        return say("gradients of the support loss")
+        return say("gradients of the whole support loss")
     return say("inner step") if speed.axis == "inner step" else say("shots")
 
 
@@ -61,10 +69,28 @@ def cost_in_words(value: float, comparison: Comparison, speed: Speed, say: Say) 
     """An amount of a cost, e.g. "2.1 inner steps"."""
     if comparison.cost == "seconds":
         return say("{n} milliseconds").format(n=number(1000 * value))
+    one, many = _units(comparison.cost, speed, say)
+    return (one if number(value) == "1" else many).format(n=number(value))
+
+
+def _units(cost: Cost, speed: Speed, say: Say) -> tuple[str, str]:
+    if cost == "gradients":
+        return say("{n} gradient"), say("{n} gradients")
+    if speed.axis == "inner step":
+        return say("{n} inner step"), say("{n} inner steps")
+    return say("{n} shot"), say("{n} shots")
+
+
+def saved_in_words(value: float, comparison: Comparison, speed: Speed, say: Say) -> str:
+    """How much less of a cost, e.g. "2.1 fewer inner steps"."""
+    if comparison.cost == "seconds":
+        return say("{n} milliseconds less").format(n=number(1000 * value))
+    one, many = say("{n} fewer inner step"), say("{n} fewer inner steps")
     if comparison.cost == "gradients":
-        return say("{n} gradients").format(n=number(value))
-    words = say("{n} inner steps") if speed.axis == "inner step" else say("{n} shots")
-    return words.format(n=number(value))
+        one, many = say("{n} fewer gradient"), say("{n} fewer gradients")
+    elif speed.axis == "shot":
+        one, many = say("{n} fewer shot"), say("{n} fewer shots")
+    return (one if number(value) == "1" else many).format(n=number(value))
 
 
 def _scale(cost: Cost) -> float:
@@ -86,7 +112,7 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
         x, drawn = _stretched(one, cost, end)
         dash = "dash" if one.at_once else "solid"
         data += banded(x, drawn.mean, drawn.low, drawn.high, curve.label, curve.colour_key, say, form, dash)
-    shown = [one.mean for one in paths] + [np.array([comparison.level])]
+    shown = [*(one.mean for one in paths), *(one.start[:1] for one in paths), np.array([comparison.level])]
     bounds = [0.0, 1.04] if metric == "accuracy" else value_range(shown, log=log)
     data += [_crossing(one, comparison, end, say) for one in comparison.arrivals if math.isfinite(one.value)]
     text = say("level {level}").format(level=spelled(comparison.level, metric))
@@ -109,7 +135,7 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
     name_ends(look, speed.curves, [float(one.mean[-1]) for one in paths], bounds, log=log)
     key = [("line", say("mean over {n} held-out tasks, in its 95 % band").format(n=speed.n_tasks))]
     if any(one.at_once for one in paths):
-        key.append(("dash", say("reads its shots at once")))
+        key.append(("dash", say("reads its shots at once, from before that to after it")))
     key.append(("point", say("first at the level, with its 95 % interval")))
     return Picture(
         "curves",
@@ -122,11 +148,14 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
 
 
 def _stretched(one: Path, cost: Cost, end: float) -> tuple[NDArray, Band]:
-    """The path in the axis' unit; one that is a single place goes on level from there."""
+    """The path in the axis' unit; of one that reads at once, a rise from its start where it has read, then level."""
     x, found = one.cost * _scale(cost), Band(one.mean, one.low, one.high)
     if not one.at_once:
         return x, found
-    return np.append(x, end), Band(*(np.append(part, part) for part in (one.mean, one.low, one.high)))
+    parts = zip(one.start, (one.mean, one.low, one.high), strict=True)
+    return np.array([0.0, x[0], x[0], end]), Band(
+        *(np.array([start, start, part[0], part[0]]) for start, part in parts)
+    )
 
 
 def _crossing(standing: Standing, comparison: Comparison, end: float, say: Say) -> dict[str, Any]:
@@ -193,8 +222,14 @@ def arrivals(speed: Speed, comparison: Comparison, say: Say) -> Picture:
         _told(ranked, lambda one: cost_in_words(one.value, comparison, speed, say), say("needs"), say),
         forest(rows, cost_title(speed, comparison.cost, say), say),
         columns=(comparison.cost, "row"),
-        key=(("point", say("in its 95 % interval; in brackets: behind the first")),),
+        key=(("point", _of_arrivals(comparison.cost, say)),),
     )
+
+
+def _of_arrivals(cost: Cost, say: Say) -> str:
+    if cost == "seconds":
+        return say("in its 95 % interval over tasks, which holds no chance of the clock; in brackets: behind the first")
+    return say("in its 95 % interval; in brackets: behind the first")
 
 
 def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
@@ -206,18 +241,35 @@ def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
     for one in ranked:
         low, high = sorted((sign * one.low * percent, sign * one.high * percent))
         value = spelled(sign * one.value, speed.metric)
-        words = value if one is ranked[0] else _behind(one, value, percent, " %" if percent > 1 else "", say)
+        words = (
+            value if one is ranked[0] else _behind(one, value, percent, " " + say("points") if percent > 1 else "", say)
+        )
         rows.append((one.label, one.colour_key, sign * one.value * percent, low, high, words))
     title = metric_title(speed.metric, speed.loss_name, say)
     unit = say("{metric}, mean over the curve").format(metric=title + (" (%)" if percent > 1 else ""))
+    told = _told(ranked, lambda one: spelled(sign * one.value, speed.metric), say("has"), say)
     return Picture(
         "areas",
         say("Who is better on the whole way?"),
-        _told(ranked, lambda one: spelled(sign * one.value, speed.metric), say("has"), say),
+        " ".join([told, *_covered(speed, say)]),
         forest(rows, unit, say),
         columns=(speed.metric, "row"),
-        key=(("point", say("area under the curve, per step, in its 95 % interval")),),
+        key=(("point", say("area under the curve, per step, in its 95 % interval; in brackets: behind the first")),),
     )
+
+
+def _covered(speed: Speed, say: Say) -> list[str]:
+    """What the area is of, in sentences."""
+    if speed.axis == "shot":
+        return [say("The area goes from 0 to {n} shots.").format(n=speed.steps)]
+    told = [say("The area goes from inner step 0, before anybody has seen the task, to {n}.").format(n=speed.steps)]
+    readers = [curve.label for curve in speed.curves if curve.axis != speed.axis]
+    if readers:
+        sentence = say(
+            "Reading all shots counts as the first step: {names}, which starts where it stands without them."
+        )
+        told.append(sentence.format(names=", ".join(readers)))
+    return told
 
 
 def _behind(one: Standing, value: str, scale: float, unit: str, say: Say) -> str:
@@ -238,23 +290,26 @@ def _told(ranked: Sequence[Standing], words: Any, verb: str, say: Say) -> str:
 def step_gains(speed: Speed, say: Say) -> Picture:
     """How much better each inner step makes it. Needs a contender that takes inner steps."""
     stepping = [curve for curve in speed.curves if curve.axis == speed.axis]
-    found = [gains(speed, curve) for curve in stepping]
-    form = ".1%" if speed.metric == "accuracy" else ".3g"
+    points = speed.metric == "accuracy"
+    scale = 100.0 if points else 1.0
+    found = [Band(*(scale * part for part in astuple(gains(speed, curve)))) for curve in stepping]
+    form = ".1f" if points else ".3g"
     data = []
     for curve, each in zip(stepping, found, strict=True):
         x = np.arange(1, len(each.mean) + 1)
         data += banded(x, each.mean, each.low, each.high, curve.label, curve.colour_key, say, form)
     bounds = bounds_of([np.clip(np.nan_to_num(each.mean), *_bearable(found)) for each in found])
     unit = say("step") if speed.axis == "inner step" else say("shot")
-    title = say("better by, {metric}").format(metric=metric_title(speed.metric, speed.loss_name, say))
+    what = metric_title(speed.metric, speed.loss_name, say)
+    title = say("better by, {metric}").format(metric=what + " " + say("(percentage points)") if points else what)
     look = layout(
         xaxis=steps_axis(say("inner step") if speed.axis == "inner step" else say("shots"), speed.steps),
-        yaxis=axis(title, range=bounds, zeroline=True, tickformat=".0%" if speed.metric == "accuracy" else ""),
+        yaxis=axis(title, range=bounds, zeroline=True),
         hovermode="closest",
     )
     name_ends(look, stepping, [float(each.mean[-1]) for each in found], bounds)
     first = "; ".join(
-        say("{name} {gain}").format(name=curve.label, gain=spelled(float(each.mean[0]), speed.metric))
+        say("{name} {gain}").format(name=curve.label, gain=gained(float(each.mean[0]), speed.metric, say))
         for curve, each in zip(stepping, found, strict=True)
     )
     return Picture(

@@ -23,13 +23,13 @@ from metalab.analysis.speed import (
 from metalab.analysis.speed_shots import Practice, Shots, over_shots, practice
 from metalab.figures import speed as pictures
 from metalab.figures import speed_shots
-from metalab.figures.speed import cost_in_words, metric_title, roughly, spelled
+from metalab.figures.speed import cost_in_words, metric_title, roughly, saved_in_words, spelled
 from metalab.training.service import service
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import computed
 from metalab.ui.dials import Dial, Reading
 from metalab.ui.gallery import Pick, Placed
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.links import Parameter, escape
 from metalab.ui.study import Study
 
@@ -153,30 +153,39 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
     if leader is None:
         return _("**Nobody reaches {level}** within the picture: move the level.").format(level=level)
     name = escape(leader.label)
+    said = {"name": name, "level": level, "cost": words(leader.value), "n": speed.n_tasks}
+    own = _plain_ends(leader.low, leader.high, comparison)
     if second is None:
         sentence = _("**{name} reaches {level} after {cost}** (95 % interval {low} to {high}, over {n} tasks).")
-        ends = _plain_ends(leader.low, leader.high, comparison)
-        return sentence.format(name=name, level=level, cost=words(leader.value), n=speed.n_tasks, **ends)
+        return sentence.format(**said, **own)
     other = escape(second.label)
-    steppers = {curve.label for curve in speed.curves if curve.axis == "inner step"}
-    if leader.label not in steppers and second.label in steppers and np.isfinite(second.value):
-        sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
-        return sentence.format(name=name, other=other, level=level, cost=words(second.value))
     if not np.isfinite(second.value):
-        sentence = _("**Only {name} reaches {level}**, after {cost}; over these {n} tasks nobody else does.")
-        return sentence.format(name=name, level=level, cost=words(leader.value), n=speed.n_tasks)
-    ends = _plain_ends(second.behind_low, second.behind_high, comparison)
+        if leader.value == 0:
+            return _("**Only {name} reaches {level}**, at once; over these {n} tasks nobody else does.").format(**said)
+        sentence = _(
+            "**Only {name} reaches {level}**, after {cost} (95 % interval {low} to {high}); over these {n} tasks "
+            "nobody else does."
+        )
+        return sentence.format(**said, **own)
+    said |= {"other": other}
+    readers = {curve.label for curve in speed.curves if curve.axis != speed.axis}
+    if comparison.cost != "seconds" and leader.label in readers:
+        if second.label in readers:
+            return _("**{name} and {other} take no inner steps: both are at {level} at once.**").format(**said)
+        sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
+        return sentence.format(**said | {"cost": words(second.value)})
+    said |= _plain_ends(second.behind_low, second.behind_high, comparison)
     if second.real:
         sentence = _(
-            "**{name} is faster: to reach {level} it needs {cost} less than {other}.** Over these {n} tasks the "
+            "**{name} is faster: to reach {level} it needs {saved} than {other}.** Over these {n} tasks the "
             "difference is real (95 % interval {low} to {high})."
         )
-    else:
-        sentence = _(
-            "**{name} and {other} are level:** to reach {level} they differ by {cost}, and over these {n} tasks that "
-            "may be chance (95 % interval {low} to {high})."
-        )
-    return sentence.format(name=name, other=other, level=level, cost=words(second.behind), n=speed.n_tasks, **ends)
+        return sentence.format(**said, saved=saved_in_words(second.behind, comparison, speed, _))
+    sentence = _(
+        "**{name} and {other} are level:** to reach {level} they differ by {cost}, and over these {n} tasks that "
+        "may be chance (95 % interval {low} to {high})."
+    )
+    return sentence.format(**said | {"cost": words(second.behind)})
 
 
 def _plain_ends(low: float, high: float, comparison: Comparison) -> dict[str, str]:
@@ -192,12 +201,15 @@ def shots_verdict(found: Shots) -> str:
     """Who is best with the fewest shots and with the most, whether that is real, and who diverges: Markdown."""
     said = []
     percent = 100 if found.metric == "accuracy" else 1
-    unit = " %" if percent == 100 else ""
+    unit = " " + _("percentage points") if percent == 100 else ""
     leads = [(count, lead) for count in found.counts if (lead := found.lead(count)) is not None]
     for count, (first, gap, low, high) in dict((leads[0], leads[-1])).items() if leads else ():
-        told = _(
+        told = ngettext(
+            "With {count} shot **{name}** is best; the next is worse by {gap}, {judged} (95 % interval {low} to "
+            "{high}).",
             "With {count} shots **{name}** is best; the next is worse by {gap}, {judged} (95 % interval {low} to "
-            "{high})."
+            "{high}).",
+            count,
         )
         said.append(
             told.format(
@@ -206,7 +218,7 @@ def shots_verdict(found: Shots) -> str:
                 gap=roughly(gap * percent) + unit,
                 judged=_("which is real") if low > 0 else _("which may be chance"),
                 low=roughly(low * percent),
-                high=roughly(high * percent) + unit,
+                high=roughly(high * percent),
             )
         )
     for curve in found.curves:

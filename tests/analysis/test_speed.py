@@ -64,7 +64,8 @@ def test_every_task_is_adapted_by_gradient_descent_and_counted():
         support, query = ((part.x[0], part.y[0]) for part in (task.support, task.query))
         np.testing.assert_allclose(found.curves[0].values[i], by_hand(one.theta, support, query, 3, 0.05), rtol=1e-4)
     assert found.curves[0].values.shape == found.curves[1].values.shape == (120, 4)
-    assert [list(each.gradients) for each in found.curves] == [[0, 1, 2, 3]] * 2
+    # The second takes minibatches of 2 of 5 examples.
+    assert [list(each.gradients) for each in found.curves] == [[0, 1, 2, 3], pytest.approx([0, 0.4, 0.8, 1.2])]
     assert found.curves[0].seconds[0] == 0
     assert np.all(np.diff(found.curves[0].seconds) > 0)
     assert told[0] == 0
@@ -124,6 +125,19 @@ def test_two_steps_behind_on_every_task_are_two_steps_behind_for_certain():
     mean = hardness.mean()
     assert found.areas[1].value == pytest.approx(mean * (4 + 6 + 4 + 2 + 1 + 0.25) / 5, rel=1e-5)
     assert found.areas[0].behind == pytest.approx(found.areas[0].value - found.areas[1].value)
+
+
+def test_who_reads_at_once_has_an_area_with_its_start_as_the_others_have():
+    """From 4 to 1 in the first step and level from there on: the same curve, whether it was read or descended."""
+    ways = np.tile([4.0, 1.0, 1.0, 1.0], (20, 1))
+    pair = speed(curve(ways, "steps"), curve(np.tile([4.0, 2.5, 1.0], (20, 1)), "reads", "shot", [0, 0, 0]))
+    found = compare(pair, 2.0, "steps")
+    assert [one.value for one in found.areas] == pytest.approx([1.5, 1.5])
+    assert found.areas[1].behind == pytest.approx(0)
+    assert [one.value for one in found.arrivals] == pytest.approx([2 / 3, 0])
+    np.testing.assert_allclose(path(pair, pair.curves[1], "steps").start, 4)
+    alone = speed(curve(np.tile([4.0, 2.5, 1.0], (20, 1)), "reads", "shot"))
+    assert compare(alone, 2.0, "steps").areas[0].value == pytest.approx(2.5)
 
 
 def test_equal_curves_are_level_and_nobody_leads_to_a_level_that_nobody_reaches():

@@ -8,7 +8,7 @@ import pytest
 from metalab.analysis.bootstrap import resampled
 from metalab.analysis.speed import Curve, Speed, compare
 from metalab.analysis.speed_shots import Practice, ShotCurve, Shots
-from metalab.figures.speed import areas, arrivals, curves, spelled, step_gains
+from metalab.figures.speed import areas, arrivals, cost_in_words, curves, saved_in_words, spelled, step_gains
 from metalab.figures.speed_shots import PLACES, as_trained, over_shots
 
 
@@ -65,11 +65,13 @@ def test_the_level_stands_on_its_logarithm_only_where_there_is_a_logarithmic_axi
     )
 
 
-def test_who_reads_at_once_is_a_dashed_level_line_to_the_end():
+@pytest.mark.parametrize(("cost", "read"), [("steps", 0), ("seconds", 2)])
+def test_who_reads_at_once_rises_from_its_start_where_it_has_read_and_goes_on_level(cost, read):
     mixed = Speed("loss", "mean squared error", 40, (FAST, READS))
-    line = drawn(curves(mixed, compare(mixed, 2.0, "steps"), say), "cnp")
-    assert list(line["x"]) == [0, 2]
-    np.testing.assert_allclose(line["y"], [READS.values[:, -1].mean()] * 2)
+    line = drawn(curves(mixed, compare(mixed, 2.0, cost), say), "cnp")
+    assert list(line["x"]) == [0, read, read, {"steps": 2, "seconds": 4}[cost]]
+    start, end = READS.values.mean(0)
+    np.testing.assert_allclose(line["y"], [start, start, end, end], rtol=1e-6)
     assert line["line"]["dash"] == "dash"
 
 
@@ -93,6 +95,32 @@ def test_areas_of_accuracies_are_percentages_with_the_best_on_top():
     assert picture.figure["data"][0]["x"] == [pytest.approx(65.0)]
     assert picture.figure["data"][0]["error_x"]["arrayminus"][0] > 0
     assert "maml has 65.0 %" in picture.alt
+    assert "from inner step 0, before anybody has seen the task, to 2" in picture.alt
+    assert "points)" in texts(picture)[1]
+    mixed = Speed("accuracy", "nats", 40, (good, curve([0.2, 0.9], "prototypes", axis="shot")))
+    assert (
+        "Reading all shots counts as the first step: prototypes" in areas(mixed, compare(mixed, 0.5, "steps"), say).alt
+    )
+
+
+def test_what_a_step_gains_of_an_accuracy_is_told_in_percentage_points():
+    picture = step_gains(Speed("accuracy", "nats", 40, (curve([0.2, 0.8, 0.75], "maml", spread=0.0),)), say)
+    np.testing.assert_allclose(drawn(picture, "maml")["y"], [60, -5], rtol=1e-4)
+    assert "maml 60.0 percentage points" in picture.alt
+    assert "(percentage points)" in picture.figure["layout"]["yaxis"]["title"]["text"]
+
+
+def test_amounts_are_counted_in_words():
+    one, few = (
+        (
+            cost_in_words(n, compare(PAIR, 2.5, "steps"), PAIR, say),
+            saved_in_words(n, compare(PAIR, 2.5, cost), PAIR, say),
+        )
+        for n, cost in ((1, "steps"), (2.5, "gradients"))
+    )
+    assert one == ("1 inner step", "1 fewer inner step")
+    assert few == ("2.5 inner steps", "2.5 fewer gradients")
+    assert saved_in_words(0.0025, compare(PAIR, 2.5, "seconds"), PAIR, say) == "2.5 milliseconds less"
 
 
 def test_a_step_that_ruins_everything_does_not_flatten_the_gains():

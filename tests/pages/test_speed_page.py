@@ -35,7 +35,7 @@ def speed(open_page):
 def test_it_opens_with_examples_and_says_who_is_faster_and_whether_that_is_real(speed):
     page = speed(level="1")
     assert page.title[0].value == "Who learns fastest?"
-    said = re.search(r"\*\*MAML is faster: to reach (.+) it needs (.+) inner steps less than Reptile", text(page))
+    said = re.search(r"\*\*MAML is faster: to reach (.+) it needs (.+) fewer inner steps than Reptile", text(page))
     assert said, text(page)
     assert float(said[2]) > 0
     assert "Over these 50 tasks the difference is real (95 % interval" in text(page)
