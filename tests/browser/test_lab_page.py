@@ -1,6 +1,7 @@
 """The Lab in a real browser: what is dragged moves the fixed points, with mouse, finger and keyboard."""
 
 import csv
+import json
 
 import pytest
 
@@ -148,3 +149,27 @@ def test_the_map_can_be_taken_home(app, visitor):
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Download as a picture").click()
     assert waiting.value.path().read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download as a drawing").click()
+    assert "<svg" in waiting.value.path().read_text(encoding="utf-8")[:500]
+    page.get_by_role("button", name="Take it home").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Settings as JSON").click()
+    settings = json.loads(waiting.value.path().read_text(encoding="utf-8"))
+    assert (settings["x"], settings["inner_steps"]) == ([-2.2, 2.3, 0.6], 3)
+
+
+def test_a_dial_says_what_it_is_for_to_a_finger_and_to_a_keyboard(app, visitor):
+    page = visitor(390, 844, has_touch=True, is_mobile=True)
+    open_lab(page, app)
+    marks = page.locator(".dial .help")
+    assert marks.count() == 4
+    told = page.get_by_text("How far one inner step moves")
+    assert not told.is_visible()
+    marks.first.tap()
+    told.wait_for()
+    box = told.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.keyboard.press("Escape")
+    told.wait_for(state="hidden")

@@ -1,8 +1,12 @@
 """The Lab page without a browser: what it says at once, what its controls do, what its link carries."""
 
+import csv
+import json
 import re
 
 import pytest
+
+from metalab.ui import lab
 
 
 def whole_text(page):
@@ -144,3 +148,15 @@ def test_every_control_has_help(open_page):
         widgets = getattr(page, kind)
         assert len(widgets) > 0
         assert all(widget.help for widget in widgets), kind
+
+
+def test_the_fixed_points_can_be_taken_home_with_all_their_digits(open_page):
+    page = open_page("lab", first="2,2,2", second="2,2,2", inner_lr="0.5", inner_steps="1")
+    settings, points = lab.files(state_of(page))
+    assert json.loads(settings.text)["first"] == [2, 2, 2]
+    header, *rows = csv.reader(points.text.splitlines())
+    assert header == ["algorithm", "formula_theta_1", "formula_theta_2", "engine_theta_1", "engine_theta_2"]
+    told = {row[0]: row[1:] for row in rows}
+    assert told["maml"] == [""] * 4
+    assert float(told["joint"][0]) == pytest.approx((-2.2 + 2.3 + 0.6) / 3, abs=1e-12)
+    assert float(told["joint"][2]) == pytest.approx(float(told["joint"][0]), abs=1e-12)
