@@ -196,10 +196,10 @@ def explain(error: ValidationError, source: str = "") -> str:
 
 def _sentence(problem: ErrorDetails) -> str:
     # A discriminated union puts the member's name into the path: family.sinusoid.shots is family.shots.
-    where = ".".join(str(part) for part in _without_tags(problem["loc"]))
+    where = ".".join(_name(str(part)) for part in _without_tags(problem["loc"]))
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "union_tag_invalid":
-        return f"{where}.name = {context['tag']!r}: expected one of {context['expected_tags']}"
+        return f"{where}.name = {_short(repr(context['tag']))}: expected one of {context['expected_tags']}"
     if kind == "union_tag_not_found":
         return f"{where}.name is missing"
     if kind == "missing":
@@ -210,9 +210,16 @@ def _sentence(problem: ErrorDetails) -> str:
     if kind == "tuple_type" and isinstance(problem["input"], int | float):
         return f"{where} = {problem['input']}: expected a list, e.g. [{problem['input']}]"
     expected = str(context["error"]) if kind == "value_error" else EXPECTED.get(kind) or _expectation(problem["msg"])
-    shown = repr(problem["input"])
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return f"{where or 'settings'} = {shown}: {expected}"
+    return f"{where or 'settings'} = {_short(repr(problem['input']))}: {expected}"
+
+
+def _name(text: str) -> str:
+    """A setting's name, which may be anybody's text, on one line."""
+    return _short(text if text.isprintable() else repr(text))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _expectation(said: str) -> str:
