@@ -10,19 +10,6 @@ from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.theta import STUDY
 
-FORMULAS = {
-    "function": r"""\begin{aligned}
-f^*(x) &= \mathbb{E}[\,y \mid x\,] \\
-&= \mathbb{E}[A]\, \tfrac{\sin(\Delta/2)}{\Delta/2}\, \sin(x - \bar\varphi) \\
-&= -\tfrac{5.1}{\pi} \cos x
-\end{aligned}""",
-    "layers": r"""\begin{aligned}
-\text{moved}_l &= \lVert \phi_K^l - \theta^l \rVert \,/\, \lVert \theta^l \rVert \\
-\mathrm{CKA} &= \frac{\lVert Y^\top X \rVert_F^2}{\lVert X^\top X \rVert_F \, \lVert Y^\top Y \rVert_F}
-\end{aligned}""",
-    "landscape": r"""\mathcal{L}_i(\theta + x\,u + y\,v)""",
-}
-
 
 @st.fragment
 def bench(state: dict[str, Any], entrants: list[Entrant]) -> None:
@@ -33,7 +20,7 @@ def bench(state: dict[str, Any], entrants: list[Entrant]) -> None:
     STUDY.write_link(state)
     with right:
         {"function": function_view, "layers": layers_view, "landscape": landscape_view}[state["view"]](state, entrants)
-    explanation(state["view"])
+    explanation(state["view"], entrants)
 
 
 def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
@@ -162,16 +149,10 @@ def draw(state: dict[str, Any], entrants: list[Entrant], pictures: list[Any]) ->
         draw_gallery(pictures, key=f"theta.{state['view']}", revision=state["revision"])
 
 
-def explanation(view: str) -> None:
+def explanation(view: str, entrants: list[Entrant]) -> None:
     """Three sentences and one formula."""
     words = {
-        "function": _(
-            "Before it has seen a task, a network can do no better than the mean of all tasks, which for sine waves is "
-            "known in closed form; for characters, whose classes every task numbers anew, there is no such function "
-            "and the best is chance. "
-            "Joint training goes there, and adapting has to begin from a compromise. "
-            "Meta-training need not: its θ may predict badly, as long as a few steps from it lead to every task."
-        ),
+        "function": theta.start_words(entrants),
         "layers": _(
             "Freezing a layer means that the inner loop leaves it at θ; what it still reaches tells whether that layer "
             "has to learn. "
@@ -189,7 +170,7 @@ def explanation(view: str) -> None:
             "lowest there."
         ),
     }
-    STUDY.explanation(words[view], FORMULAS[view])
+    STUDY.explanation(words[view], theta.formula(view, entrants))
 
 
 STUDY.show(_("What is theta doing?"), bench, suits=theta.suits)

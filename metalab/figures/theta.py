@@ -26,6 +26,8 @@ from metalab.figures.style import (
 
 BESIDE = 0.13
 """Between the dots of two contenders in one layer."""
+ROOM = 0.8
+"""Share of the axis up to which an interval leaves room for a number at its right."""
 
 
 def metric_title(metric: str, loss_name: str, say: Say) -> str:
@@ -107,8 +109,11 @@ def before_and_after(found: Starts, say: Say) -> Picture:
     low, high = figure["layout"]["xaxis"]["range"]
     if level is not None:
         low, high = min(low, level - 0.03 * (high - low)), max(high, level * 1.05)
-    # Room at the right for each row's number.
-    figure["layout"]["xaxis"]["range"] = [low, high + 0.15 * (high - low)]
+    if found.metric == "accuracy":
+        low, high = max(low, -0.02), min(high, 1.02)
+    figure["layout"]["xaxis"]["range"] = [low, high]
+    for note, (_label, _key, value, first, last, _words) in zip(figure["layout"]["annotations"], rows, strict=True):
+        note |= _beside(value, first, last, low, high)
     if level is not None:
         figure["layout"]["shapes"] = [
             {
@@ -135,6 +140,15 @@ def before_and_after(found: Starts, say: Say) -> Picture:
     key = (("dash", words),) if level is not None else ()
     question = say("How good is it before adaptation, and after?")
     return Picture("theta_before_after", question, alt, figure, columns=(found.metric, "contender"), key=key)
+
+
+def _beside(value: float, first: float, last: float, low: float, high: float) -> dict[str, Any]:
+    """Where a row's number stands: at the right of its interval, or at the left where there is no room."""
+    if not np.isfinite([value, first, last]).all():
+        return {}
+    right = (last - low) / (high - low) < ROOM
+    side = {"xanchor": "left", "xshift": 12} if right else {"xanchor": "right", "xshift": -12}
+    return {"x": last if right else first, "xref": "x", **side}
 
 
 def _level(found: Starts, say: Say) -> tuple[float | None, str]:

@@ -10,18 +10,20 @@ import numpy as np
 from metalab.analysis.background import Report
 from metalab.analysis.bootstrap import Band
 from metalab.analysis.landscape import Landscape, landscape
-from metalab.analysis.theta import Starts, starts
+from metalab.analysis.theta import Best, Starts, starts
 from metalab.analysis.theta_layers import Layers, frozen_curve, layers, layers_of
 from metalab.figures import landscape as maps
 from metalab.figures import theta as pictures
+from metalab.figures.sensitivity import counted
 from metalab.figures.style import number
 from metalab.figures.theta import layer_name, told
 from metalab.store import Run
 from metalab.tasks import FAMILIES
+from metalab.tasks.sinusoid import Sinusoid
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import computed
 from metalab.ui.gallery import Placed
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.links import Parameter, escape
 from metalab.ui.order import NO_INNER_GRADIENT
 from metalab.ui.study import Study
@@ -30,6 +32,16 @@ VIEWS = ("function", "layers", "landscape")
 TASKS = (8, 16, 32, 64, 128)
 MOST_STEPS = 30
 USUAL_STEPS = 10
+NEAR = 1 / 3
+"""Who lies nearer to the mean of all tasks than this share of its size begins near it."""
+WAVES = r"""\begin{aligned}
+f^*(x) &= \mathbb{E}[\,y \mid x\,] \\
+&= \mathbb{E}[A]\, \tfrac{\sin(\Delta/2)}{\Delta/2}\, \sin(x - \bar\varphi)"""
+CHANCE = r"\mathbb{E}\,[\text{accuracy of } f_\theta] \le \tfrac{1}{N}"
+LAYERS = r"""\begin{aligned}
+\text{moved}_l &= \lVert \phi_K^l - \theta^l \rVert \,/\, \lVert \theta^l \rVert \\
+\mathrm{CKA} &= \frac{\lVert Y^\top X \rVert_F^2}{\lVert X^\top X \rVert_F \, \lVert Y^\top Y \rVert_F}
+\end{aligned}"""
 STUDY = Study(
     "theta",
     [
@@ -193,6 +205,38 @@ def map_pictures(found: Landscape, entrant: Entrant) -> list[Placed]:
 # --- words
 
 
+def formula(view: str, entrants: Sequence[Entrant]) -> str:
+    """The rule behind the view, in LaTeX: of the best that never adapts, as the family has it."""
+    family = entrants[0].config.family
+    if view == "layers":
+        return LAYERS
+    if view == "landscape":
+        return r"\mathcal{L}_i(\theta + x\,u + y\,v)"
+    if family.kind == "classification":
+        return CHANCE if family.shuffles_labels else r"f_\theta \;\longrightarrow\; f_{\phi_K}"
+    if not isinstance(family, Sinusoid) or tuple(family.frequency) != (1.0, 1.0):
+        return r"f^*(x) = \mathbb{E}[\,y \mid x\,]"
+    usual = family.model_copy(update={"shots": Sinusoid().shots, "queries": Sinusoid().queries}) == Sinusoid()
+    return WAVES + (r" \\ &= -\tfrac{5.1}{\pi} \cos x" if usual else "") + r"\end{aligned}"
+
+
+def start_words(entrants: Sequence[Entrant]) -> str:
+    """Three sentences on what theta knows by itself."""
+    if entrants[0].config.family.kind == "classification":
+        return _(
+            "Where every task numbers its classes anew, no network can be right more often than chance, 1/N, before "
+            "it has seen a task: there is no function to hold θ against. "
+            "What meta-training puts into θ are features, and a place from which a few steps sort any new classes. "
+            "So the upper dot of each pair says nothing of how good θ is, and the lower one, after adaptation, does."
+        )
+    return _(
+        "Before it has seen a task, a network can do no better than the mean of all tasks. "
+        "Joint training goes there, and adapting has to begin from a compromise. "
+        "Meta-training may begin near that mean or far from it: its θ is made for where a few steps from it lead, "
+        "not for what it predicts by itself."
+    )
+
+
 def start_verdict(found: Starts) -> str:
     """What theta is, in Markdown."""
     if found.best is not None:
@@ -201,8 +245,8 @@ def start_verdict(found: Starts) -> str:
         parts = [f"**{escape(start.label)}** {number(start.distance or 0.0)}" for start in found.starts]
         said = _("So far from that lies f with θ (root mean square): {parts}.")
         sentences.append(said.format(parts=", ".join(parts)))
-        sentences.append(_best_after(found))
-        return " ".join(sentences)
+        sentences += [_near(found, found.best), _best_after(found)]
+        return " ".join(filter(None, sentences))
     if found.chance is not None:
         said = _(
             "Every task numbers its classes anew, so that before adaptation nobody can get more than **{chance}** "
@@ -212,16 +256,39 @@ def start_verdict(found: Starts) -> str:
     return _best_after(found)
 
 
+def _near(found: Starts, best: Best) -> str:
+    """Who begins near the mean of all tasks."""
+    size = float(np.sqrt(np.mean(best.mean**2)))
+    near = [start.label for start in found.starts if (start.distance or 0.0) <= NEAR * size]
+    if not near:
+        return ""
+    said = ngettext(
+        "{names} begins near that mean, whose own size is {size}.",
+        "{names} begin near that mean, whose own size is {size}.",
+        len(near),
+    )
+    return said.format(names=", ".join(f"**{escape(name)}**" for name in near), size=number(size))
+
+
 def _best_after(found: Starts) -> str:
     ends = [float(start.after.mean) for start in found.starts]
     best = found.starts[int(np.nanargmax(ends) if found.metric == "accuracy" else np.nanargmin(ends))]
-    said = _("What θ is good for shows after {steps} inner steps: **{name}** comes from {before} to {after}.")
-    return said.format(
-        steps=found.steps,
+    said = _("What θ is good for shows after {steps}: **{name}** comes from {before} to {after}.").format(
+        steps=counted(found.steps, _),
         name=escape(best.label),
         before=told(float(best.before.mean), found.metric),
         after=told(float(best.after.mean), found.metric),
     )
+    level = [
+        escape(start.label)
+        for start in found.starts
+        if start is not best and start.after.low <= best.after.high and start.after.high >= best.after.low
+    ]
+    if level:
+        said += " " + _("Not to be told from it, as the 95 % intervals overlap: {names}.").format(
+            names=", ".join(level)
+        )
+    return said
 
 
 def layer_verdict(found: Sequence[Layers], metric: str) -> str:

@@ -1,6 +1,7 @@
 """Theta's pictures: functions, before and after, layers, freezing, and maps of the loss."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ def test_before_and_after_stand_below_each_other_with_what_is_possible_without_a
     assert letters.figure["layout"]["shapes"][0]["x0"] == 0.2
     assert letters.key == (("dash", "chance, 1/N: 20 %"),)
     assert "MAML from 25 % to 75 %" in letters.alt
+
+
+def test_an_accuracy_stands_beside_its_dot_and_no_axis_passes_a_hundred_percent():
+    found = starts_of(best=False, metric="accuracy", chance=0.2)
+    found = replace(found, starts=tuple(replace(start, after=band(0.97, half=0.06)) for start in found.starts))
+    look = theta.before_and_after(found, said).figure["layout"]
+    low, high = look["xaxis"]["range"]
+    assert low < 0.2
+    assert 1.0 <= high < 1.05
+    before, after = look["annotations"][:2]
+    assert (before["x"], before["xanchor"]) == (pytest.approx(0.3), "left")
+    assert (after["x"], after["xanchor"]) == (pytest.approx(0.91), "right")
 
 
 def test_layers_are_places_and_contenders_stand_beside_each_other():

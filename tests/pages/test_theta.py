@@ -2,8 +2,16 @@
 
 import re
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+from metalab.analysis.bootstrap import Band
+from metalab.analysis.theta import Best, Start, Starts
+from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.sinusoid import Sinusoid
+from metalab.ui import theta
 
 
 def link_of(page):
@@ -29,7 +37,7 @@ def test_it_opens_with_the_best_predictor_that_never_adapts(open_page):
     assert page.title[0].value == "What is theta doing?"
     said = wait_for(page, "Whoever never adapts")
     assert "cannot get below **3.01**" in said
-    assert re.search(r"comes from [\d.]+ to [\d.]+\.$", said)
+    assert re.search(r"comes from [\d.]+ to [\d.]+\.", said)
     assert link_of(page) == {"tasks": "8"}
     assert not page.warning
     assert not page.error
@@ -56,3 +64,36 @@ def test_a_layer_that_no_network_has_is_left_out(open_page):
     page = open_page("theta", tasks="8", view="layers", frozen="9", steps="1")
     wait_for(page, "with the head alone adapting")
     assert link_of(page) == {"tasks": "8", "view": "layers", "steps": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "formula", "words"),
+    [
+        ({}, "5.1", "mean of all tasks"),
+        ({"amplitude": (1.0, 2.0)}, r"\mathbb{E}[A]", "mean of all tasks"),
+        ({"frequency": (0.5, 2.0)}, r"f^*(x) = \mathbb{E}[\,y \mid x\,]", "mean of all tasks"),
+        (None, r"\tfrac{1}{N}", "no function to hold θ against"),
+    ],
+)
+def test_a_formula_is_shown_only_where_it_holds(changes, formula, words):
+    family = Glyphs() if changes is None else Sinusoid(**changes)
+    entrants = [SimpleNamespace(config=SimpleNamespace(family=family))]
+    assert formula in theta.formula("function", entrants)
+    assert ("5.1" in theta.formula("function", entrants)) is (changes == {})
+    assert words in theta.start_words(entrants)
+
+
+def start(label, distance, after, half=0.05):
+    ends = Band(*(np.array(v) for v in (after, after - half, after + half)))
+    return Start(label, ("maml", 2, 0), np.zeros(3), distance, ends, ends)
+
+
+def test_who_begins_near_the_mean_is_named_and_no_winner_where_intervals_overlap():
+    best = Best(np.arange(3.0), np.full(3, 1.5), 3.0)
+    rows = (start("A", 0.2, 1.0), start("B", 1.4, 1.05), start("C", 0.9, 3.0))
+    said = theta.start_verdict(Starts(rows, best, "loss", "mean squared error", None, 1, 8))
+    assert "**A** begins near that mean, whose own size is 1.5." in said
+    assert "after 1 inner step: **A** comes from 1 to 1." in said
+    assert said.endswith("Not to be told from it, as the 95 % intervals overlap: B.")
+    far = theta.start_verdict(Starts(rows[1:], best, "loss", "mean squared error", None, 1, 8))
+    assert "begin" not in far
