@@ -70,12 +70,18 @@ def detach(params: Params, *, requires_grad: bool = False) -> Params:
 
 
 def gradients(loss: Tensor, params: Params, *, create_graph: bool = False, retain_graph: bool | None = None) -> Params:
-    """d loss / d params, zero where the loss does not depend on an entry.
+    """d loss / d params, of a loss () or of the sum of losses (T,); zero where it does not depend on an entry.
 
     Raises RuntimeError where `loss` depends on none of the entries.
     """
     found = torch.autograd.grad(
-        loss, list(params.values()), create_graph=create_graph, retain_graph=retain_graph, allow_unused=True
+        loss,
+        list(params.values()),
+        # Ones in place of a sum: small networks pay for every operation.
+        torch.ones_like(loss),
+        create_graph=create_graph,
+        retain_graph=retain_graph,
+        allow_unused=True,
     )
     if all(g is None for g in found):
         raise RuntimeError(f"the loss depends on none of {sorted(params)}")
@@ -87,5 +93,7 @@ def gradients(loss: Tensor, params: Params, *, create_graph: bool = False, retai
 
 def norm(tensors: Iterable[Tensor], *, task_axis: bool) -> Tensor:
     """Euclidean norm over all tensors: () or, with `task_axis`, (T,)."""
-    squares = (t.square().flatten(1).sum(1) if task_axis else t.square().sum() for t in tensors)
-    return torch.stack(list(squares)).sum(0).sqrt()
+    lengths = [
+        torch.linalg.vector_norm(t.flatten(1), dim=1) if task_axis else torch.linalg.vector_norm(t) for t in tensors
+    ]
+    return torch.linalg.vector_norm(torch.stack(lengths), dim=0)

@@ -60,15 +60,22 @@ def inner_loop(
         with torch.enable_grad():
             examples = minibatch(learner.family.fresh(support, k), batch_size, k)
             losses = learner.support_loss(phi | start, examples)
-            gradient = gradients(losses.sum(), start, create_graph=order == 2)
-        yield InnerStep(k, phi, losses.detach(), detach(gradient))
+            gradient = gradients(losses, start, create_graph=order == 2)
+        yield InnerStep(k, phi, losses.detach(), detach(gradient) if order == 2 else gradient)
         with torch.set_grad_enabled(order != 0):
             if proximal:
                 gradient = {name: g + proximal * (phi[name] - first[name]) for name, g in gradient.items()}
             if optimiser == "adam":
                 gradient, second_moment = adam_direction(gradient, second_moment, k)
-            phi = phi | {name: phi[name] - rate[name] * gradient[name] for name in rate}
+            phi = phi | {name: descended(phi[name], rate[name], gradient[name]) for name in rate}
     yield InnerStep(steps, phi, None, None)
+
+
+def descended(value: Tensor, rate: float | Tensor, slope: Tensor) -> Tensor:
+    """value - rate * slope as one operation."""
+    if isinstance(rate, Tensor):
+        return torch.addcmul(value, rate, slope, value=-1)
+    return torch.add(value, slope, alpha=-rate)
 
 
 def constant(phi: Params, inner_lr: float, adapts: Callable[[str], bool] = lambda name: True) -> Rates:

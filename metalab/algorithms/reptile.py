@@ -68,7 +68,7 @@ class Reptile(GradientBased):
         for inner in self.adapt(learner, theta, examples, self.inner_steps):
             phi = inner.phi
             if inner.support_loss is not None:
-                losses.append(inner.support_loss.mean())
+                losses.append(inner.support_loss)
         collected: Params = {}
         with torch.no_grad():
             if statistics(theta):

@@ -148,7 +148,7 @@ class TaskFamily(Settings):
         """
         if self.kind == "classification":
             return F.cross_entropy(prediction.transpose(1, 2), target, reduction="none").mean(1)
-        return (prediction - target).square().sum(-1).mean(1)
+        return F.mse_loss(prediction, target, reduction="none").sum((1, 2)) / target.shape[1]
 
     def metrics(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Named figures of each task (T,): always `loss` and `metric`, here accuracy in [0, 1]."""

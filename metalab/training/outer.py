@@ -141,7 +141,8 @@ def optimiser_of(config: RunConfig, learned: list[Tensor]) -> torch.optim.Optimi
     if config.outer_optimiser == "natural":
         return NaturalGradient(learned, config.outer_lr, config.fisher_damping, config.fisher_decay)
     kind = torch.optim.Adam if config.outer_optimiser == "adam" else torch.optim.SGD
-    return kind(learned, lr=config.outer_lr)
+    # One call for all entries; on a GPU torch groups them by itself.
+    return kind(learned, lr=config.outer_lr, fused=all(value.device.type == "cpu" for value in learned) or None)
 
 
 def decay(config: RunConfig, done: int) -> float:

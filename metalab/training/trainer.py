@@ -8,6 +8,7 @@ learning rate from the next outer step on, sending a `Look` takes a checkpoint b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Mapping
 
 import torch
@@ -176,7 +177,7 @@ class Trainer:
         every = CHECK_FINITE_EVERY[self.device.type]
         if (self.step + 1) % every and (self.step + 1) % self.config.evaluate_every:
             return None
-        bad = [name.replace("_", " ") for name, value in metrics.items() if not bool(value.isfinite())]
+        bad = [name.replace("_", " ") for name, value in metrics.items() if not math.isfinite(value)]
         if not bad:
             return None
         return self._diverged(self.step + 1, f"not finite: {', '.join(sorted(bad))}")
