@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
@@ -30,6 +31,8 @@ OPERATIONS = frozenset({"deferred_file", "dataframe_chunk"})
 MESSAGES_PER_SECOND = 30.0
 """From one tab, lasting; what comes faster waits in its sender's connection. A dial being moved sends 20."""
 MESSAGES_AT_ONCE = 60
+MOST_LATE = 150
+"""Messages in a row that had to wait; whoever sends more is no page of ours, and the connection ends."""
 TABS_PER_USER = 32
 TABS_IN_TOTAL = 1_000
 POLICY_VIOLATION, TRY_LATER, UNSUPPORTED = 1008, 1013, 1003
@@ -67,8 +70,12 @@ class GuardMiddleware:
             await send({"type": "websocket.close", "code": refused})
             return
         self._tabs[user] += 1
+        sieve = Sieve(receive)
         try:
-            await self.app(scope, Sieve(receive), send)
+            await self.app(scope, sieve, send)
+            if sieve.ended:
+                with suppress(RuntimeError, OSError):  # it may be closed already
+                    await send({"type": "websocket.close", "code": sieve.ended})
         finally:
             self._tabs[user] -= 1
             self._tabs += Counter()  # drops users without tabs
@@ -81,6 +88,9 @@ class Sieve:
         self._receive = receive
         self._room = float(MESSAGES_AT_ONCE)
         self._seen = time.monotonic()
+        self._late = 0
+        self.ended = 0
+        """With which code the connection is to be closed; 0 while it may go on."""
 
     async def __call__(self) -> Message:
         """The next message that Streamlit may see."""
@@ -88,9 +98,10 @@ class Sieve:
             message = await self._receive()
             if message["type"] != "websocket.receive":
                 return message
-            if message.get("bytes") is None:
-                return {"type": "websocket.disconnect", "code": UNSUPPORTED}
             await self._pace()
+            if message.get("bytes") is None or self._late > MOST_LATE:
+                self.ended = POLICY_VIOLATION if self._late > MOST_LATE else UNSUPPORTED
+                return {"type": "websocket.disconnect", "code": self.ended}
             if needed(message["bytes"]):
                 return message
 
@@ -99,6 +110,7 @@ class Sieve:
         now = time.monotonic()
         self._room = min(self._room + (now - self._seen) * MESSAGES_PER_SECOND, MESSAGES_AT_ONCE) - 1
         self._seen = now
+        self._late = self._late + 1 if self._room < 0 else 0
         if self._room < 0:
             await asyncio.sleep(-self._room / MESSAGES_PER_SECOND)
 

@@ -182,6 +182,34 @@ def test_a_flood_comes_through_in_order_and_no_faster_than_agreed(monkeypatch):
     assert seconds >= 0.9 * (40 - 10) / 200
 
 
+def test_who_never_stops_is_cut_off(monkeypatch):
+    monkeypatch.setattr(guard, "MESSAGES_PER_SECOND", 1e-3)
+    monkeypatch.setattr(guard, "MESSAGES_AT_ONCE", 1)
+    monkeypatch.setattr(guard, "MOST_LATE", 5)
+    sent, read, waited = [], [], []
+
+    async def sleep(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def receive():
+        return {"type": "websocket.receive", "bytes": RERUN}
+
+    async def app(_scope, receive, _send):
+        while (message := await receive())["type"] == "websocket.receive":
+            read.append(message)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(GuardMiddleware(app)(connection(), receive, send))
+    assert len(read) == 1 + 5
+    assert len(waited) == 6
+    assert waited == sorted(waited)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
 def test_text_ends_the_connection():
     found, _seconds = sieved([{"type": "websocket.receive", "text": "hello"}])
     assert found == [{"type": "websocket.disconnect", "code": 1003}]
