@@ -148,6 +148,8 @@ def explanation() -> None:
             "which none of them has seen. "
             "A curve is the mean over tasks, its band the 95 % interval from 1,000 bootstrap resamples of the tasks, "
             "and k* is where it first comes to the level ℓ that you drag, straight lines joining its steps. "
+            "Whoever takes no inner steps has read its shots at once: from where it stands without them to where it "
+            "stands with them. "
             "Two runs are compared within each resample, so that a hard task counts for both: their difference is real "
             "where its interval leaves zero out."
         ),

@@ -27,7 +27,7 @@ from metalab.params import Params
 from metalab.tasks.base import HIGHER_IS_BETTER, Examples, TaskBatch, TaskFamily
 from metalab.training.evaluation import evaluate
 from metalab.training.parallel import Workers
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 Axis = Literal["inner step", "shot"]
 Cost = Literal["steps", "gradients", "seconds"]
@@ -274,8 +274,8 @@ def path(speed: Speed, curve: Curve, cost: Cost) -> Path:
         spent = np.arange(curve.values.shape[1], dtype=np.float64)
     found, chosen = curve.band, slice(-1, None) if single else slice(None)
     start = np.array([found.mean[0], found.low[0], found.high[0]])
-    places = (part[chosen] for part in (spent, found.mean, found.low, found.high))
-    return Path(*places, curve.draws[:, chosen], single, start)
+    spent, mean, low, high = (part[chosen] for part in (spent, found.mean, found.low, found.high))
+    return Path(spent, mean, low, high, curve.draws[:, chosen], single, start)
 
 
 def gains(speed: Speed, curve: Curve) -> Band:

@@ -50,7 +50,7 @@ def queries(found: Decision, say: Say) -> Picture:
         told.format(right=int(right.sum()), all=n, contender=found.label, number=found.query + 1),
         {"data": [ink(board) | {"x0": 0.5, "y0": 0.5}, *_marks(found, places)], "layout": look},
         columns=("query_image", "answer"),
-        key=(("dash", say("dashed chosen and a cross: taken for another class")),) if not right.all() else (),
+        key=(("frame dots", say("with a cross: taken for another class")),) if not right.all() else (),
         aspect=(rows * down + 2) / (columns * across + 2),
     )
 
@@ -89,5 +89,5 @@ def _wrong_frame(place: tuple[int, int], side: int) -> dict[str, Any]:
     return frame(left, side, side) | {
         "y0": top,
         "y1": top + side,
-        "line": {"color": ERROR, "width": 2.5, "dash": "dash"},
+        "line": {"color": ERROR, "width": 2.5, "dash": "dot"},
     }

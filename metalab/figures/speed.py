@@ -265,9 +265,7 @@ def _covered(speed: Speed, say: Say) -> list[str]:
     told = [say("The area goes from inner step 0, before anybody has seen the task, to {n}.").format(n=speed.steps)]
     readers = [curve.label for curve in speed.curves if curve.axis != speed.axis]
     if readers:
-        sentence = say(
-            "Reading all shots counts as the first step: {names}, which starts where it stands without them."
-        )
+        sentence = say("Who reads its shots at once ({names}) does so in the first step.")
         told.append(sentence.format(names=", ".join(readers)))
     return told
 
@@ -301,7 +299,7 @@ def step_gains(speed: Speed, say: Say) -> Picture:
     bounds = bounds_of([np.clip(np.nan_to_num(each.mean), *_bearable(found)) for each in found])
     unit = say("step") if speed.axis == "inner step" else say("shot")
     what = metric_title(speed.metric, speed.loss_name, say)
-    title = say("better by, {metric}").format(metric=what + " " + say("(percentage points)") if points else what)
+    title = say("better by (percentage points)") if points else say("better by, {metric}").format(metric=what)
     look = layout(
         xaxis=steps_axis(say("inner step") if speed.axis == "inner step" else say("shots"), speed.steps),
         yaxis=axis(title, range=bounds, zeroline=True),

@@ -257,10 +257,10 @@ def remarks(found: Lab, outer_lr: float) -> list[str]:
 
 def points_csv(found: Lab) -> str:
     """The fixed points as a table; nothing where one cannot be told."""
-    rows = [("algorithm", "formula_theta_1", "formula_theta_2", "engine_theta_1", "engine_theta_2")]
+    rows = [["algorithm", "formula_theta_1", "formula_theta_2", "engine_theta_1", "engine_theta_2"]]
     for name, rule in found.rules.items():
         places = [*rule.formula, *rule.engine] if rule.determined else [""] * 4
-        rows.append((name, *map(str, places)))
+        rows.append([name, *map(str, places)])
     return "\r\n".join(",".join(row) for row in rows) + "\r\n"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
+from streamlit.elements.lib.mutable_popover_container import PopoverContainer
 
 from metalab.store import Run
 from metalab.tasks.base import DataMissing
@@ -17,7 +17,7 @@ from metalab.training.config import ConfigError
 from metalab.ui import runs
 from metalab.ui.i18n import _
 from metalab.ui.links import escape
-from metalab.ui.routes import base_path, pack_plotly_js
+from metalab.ui.routes import base_path
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _take_files(files: Callable[[], Sequence[File]], key: str) -> None:
                 )
 
 
-def _menu(key: str, told: str) -> DeltaGenerator:
+def _menu(key: str, told: str) -> PopoverContainer:
     return st.popover(
         _("Take it home"), icon=":material/download:", key=key, on_change="rerun", width="stretch", help=told
     )
@@ -165,7 +165,8 @@ def _download(
 
 def _report(run_id: str) -> str:
     """Called when the button is pressed, beside the page: English, as every file that leaves it."""
+    from metalab.takehome.charts import plotly_js
     from metalab.takehome.report import account, report
     from metalab.training.service import service
 
-    return report(account(service().store, run_id), pack_plotly_js()[0].decode(), str)
+    return report(account(service().store, run_id), plotly_js(), str)

@@ -87,7 +87,7 @@ def test_every_query_can_be_clicked_and_is_marked_right_or_wrong():
     assert [colour == ERROR for colour in below["textfont"]["color"]] == (~right).tolist()
     frame, *wrong = queries(found, say).figure["layout"]["shapes"]
     assert len(wrong) == (~right).sum() > 0
-    assert all(each["line"]["dash"] == "dash" for each in wrong)
+    assert all(each["line"]["dash"] == "dot" for each in wrong)
     assert [mark for mark in zip(marks["x"], marks["y"], strict=True) if inside(mark, wrong)] == [
         mark for mark, ok in zip(zip(marks["x"], marks["y"], strict=True), right, strict=True) if not ok
     ]

@@ -99,7 +99,8 @@ def test_areas_of_accuracies_are_percentages_with_the_best_on_top():
     assert "points)" in texts(picture)[1]
     mixed = Speed("accuracy", "nats", 40, (good, curve([0.2, 0.9], "prototypes", axis="shot")))
     assert (
-        "Reading all shots counts as the first step: prototypes" in areas(mixed, compare(mixed, 0.5, "steps"), say).alt
+        "Who reads its shots at once (prototypes) does so in the first step"
+        in areas(mixed, compare(mixed, 0.5, "steps"), say).alt
     )
 
 
