@@ -8,7 +8,6 @@ which the whole server waits.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from contextlib import suppress
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
+from metalab.log import tell
 from metalab.ui.identity import user_of
 
 STREAM = "/_stcore/stream"
@@ -28,16 +28,17 @@ ANSWERED = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_o
 """The kinds of messages that pages need; the others empty caches, ask for git or switch on what developers use."""
 OPERATIONS = frozenset({"deferred_file", "dataframe_chunk"})
 """Of the operations, those that only read what belongs to the session."""
-MESSAGES_PER_SECOND = 30.0
-"""From one tab, lasting; what comes faster waits in its sender's connection. A dial being moved sends 20."""
+MESSAGES_PER_SECOND = 15.0
+"""Of one user, lasting; what comes faster waits in its sender's connection."""
 MESSAGES_AT_ONCE = 60
-MOST_LATE = 150
-"""Messages in a row that had to wait; whoever sends more is no page of ours, and the connection ends."""
-TABS_PER_USER = 32
+HURRY_SECONDS = 0.002
+MOST_HURRIED = 60
+"""Messages in a row that were late and there before they were asked for: no page of ours sends so, it is cut off."""
+TABS_PER_USER = 16
 TABS_IN_TOTAL = 1_000
 POLICY_VIOLATION, TRY_LATER, UNSUPPORTED = 1008, 1013, 1003
-
-_LOG = logging.getLogger(__name__)
+WHY = {POLICY_VIOLATION: "another site's page", TRY_LATER: "too many tabs"}
+"""Why a tab is refused, for the log."""
 
 
 class GuardMiddleware:
@@ -47,11 +48,13 @@ class GuardMiddleware:
         self.app = app
         self._stream, self._uploads = base_path + STREAM, base_path + UPLOADS
         self._tabs: Counter[str] = Counter()
+        self._paces: dict[str, Pace] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and scope["path"] == self._stream:
             await self._tab(scope, receive, send)
         elif scope["type"] == "http" and scope["path"].startswith(self._uploads):
+            tell("refused", person=user_of(HTTPConnection(scope)), what="upload", why="no page takes files")
             refusal = JSONResponse({"error": "MetaLab takes no uploads."}, status_code=403)
             await refusal(scope, receive, send)
         else:
@@ -66,11 +69,12 @@ class GuardMiddleware:
         elif self._tabs[user] >= TABS_PER_USER or self._tabs.total() >= TABS_IN_TOTAL:
             refused = TRY_LATER
         if refused:
+            tell("refused", person=user, what="websocket", why=WHY[refused])
             await receive()  # the request to connect
             await send({"type": "websocket.close", "code": refused})
             return
         self._tabs[user] += 1
-        sieve = Sieve(receive)
+        sieve = Sieve(receive, self._paces.setdefault(user, Pace()))
         try:
             await self.app(scope, sieve, send)
             if sieve.ended:
@@ -78,41 +82,58 @@ class GuardMiddleware:
                     await send({"type": "websocket.close", "code": sieve.ended})
         finally:
             self._tabs[user] -= 1
-            self._tabs += Counter()  # drops users without tabs
+            if not self._tabs[user]:
+                del self._tabs[user], self._paces[user]
+
+
+class Pace:
+    """How fast the messages of one user's tabs may come, taken together."""
+
+    def __init__(self) -> None:
+        self._room = float(MESSAGES_AT_ONCE)
+        self._seen = time.monotonic()
+        self._hurried = 0
+
+    async def keep(self, waited: float) -> bool:
+        """Wait until there is room for a message that came `waited` seconds after it was asked for.
+
+        False where its sender does nothing but send.
+        """
+        now = time.monotonic()
+        self._room = min(self._room + (now - self._seen) * MESSAGES_PER_SECOND, MESSAGES_AT_ONCE) - 1
+        self._seen = now
+        late = self._room < 0
+        self._hurried = self._hurried + 1 if late and waited < HURRY_SECONDS else 0
+        if self._hurried > MOST_HURRIED:
+            return False
+        if late:
+            await asyncio.sleep(-self._room / MESSAGES_PER_SECOND)
+        return True
 
 
 class Sieve:
     """One tab's messages: those that pages need, at a pace that leaves room for others."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._room = float(MESSAGES_AT_ONCE)
-        self._seen = time.monotonic()
-        self._late = 0
+    def __init__(self, receive: Receive, pace: Pace) -> None:
+        self._receive, self._pace = receive, pace
         self.ended = 0
         """With which code the connection is to be closed; 0 while it may go on."""
 
     async def __call__(self) -> Message:
         """The next message that Streamlit may see."""
         while True:
+            asked = time.monotonic()
             message = await self._receive()
             if message["type"] != "websocket.receive":
                 return message
-            await self._pace()
-            if message.get("bytes") is None or self._late > MOST_LATE:
-                self.ended = POLICY_VIOLATION if self._late > MOST_LATE else UNSUPPORTED
-                return {"type": "websocket.disconnect", "code": self.ended}
-            if needed(message["bytes"]):
+            if not await self._pace.keep(time.monotonic() - asked):
+                self.ended = POLICY_VIOLATION
+            elif message.get("bytes") is None:
+                self.ended = UNSUPPORTED
+            elif needed(message["bytes"]):
                 return message
-
-    async def _pace(self) -> None:
-        """Wait until this message fits; meanwhile nothing more is read from the connection."""
-        now = time.monotonic()
-        self._room = min(self._room + (now - self._seen) * MESSAGES_PER_SECOND, MESSAGES_AT_ONCE) - 1
-        self._seen = now
-        self._late = self._late + 1 if self._room < 0 else 0
-        if self._room < 0:
-            await asyncio.sleep(-self._room / MESSAGES_PER_SECOND)
+            if self.ended:
+                return {"type": "websocket.disconnect", "code": self.ended}
 
 
 def needed(data: bytes) -> bool:
@@ -128,7 +149,7 @@ def needed(data: bytes) -> bool:
     else:
         known = kind in ANSWERED
     if not known:
-        _LOG.warning("A browser sent %r, which no page of ours sends; it is left out.", kind)
+        tell("refused", what="message", why=f"no page of ours sends {kind}")
     return known
 
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from metalab.ui import guard
-from metalab.ui.guard import GuardMiddleware, Sieve, needed
+from metalab.ui.guard import GuardMiddleware, Pace, Sieve, needed
 
 RERUN = BackMsg(rerun_script={"query_string": "seed=3"}).SerializeToString()
 
@@ -164,7 +164,7 @@ def sieved(messages):
         return next(left, {"type": "websocket.disconnect", "code": 1000})
 
     async def read():
-        sieve, found = Sieve(receive), []
+        sieve, found = Sieve(receive, Pace()), []
         while not found or found[-1]["type"] != "websocket.disconnect":
             found.append(await sieve())
         return found
@@ -185,7 +185,7 @@ def test_a_flood_comes_through_in_order_and_no_faster_than_agreed(monkeypatch):
 def test_who_never_stops_is_cut_off(monkeypatch):
     monkeypatch.setattr(guard, "MESSAGES_PER_SECOND", 1e-3)
     monkeypatch.setattr(guard, "MESSAGES_AT_ONCE", 1)
-    monkeypatch.setattr(guard, "MOST_LATE", 5)
+    monkeypatch.setattr(guard, "MOST_HURRIED", 5)
     sent, read, waited = [], [], []
 
     async def sleep(seconds):
@@ -205,9 +205,44 @@ def test_who_never_stops_is_cut_off(monkeypatch):
 
     asyncio.run(GuardMiddleware(app)(connection(), receive, send))
     assert len(read) == 1 + 5
-    assert len(waited) == 6
+    assert len(waited) == 5
     assert waited == sorted(waited)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_who_waits_for_each_answer_is_slowed_down_and_never_cut_off(monkeypatch):
+    monkeypatch.setattr(guard, "MESSAGES_PER_SECOND", 300.0)
+    monkeypatch.setattr(guard, "MESSAGES_AT_ONCE", 1)
+    monkeypatch.setattr(guard, "MOST_HURRIED", 3)
+
+    async def drag():
+        pace = Pace()
+        return [await pace.keep(waited=0.02) for _ in range(20)]
+
+    assert asyncio.run(drag()) == [True] * 20
+
+
+def test_a_users_tabs_share_their_pace(monkeypatch):
+    monkeypatch.setattr(guard, "MESSAGES_PER_SECOND", 1e-3)
+    monkeypatch.setattr(guard, "MESSAGES_AT_ONCE", 3)
+    waited = []
+
+    async def sleep(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def two_tabs():
+        pace = Pace()
+        tabs = [Sieve(one_message, pace), Sieve(one_message, pace)]
+        for tab in tabs * 2:
+            await tab()
+
+    async def one_message():
+        return {"type": "websocket.receive", "bytes": RERUN}
+
+    asyncio.run(two_tabs())
+    assert waited == [pytest.approx(1000, rel=0.01)]
 
 
 def test_text_ends_the_connection():
