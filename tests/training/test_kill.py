@@ -1,4 +1,7 @@
-"""Killed at any moment: the database opens, the run is interrupted, nothing recorded is lost, it goes on exactly."""
+"""Killed at any moment: the database opens, the run is interrupted, nothing recorded is lost, it goes on exactly.
+
+`benchmarks/kill.py` does the same to the whole server, as often as one likes.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from metalab.store import Store
 from metalab.training.trainer import train
 
 ROUNDS = 8
+RESTLESS = 4
+"""Of the rounds, those in which the run is paused and resumed again and again."""
 CONFIG = small(outer_steps=200, evaluate_every=7)
 
 # One process imports torch and forks a trainer for each round: an import each would take longer than the rest.
@@ -30,7 +35,7 @@ torch.optim.Adam([torch.zeros(1)])  # the first one imports a lot
 home, config, rounds = Path(sys.argv[1]), parse_config(json.loads(sys.argv[2])), int(sys.argv[3])
 chance = random.Random(0)
 
-def trainer(report):
+def trainer(report, restless):
     service = Service(Store(home), 1)
     run_id = service.start(config, "ada")
     report.write(run_id + "\\n")
@@ -39,13 +44,17 @@ def trainer(report):
         report.write(f"{service.store.get(run_id).step}\\n")
         report.flush()
         service.wait_for_news(run_id, seen, 10)
+        if restless:
+            service.pause(run_id, "ada")
+            service.wait(run_id, 10)
+            service.resume(run_id, "ada")
 
-for _ in range(rounds):
+for number in range(rounds):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        trainer(os.fdopen(writing, "w"))
+        trainer(os.fdopen(writing, "w"), number < int(sys.argv[4]))
     os.close(writing)
     with os.fdopen(reading) as report:
         run_id = report.readline().strip()
@@ -62,7 +71,7 @@ for _ in range(rounds):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_killed_runs_lose_nothing_and_go_on_exactly(tmp_path, serve):
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path), CONFIG.model_dump_json(), str(ROUNDS)]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), CONFIG.model_dump_json(), str(ROUNDS), str(RESTLESS)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=300
@@ -81,9 +90,11 @@ def test_killed_runs_lose_nothing_and_go_on_exactly(tmp_path, serve):
 
     straight = list(train(CONFIG))
     serving, end = serve(workers=2), checkpoints(straight)[200]
-    for run_id in list(killed)[-2:]:
+    restless, *_others, calm = killed
+    resumed = [restless, calm]
+    for run_id in resumed:
         serving.resume(run_id, "ada")
-    for run_id in list(killed)[-2:]:
+    for run_id in resumed:
         assert serving.wait(run_id, 120).state == "finished"
         frame = serving.store.metrics(run_id)
         frame = frame[frame["name"] == "train/loss"]
@@ -91,7 +102,8 @@ def test_killed_runs_lose_nothing_and_go_on_exactly(tmp_path, serve):
         assert dict(zip(frame["step"], frame["value"], strict=True)) == expected
         assert len(frame) == 200
         looks = [*range(0, 200, 7), 200]
-        assert serving.store.checkpoints(run_id) == looks
+        steps = serving.store.checkpoints(run_id)
+        assert steps == looks if run_id == calm else set(looks) < set(steps)
         assert [evaluation.step for evaluation in serving.store.evaluations(run_id)] == looks
         assert same(serving.store.load_theta(run_id), end.theta)
         assert not list((tmp_path / "checkpoints" / run_id).glob("*.part"))
