@@ -18,7 +18,7 @@ def inner_loop(phi, support, steps{train_argument}):
 {examples}{detach}        names = {names}
         losses = task_loss(predict(phi, x), y){record}
         found = torch.autograd.grad(losses.sum(), [phi[name] for name in names]{create})
-{direction}        phi = phi | {{name: phi[name] - {rate} * g for name, g in zip(names, {follow})}}
+{direction}        phi = phi | {{name: {descended} for name, g in zip(names, {follow})}}
     yield phi
 '''
 PLAIN_RULE = "each step descends the support loss, phi <- phi - INNER_LR * grad L_support(phi)."
@@ -283,8 +283,8 @@ def meta_gradient(theta, batch):
     return direction, torch.stack(seen).mean()
 '''
 RECORD_ARGUMENT = ", seen=None"
-RECORD_NOTE = "\n    `seen` receives the mean loss before each step."
-RECORD = "\n        if seen is not None:\n            seen.append(losses.detach().mean())"
+RECORD_NOTE = "\n    `seen` receives the losses before each step."
+RECORD = "\n        if seen is not None:\n            seen.append(losses.detach())"
 
 JOINT_REGRESSION = '''
 def meta_gradient(theta, batch):

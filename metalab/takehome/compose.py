@@ -16,6 +16,10 @@ JOINT = ("pretrained", "linear_probe")
 BY_SHOTS = ("prototypes", "nil")
 """Those whose evaluation reads more and more examples, and takes no inner steps."""
 
+DESCENDED = "phi[name].add(g, alpha=-INNER_LR)"
+DESCENDED_AT = "torch.addcmul(phi[name], {rate}, g, value=-1)"
+"""phi - rate * g, rounded once."""
+
 
 def algorithm_settings(algorithm: Any) -> Sequence[str]:
     """The settings of the algorithm that stand at the head of the script."""
@@ -131,7 +135,7 @@ def _inner_loop(algorithm: Any) -> str:
         create=create + (" and exact" if create and _annealed(algorithm) else ""),
         direction=algorithms.ADAM_DIRECTION if adam else algorithms.PROXIMAL_DIRECTION if proximal else "",
         follow="directions" if adam or proximal else "found",
-        rate=rate,
+        descended=DESCENDED if rate == "INNER_LR" else DESCENDED_AT.format(rate=rate),
     )
 
 

@@ -24,7 +24,7 @@ def train(steps=OUTER_STEPS, say=print):
     """`steps` outer steps: theta, the training loss of each step, and what `evaluate` found at each look."""
     theta = init(torch.Generator().manual_seed(SEED))
     rng, held_out = stream("train"), sample_tasks(EVALUATION_TASKS, "validation", stream("validation"))
-    optimiser = torch.optim.{optimiser}(list(theta.values()), lr=OUTER_LR)
+    optimiser = torch.optim.{optimiser}(list(theta.values()), lr=OUTER_LR, fused=True)
     losses, looks = [], {{}}
     for step in range(steps + 1):
 {changes}        if step % EVALUATE_EVERY == 0 or step == OUTER_STEPS:
@@ -67,7 +67,7 @@ ACCUMULATED = """\
         loss = sum(part_loss for _part, part_loss in parts) / ACCUMULATE
 """
 CLIP = """\
-        norm = torch.stack([g.square().sum() for g in gradient.values()]).sum(0).sqrt()
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradient.values()]))
         shrink = (CLIP_NORM / (norm + 1e-12)).clamp(max=1.0)
         gradient = {name: g * shrink for name, g in gradient.items()}
 """

@@ -184,10 +184,7 @@ def _imports(config: RunConfig) -> str:
     lines = ["import math"]
     if data_name(config.family):
         lines.append("from pathlib import Path")
-    lines += ["", "import torch"]
-    softplus = getattr(config.model, "activation", "") == "softplus"
-    if softplus or config.family.kind == "classification" or config.model.name == "conv4":
-        lines.append("from torch.nn import functional as F")
+    lines += ["", "import torch", "from torch.nn import functional as F"]
     return "\n".join(lines)
 
 

@@ -59,7 +59,7 @@ TURNED = """\
 REGRESSION_LOSS = '''
 def task_loss(prediction, y):
     """Mean squared error of each task, (n_tasks,)."""
-    return (prediction - y).square().sum(-1).mean(1)
+    return F.mse_loss(prediction, y, reduction="none").sum((1, 2)) / y.shape[1]
 '''
 CLASSIFICATION_LOSS = '''
 def task_loss(prediction, y):

@@ -116,13 +116,18 @@ def test_every_setting_of_the_outer_loop_and_the_tasks_counts(over, tmp_path):
         {"name": "nil", "trained_as": "maml"},
         {"name": "prototypes"},
         {"name": "prototypes", "metric": "cosine"},
-        {"name": "maml_plus_plus"},
         {"name": "imaml", "inner_steps": 3},
     ],
     ids=str,
 )
 def test_on_characters_with_the_perceptron_the_losses_are_the_runs_bit_for_bit(algorithm, tmp_path):
     assert_the_same(small(**GLYPHS, model={"name": "mlp", "widths": [8]}, algorithm=algorithm), tmp_path)
+
+
+def test_several_query_losses_are_added_up_as_in_the_run_but_for_rounding(tmp_path):
+    config = small(**GLYPHS, model={"name": "mlp", "widths": [8]}, algorithm="maml_plus_plus")
+    assert config.algorithm.inner_steps > 1
+    assert_the_same(config, tmp_path, exactly=False)
 
 
 @pytest.mark.parametrize("downsampling", ["strided", "max_pool"])
