@@ -6,12 +6,14 @@ import streamlit as st
 
 from metalab.store import Run
 from metalab.training.presets import PRESETS, Preset
-from metalab.ui import links, runs
+from metalab.ui import classroom, links, runs, teacher
 from metalab.ui.i18n import _
 from metalab.ui.idea import moving_picture
+from metalab.ui.identity import current_user, in_charge
 from metalab.ui.preload import preload_charts
 
 TRAIN = Path(__file__).with_name("train.py")
+CLASSROOM = Path(__file__).with_name("classroom.py")
 RECENT = 8
 REFRESH_SECONDS = 4
 
@@ -88,7 +90,28 @@ def recent_run(run: Run, name: str) -> None:
             links.share("train", {"runs": run.id}, key=f"share-{run.id}", label=_("Share"))
 
 
+def the_class() -> None:
+    """Who one is here, what one may ask for, and the way to be in charge."""
+    told = _("Who you are on this server, what it lets you do, and where a teacher shows the token.")
+    with st.popover(_("Class"), icon=":material/school:", help=told, key="class"):
+        name = classroom.called(current_user())
+        st.markdown(_("Here you are **{name}**: so whoever is in charge finds you.").format(name=links.escape(name)))
+        warning = classroom.unguarded()
+        if warning:
+            st.caption(f":material/lock_open: {links.escape(warning)}")
+        if in_charge():
+            st.markdown(_("You are in charge of this server: no limits hold for you."))
+            told = _("Who uses this server, and everybody's runs.")
+            if st.button(_("Open the class"), icon=":material/school:", key="class.open", width="stretch", help=told):
+                st.switch_page(CLASSROOM)
+        else:
+            st.markdown(" ".join(classroom.allowed()) or _("No limits are set here."))
+            if teacher.desk().guarded:
+                classroom.token_form("class.token")
+
+
 introduction()
 presets()
 recent()
+the_class()
 preload_charts(key="preload")

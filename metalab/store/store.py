@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metalab import places
+from metalab.log import tell
 from metalab.store import checkpoints as files
 from metalab.store.database import Database, StoreError
 from metalab.store.liveness import Process, burying
@@ -166,7 +167,8 @@ class Store:
         """Give a run that nobody trains, in one of `states`, the state `state`; False where it has another."""
         with self.database.write() as db:
             done = db.execute(
-                f"UPDATE runs SET state = ?, message = ?, version = version + 1 WHERE id = ? AND {among('state', states)}",
+                "UPDATE runs SET state = ?, message = ?, version = version + 1 "
+                f"WHERE id = ? AND {among('state', states)}",
                 (state, message, run_id, *states),
             )
         return bool(done.rowcount)
@@ -223,6 +225,7 @@ class Store:
         """The run, if it is `owner`'s. Raises RunNotFound, PermissionError."""
         run = self.get(run_id)
         if run.owner != owner:
+            tell("refused", person=owner, run=run_id, why="the run is another's")
             raise PermissionError(f"Run {run_id} ({run.name}) belongs to somebody else. Start a run of your own.")
         return run
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from metalab.log import tell
 from metalab.store.store import ALPHABET, ID_LENGTH, Store, clean_name
 
 SweepState = Literal["running", "stopped", "finished"]
@@ -87,6 +88,7 @@ def owned(store: Store, sweep_id: str, owner: str) -> Sweep:
     """The sweep, if it is `owner`'s. Raises SweepNotFound, PermissionError."""
     found = get(store, sweep_id)
     if found.owner != owner:
+        tell("refused", person=owner, sweep=sweep_id, why="the sweep is another's")
         raise PermissionError(f"Sweep {found.name} belongs to somebody else. Start one of your own.")
     return found
 

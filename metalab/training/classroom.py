@@ -9,7 +9,11 @@ from metalab.training.refusals import CommandError
 from metalab.training.service import Service
 from metalab.training.sweeps import sweeps
 
-WHY = "Whoever is in charge of this server did this."
+WHY = {
+    "pause": "Whoever is in charge of this server paused it.",
+    "stop": "Whoever is in charge of this server stopped it.",
+}
+"""What is told of a run or a sweep, by what was done to it."""
 
 
 def stop_all(service: Service) -> int:
@@ -23,12 +27,13 @@ def empty_queue(service: Service) -> int:
 
 
 def _stop(service: Service, *, waiting_only: bool) -> int:
-    sweeps(service).stop_feeding(WHY)
+    sweeps(service).stop_feeding(WHY["stop"])
     stopped = 0
     # The waiting ones first, the last of them first: else those would train whose turn comes meanwhile.
-    for run_id, waits in sorted(reversed(service.going().items()), key=lambda each: not each[1]):
+    latest = list(service.going().items())[::-1]
+    for run_id, waits in sorted(latest, key=lambda each: not each[1]):
         if waits or not waiting_only:
             with suppress(CommandError, RunNotFound):  # it has just ended by itself
-                service.stop(run_id, service.store.get(run_id).owner, WHY)
+                service.stop(run_id, service.store.get(run_id).owner, WHY["stop"])
                 stopped += 1
     return stopped

@@ -1,11 +1,15 @@
 """The script that Streamlit runs for every visitor: page settings and navigation."""
 
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
+from metalab.ui.classroom import show_notice
 from metalab.ui.history import one_entry_a_page
 from metalab.ui.i18n import _, choose_language
+from metalab.ui.identity import in_charge
+from metalab.ui.teacher import desk
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,9 +20,11 @@ st.set_page_config(
     initial_sidebar_state="auto",
 )
 choose_language()
+in_the_menu: Literal["visible", "hidden"] = "visible" if desk().guarded and in_charge() else "hidden"
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 st.html(ROOT / "assets" / "style.css")
 one_entry_a_page()
+show_notice()
 
 pages = ROOT / "pages"
 st.navigation(
@@ -27,6 +33,13 @@ st.navigation(
             st.Page(pages / "home.py", title=_("Home"), icon=":material/home:", default=True),
             st.Page(pages / "train.py", title=_("Train"), icon=":material/model_training:", url_path="train"),
             st.Page(pages / "adapt.py", title=_("Adapt"), icon=":material/gesture:", url_path="adapt"),
+            st.Page(
+                pages / "classroom.py",
+                title=_("The class"),
+                icon=":material/school:",
+                url_path="classroom",
+                visibility=in_the_menu,
+            ),
         ],
         _("Compare"): [
             st.Page(pages / "speed.py", title=_("Who learns fastest?"), icon=":material/speed:", url_path="speed"),

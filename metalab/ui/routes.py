@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from metalab.log import tell
 from metalab.ui.health import health as how_it_does
 from metalab.ui.identity import owners_of, user_of
 from metalab.ui.stream import RUNS_PER_STREAM, Hub, TooManyStreams, Update, Viewer, split_cursors
@@ -147,6 +148,7 @@ def plotly_folder() -> Path:
 def _refused(hub: Hub, request: Request, run_ids: Sequence[str]) -> Response | None:
     """The answer to a request that may not be served, or None."""
     if not _same_origin(request):
+        tell("refused", person=user_of(request), what=request.url.path, why="another site's page")
         return _problem(403, "Only MetaLab's own pages may read this address.")
     if not 1 <= len(run_ids) <= RUNS_PER_STREAM:
         return _problem(400, f"The address names {len(run_ids)} runs, expected 1 to {RUNS_PER_STREAM}.")

@@ -19,7 +19,7 @@ import streamlit as st
 from metalab import places
 from metalab.store import COMMAND_LINE, EXAMPLE, Run, RunNotFound, Store, StoreError
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.identity import acting_on, current_owners, current_user
+from metalab.ui.identity import acting_on, current_owners, current_user, in_charge
 from metalab.ui.links import escape, flat
 from metalab.ui.live import Command, LiveRun
 
@@ -164,8 +164,17 @@ def start_all(configs: Sequence[Mapping[str, Any] | RunConfig]) -> list[str]:
         from metalab.training.config import parse_config
         from metalab.training.service import service
 
-        checked = [parse_config(config) for config in configs]
-        return [service().start(config, current_user()) for config in checked]
+        checked, user = [parse_config(config) for config in configs], person()
+        return [service().start(config, user) for config in checked]
+
+
+def person() -> str:
+    """This page's user as the service knows them: free of its limits while they are in charge of the server."""
+    from metalab.training.service import service
+
+    user = current_user()
+    service().quotas.free(user, in_charge())
+    return user
 
 
 def obey(command: Command) -> str:
@@ -220,8 +229,8 @@ def _store() -> Store:
 
 def _acting(run_id: str) -> str:
     """The name under which this page's visitor commands the run."""
-    run = _store().find(run_id)
-    return acting_on(run.owner) if run is not None else current_user()
+    run, user = _store().find(run_id), person()
+    return acting_on(run.owner) if run is not None else user
 
 
 def _order(run: Run) -> int:

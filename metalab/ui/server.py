@@ -19,6 +19,7 @@ from starlette.routing import Route
 from metalab import log
 from metalab.places import PlaceError
 from metalab.store import StoreError
+from metalab.training.quotas import from_environment
 from metalab.ui import routes as http
 from metalab.ui import teacher
 from metalab.ui.guard import GuardMiddleware
@@ -47,7 +48,7 @@ def middleware() -> list[Middleware]:
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Warm up beside the first page, and end the live streams when the server is told to stop.
 
-    Raises TokenError where the teacher's token cannot be used.
+    Raises TokenError where the teacher's token cannot be used, ConfigError where a limit cannot be read.
     """
     _open_desk()
     _allow_handles()
@@ -71,10 +72,11 @@ def on_script_error(error: Exception) -> bool:
 
 
 def _open_desk() -> None:
-    """Read the teacher's token, and log where the server listens and who is in charge."""
+    """Read the limits and the teacher's token, and log where the server listens and whether anybody is in charge."""
     from streamlit import config
 
     log.to_stderr()
+    HUB.limits = from_environment(os.environ)
     files = [Path(path) for path in config.get_option("secrets.files")]
     desk = teacher.open_desk(teacher.read_token(os.environ, files))
     beyond = listens_beyond_loopback()
@@ -117,7 +119,7 @@ def _connect() -> None:
     from metalab.training.updates import Updates
 
     serving = service()
-    HUB.connect(Updates(serving.store, serving), serving.quotas.limits)
+    HUB.connect(Updates(serving.store, serving))
 
 
 def _train_a_little() -> None:

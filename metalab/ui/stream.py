@@ -120,9 +120,9 @@ class Hub:
         self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="metalab-stream")
         self._closing = False
 
-    def connect(self, source: Source, limits: Limits) -> None:
+    def connect(self, source: Source) -> None:
         """Give the hub its source once the training service is there; until then routes answer 503."""
-        self.source, self.limits = source, limits
+        self.source = source
 
     @property
     def connected(self) -> bool:
@@ -132,6 +132,10 @@ class Hub:
     def counts(self) -> dict[str, int]:
         """How much is being followed, for the health route."""
         return {"streams": len(self._viewers), "runs_followed": len(self._channels)}
+
+    def streams_of(self) -> dict[str, int]:
+        """How many streams each user has open."""
+        return dict(self._per_user)
 
     def join(self, run_ids: Sequence[str], cursors: Sequence[str | None], user: str, owners: frozenset[str]) -> Viewer:
         """Open a stream of `user`, who owns runs as `owners`. Raises TooManyStreams; whoever joins must `leave`."""
