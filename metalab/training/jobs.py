@@ -33,6 +33,8 @@ class Job:
         """Whether it runs beside the workers, for a single step that should not wait."""
         self.over = False
         """Whether its thread takes no more commands."""
+        self.binned = False
+        """Whether it goes into the bin when its thread has ended."""
         self.thread: threading.Thread | None = None
         self.heard = time.monotonic()
         """When its trainer last told something."""

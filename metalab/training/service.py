@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import time
@@ -25,7 +26,7 @@ import torch
 from metalab import places
 from metalab.log import Event as LogEvent
 from metalab.log import tell
-from metalab.store import RESUMABLE, News, Note, Run, RunNotFound, State, Store, library
+from metalab.store import RESUMABLE, News, Note, Run, RunNotFound, State, Store, StoreError, library
 from metalab.store.store import INTERRUPTED
 from metalab.training.config import RunConfig
 from metalab.training.events import Failed, Finished
@@ -34,11 +35,13 @@ from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job, Vitals
 from metalab.training.machine import cores, worker_count
 from metalab.training.quotas import Quotas, from_environment
 from metalab.training.recorder import Recorder, differences, in_words
-from metalab.training.refusals import CommandError, TooMuch, check, hold, in_one_sentence
+from metalab.training.refusals import CommandError, TooMuch, check, check_memory, hold, in_one_sentence
 from metalab.training.trainer import train
 
 CLOSING_SECONDS = 5.0
 LOCKED_SECONDS = 1.0
+BIN_SECONDS = 3600.0
+"""So often at most the bin is looked through, whenever a run ends or is deleted."""
 
 log = logging.getLogger(__name__)
 _services: dict[Path, Service] = {}
@@ -94,7 +97,8 @@ class Service:
         self._news: Counter[str] = Counter()
         self._closing = False
         store.notice_interrupted()
-        library.empty_bin(store)
+        self._bin_seen = -math.inf
+        self._empty_bin()
 
     # --- commands
 
@@ -156,15 +160,21 @@ class Service:
             self._tell(run_id)
 
     def delete(self, run_id: str, owner: str) -> None:
-        """Put a run into the bin (`store.library`), stopping it first where it trains."""
+        """Put a run into the bin (`store.library`); one that trains stops, and goes there when its thread has ended."""
         with suppress(CommandError):  # there may be nothing to stop
             self.stop(run_id, owner)
-            self.wait(run_id, 30)
+        with self._changed:
+            job = self._jobs.get(run_id)
+            if job is not None:
+                self.store.owned(run_id, owner)
+                job.binned = True
+                return
         try:
             library.put_into_bin(self.store, run_id, owner)
         except ValueError:
             raise self._refused(run_id, "Stop it before you delete it.") from None
         self._tell(run_id)
+        self._empty_bin()
 
     # --- what others need to know
 
@@ -240,7 +250,7 @@ class Service:
         with self._changed:
             job = self._live(run_id, steps)
             if job is not None:
-                job.wish = "run"
+                job.wish, job.binned = "run", False
                 job.steps = None if steps is None else (job.steps or 0) + steps
                 return
         limits = self.quotas.of(owner)
@@ -354,8 +364,25 @@ class Service:
                 if not job.extra:
                     self._busy -= 1
                     self._queue.done(job.owner)
+                self._clear_away(job)
                 self._tell(job.run_id)
                 self._dispatch()
+
+    def _clear_away(self, job: Job) -> None:
+        """Put a run whose training has ended into the bin where it was deleted meanwhile, and empty what is old."""
+        try:
+            if job.binned:
+                library.put_into_bin(self.store, job.run_id, job.owner)
+            self._empty_bin()
+        except (RunNotFound, ValueError, StoreError):
+            log.exception("Run %s could not be put into the bin.", job.run_id)
+
+    def _empty_bin(self) -> None:
+        """Remove what has been in the bin for too long; looks once in a while."""
+        now = time.monotonic()
+        if now - self._bin_seen > BIN_SECONDS:
+            self._bin_seen = now
+            library.empty_bin(self.store)
 
     def _train(self, job: Job) -> None:
         run, checkpoint = self.store.get(job.run_id), self.store.load_checkpoint(job.run_id)
@@ -366,6 +393,7 @@ class Service:
         recorder.flush(News(status={"state": "running"}, checkpoints=[step] if checkpoint else []))
         threads = self.threads or max(1, cores() // max(1, self._busy))
         tell("run_started", run=run.id, person=run.owner, step=step, threads=threads)
+        check_memory(run.current, run.owner, self.quotas.of(run.owner), threads)  # there may be less than at its start
         # Settings may have been changed since the checkpoint was taken.
         resume = replace(checkpoint, config=run.current) if checkpoint else None
         courtesy, message = Courtesy(self.foreground), ""

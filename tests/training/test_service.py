@@ -24,8 +24,10 @@ from metalab.store import RunNotFound, library
 from metalab.tasks.base import DataMissing
 from metalab.tasks.sinusoid import Sinusoid
 from metalab.training.config import ConfigError
+from metalab.training.recorder import Recorder
 from metalab.training.service import CommandError, close_all, service
-from metalab.training.trainer import initialise, train
+from metalab.training.start import initialise
+from metalab.training.trainer import train
 
 # --- a whole run
 
@@ -254,10 +256,39 @@ def test_deleting_a_running_run_stops_it_and_puts_it_into_the_bin(serve):
     run_id = serving.start(ENDLESS, "ada")
     trained(serving, run_id, 1)
     serving.delete(run_id, "ada")
-    assert serving.store.find(run_id) is None
+    until(lambda: serving.store.find(run_id) is None, "the end of its outer step")
     assert [run.state for run in library.bin_of(serving.store, {"ada"})] == ["stopped"]
     library.restore(serving.store, run_id, "ada")
     assert serving.store.load_checkpoint(run_id).step == serving.store.get(run_id).step
+
+
+def test_deleting_does_not_wait_for_an_outer_step(serve, monkeypatch):
+    serving, hold = serve(), threading.Event()
+    run_id = serving.start(ENDLESS, "ada")
+    trained(serving, run_id, 1)
+    take = Recorder.take
+    monkeypatch.setattr(Recorder, "take", lambda *given: hold.wait(PATIENCE) and take(*given))
+    serving.delete(run_id, "ada")  # returns although the outer step cannot end
+    assert serving.store.find(run_id).state == "running"
+    with pytest.raises(PermissionError):
+        serving.delete(run_id, "eve")
+    hold.set()
+    until(lambda: serving.store.find(run_id) is None, "the end of its outer step")
+
+
+def test_the_bin_is_emptied_while_the_service_runs(serve, monkeypatch):
+    monkeypatch.setattr("metalab.training.service.BIN_SECONDS", -1.0)
+    serving = serve()
+    old, new = (serving.start(small(), "ada") for _ in range(2))
+    for run_id in (old, new):
+        serving.wait(run_id, PATIENCE)
+    serving.delete(old, "ada")
+    with serving.store.database.write() as db:
+        db.execute("UPDATE runs SET deleted = deleted - ? WHERE id = ?", (library.KEPT_SECONDS + 60, old))
+    assert [run.id for run in library.bin_of(serving.store, {"ada"})] == [old]
+    serving.delete(new, "ada")
+    assert [run.id for run in library.bin_of(serving.store, {"ada"})] == [new]
+    assert not (serving.store.home / "checkpoints" / old).exists()
 
 
 # --- the end of the program
