@@ -26,6 +26,7 @@ metrics.csv          figures of each outer step: step, name, value
 evaluation.csv       the fixed held-out tasks (meta-validation), adapted from theta: outer step, metric, {axis},
                      mean over tasks, half the width of its 95% interval, number of tasks
 theta.safetensors    the meta-parameters after outer step {kept}
+report.html          its settings, notes and figures as one page, which opens offline
 {script}
 The same run again, from this folder (same numbers on the same kind of machine):
 
@@ -52,8 +53,12 @@ def run(options: argparse.Namespace) -> int:
         run = find_run(store, options.run_id)
         import safetensors.torch
 
+        from metalab.takehome.charts import plotly_js
+        from metalab.takehome.report import account, report
+
         theta, kept = store.load_theta(run.id), store.checkpoints(run.id)[-1]
         metrics, evaluations, notes = store.metrics(run.id), store.evaluations(run.id), store.notes(run.id)
+        told_of = account(store, run.id)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -62,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     metrics.to_csv(folder / "metrics.csv", index=False)
     _write_evaluations(folder / "evaluation.csv", evaluations, axis_of(run))
     safetensors.torch.save_file(theta, folder / "theta.safetensors", {"run": run.id, "step": str(kept)})
+    (folder / "report.html").write_text(report(told_of, plotly_js(), str), encoding="utf-8")
     told = _write_script(folder, run, notes)
     (folder / "README.txt").write_text(_readme(run, kept, notes, told), encoding="utf-8")
     files = sorted(path.name for path in folder.iterdir())

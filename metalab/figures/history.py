@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from metalab.analysis.history import History, Look
+from metalab.figures.bands import LABEL_GAP, bounds_of, height
 from metalab.figures.style import (
     FONT,
     INK,
@@ -19,6 +20,7 @@ from metalab.figures.style import (
     layout,
     line,
     number,
+    spread,
     static,
     steps_axis,
 )
@@ -70,10 +72,7 @@ def held_out(record: History, who: ColourKey, axis_name: str, say: Say) -> Pictu
         axis=say(axis_name),
     )
     figure = _figure_of(data, axis(say("outer step")), record, say)
-    figure["layout"]["annotations"] = [
-        _label(name, float(x[-1]), float(last.mean[k]), colour) for k, colour, name in named
-    ]
-    figure["layout"]["margin"] = figure["layout"]["margin"] | {"r": 150}
+    _name_ends(figure, [(name, float(last.mean[k]), colour) for k, colour, name in named])
     return Picture("held_out", say("Does meta-training help?"), alt, figure, columns=("outer_step", record.metric))
 
 
@@ -90,10 +89,9 @@ def adaptation(record: History, who: ColourKey, axis_name: str, say: Say) -> Pic
         name = say("outer step {step}").format(step=f"{look.step:,}")
         data += _band(x, look.mean, look.ci95, colour)
         data.append(_line(x, look.mean, line(colour, 3), name, percent=_percent(record)))
-        labels.append(_label(name, float(x[-1]), float(look.mean[-1]), colour))
+        labels.append((name, float(look.mean[-1]), colour))
     figure = _figure_of(data, steps_axis(say(axis_name), len(last.mean) - 1), record, say)
-    figure["layout"]["annotations"] = labels
-    figure["layout"]["margin"] = figure["layout"]["margin"] | {"r": 150}
+    _name_ends(figure, labels)
     alt = say("Over {tasks} held-out tasks {metric} is {end} (±{ci}, 95% interval) after {k} {axis}s.").format(
         tasks=last.tasks,
         metric=record.metric,
@@ -147,13 +145,27 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.18)"
 
 
-def _label(text: str, x: float, y: float, colour: str) -> dict[str, Any]:
+def _name_ends(figure: Figure, ends: list[tuple[str, float, str]]) -> None:
+    """Names (text, value, colour) beside the ends of the lines, moved apart, on a y axis that holds all of them."""
+    look = figure["layout"]
+    if "range" not in look["yaxis"]:
+        look["yaxis"]["range"] = bounds_of([np.asarray(trace["y"], np.float64) for trace in figure["data"]])
+    heights = [height(value, look["yaxis"]["range"]) for _text, value, _colour in ends]
+    look["annotations"] = [
+        _label(text, y, colour) for (text, _value, colour), y in zip(ends, spread(heights, LABEL_GAP), strict=True)
+    ]
+    look["margin"] = look["margin"] | {"r": 150}
+
+
+def _label(text: str, y: float, colour: str) -> dict[str, Any]:
     return {
         "text": text,
         "x": 1,
         "xref": "paper",
         "y": y,
+        "yref": "paper",
         "xanchor": "left",
+        "yanchor": "middle",
         "xshift": 8,
         "showarrow": False,
         "font": {"size": FONT, "color": INK if colour == SOFT else colour},

@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from metalab.log import tell
+from metalab.takehome.charts import plotly_js
 from metalab.ui.health import health as how_it_does
 from metalab.ui.identity import owners_of, user_of
 from metalab.ui.stream import RUNS_PER_STREAM, Hub, TooManyStreams, Update, Viewer, split_cursors
@@ -60,7 +60,7 @@ def routes(hub: Hub, base_path: str = "") -> list[Route]:
     return [
         Route(f"{base_path}/metalab/runs/{{run_ids}}/events", events),
         Route(f"{base_path}/metalab/runs/{{run_id}}/metrics.csv", metrics),
-        Route(f"{base_path}/metalab/plotly.js", plotly_js),
+        Route(f"{base_path}/metalab/plotly.js", plotly_js_route),
         Route(f"{base_path}/metalab/health", health),
     ]
 
@@ -112,7 +112,7 @@ async def _metrics(hub: Hub, request: Request) -> Response:
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def plotly_js(request: Request) -> Response:
+async def plotly_js_route(request: Request) -> Response:
     """plotly.js out of the installed plotly package, so that charts work offline; compressed once, then cached."""
     plain, packed, tag = await asyncio.to_thread(pack_plotly_js)
     headers = {
@@ -131,18 +131,8 @@ async def plotly_js(request: Request) -> Response:
 @cache
 def pack_plotly_js() -> tuple[bytes, bytes, str]:
     """plotly.js, the same compressed, and its entity tag; made once."""
-    plain = (plotly_folder() / "package_data" / "plotly.min.js").read_bytes()
+    plain = plotly_js().encode()
     return plain, gzip.compress(plain, compresslevel=6, mtime=0), f'"{hashlib.sha256(plain).hexdigest()[:16]}"'
-
-
-def plotly_folder() -> Path:
-    """Where plotly is installed, found without importing it (which takes a while)."""
-    from importlib.util import find_spec
-
-    spec = find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("The package 'plotly' is missing. Run: python -m pip install -r requirements.txt")
-    return Path(spec.origin).parent
 
 
 def _refused(hub: Hub, request: Request, run_ids: Sequence[str]) -> Response | None:

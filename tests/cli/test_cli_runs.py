@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from metalab.store import Store
 from metalab.training import bench
 from metalab.training.evaluation import evaluate, summarise
 from metalab.training.parallel import Workers
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 
 @pytest.fixture
@@ -178,8 +179,14 @@ def test_an_ambiguous_beginning_lists_whom_it_could_mean(call, trained, store):
 def test_export_is_complete_and_reproduces_the_run(call, trained, store, tmp_path):
     folder = tmp_path / "kept"
     found = call("export", trained, "--to", folder, "--json").json
-    files = ["README.txt", "config.json", "evaluation.csv", "maml_sinusoid.py", "metrics.csv", "theta.safetensors"]
-    assert found["files"] == files
+    tables, programs = ["README.txt", "config.json", "evaluation.csv"], ["maml_sinusoid.py", "metrics.csv"]
+    assert found["files"] == [*tables, *programs, "report.html", "theta.safetensors"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert trained in page
+    assert "Plotly.newPlot" in page
+    assert "How fast does it adapt?" in page
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
     theta = store.load_theta(trained)
     for name, tensor in load_file(folder / "theta.safetensors").items():
         assert torch.equal(tensor, theta[name])

@@ -39,6 +39,18 @@ def test_the_held_out_tasks_are_drawn_before_and_after_adaptation():
     assert "from 3.9 to 0.5 in 2 inner steps" in picture.alt
 
 
+def test_names_of_lines_that_end_together_stand_apart_and_within_the_picture():
+    close = Look(200, FIRST.mean - 0.01, FIRST.ci95, 50)
+    record = History("loss", "mse", RECORD.steps, RECORD.loss, (FIRST, close))
+    for picture in (adaptation(record, WHO, "inner step", str), held_out(record, WHO, "inner step", str)):
+        first, last = sorted(note["y"] for note in picture.figure["layout"]["annotations"])
+        assert last - first >= 0.08
+        assert 0 <= first < last <= 1
+        low, high = picture.figure["layout"]["yaxis"]["range"]
+        assert low < 2.8
+        assert high > 4.4
+
+
 def test_accuracies_are_shares_of_one():
     looks = tuple(Look(look.step, look.mean / 10, look.ci95 / 10, look.tasks) for look in (FIRST, LAST))
     picture = held_out(History("accuracy", "nats", RECORD.steps, RECORD.loss, looks), WHO, "shot", str)

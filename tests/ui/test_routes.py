@@ -8,6 +8,7 @@ import pytest
 from fake_runs import FakeRun, FakeRuns
 from http_server import serving
 
+from metalab.takehome.charts import plotly_folder
 from metalab.ui import health, routes
 from metalab.ui.stream import Hub
 
@@ -72,7 +73,7 @@ def test_metrics_download_as_csv(client):
 
 
 def test_plotly_comes_from_the_installed_package_packed_and_cached(client):
-    plain = (routes.plotly_folder() / "package_data" / "plotly.min.js").read_bytes()
+    plain = (plotly_folder() / "package_data" / "plotly.min.js").read_bytes()
     packed = client.get("/metalab/plotly.js", Accept_Encoding="gzip, br")
     assert packed.getheader("content-encoding") == "gzip"
     assert packed.getheader("content-type").startswith("text/javascript")
