@@ -8,11 +8,12 @@ import streamlit as st
 from metalab.algorithms import ALGORITHMS
 from metalab.analysis.sweep import Table
 from metalab.store.sweeps import Sweep
+from metalab.tasks import FAMILIES
 from metalab.training.sweeps import MOST_AXES, MOST_TRIALS, Plan, optuna_there
 from metalab.ui import links, runs, sweeps
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery, picked
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.sweeps import METHODS, ROOT, STUDY
 
 REFRESH_SECONDS = 2.0
@@ -117,7 +118,7 @@ def how(state: dict[str, Any]) -> None:
 def start(state: dict[str, Any], plan: Plan | None) -> None:
     """The button, and how much it asks for."""
     ready = plan is not None and (plan.method != "optuna" or optuna_there())
-    name = _("Start {n} runs").format(n=plan.size) if plan else _("Start")
+    name = ngettext("Start {n} run", "Start {n} runs", plan.size).format(n=plan.size) if plan else _("Start")
     told = _("They train a few at a time, also while you look at other pages.")
     pressed = st.button(
         name,
@@ -143,7 +144,7 @@ def shown(state: dict[str, Any]) -> None:
     """The sweep that is looked at; the example where there is none yet."""
     there = sweeps.everybody()
     if not there:
-        example()
+        example(state)
         return
     ids = [sweep.id for sweep in there]
     if state["sweep"] not in ids:
@@ -255,13 +256,14 @@ def listing(table: Table, names: Sequence[str]) -> None:
     st.dataframe(sweeps.rows(table, names), hide_index=True, height=min(36 * (len(table.rows) + 1) + 3, 360))
 
 
-def example() -> None:
+def example(state: Mapping[str, Any]) -> None:
     """What a sweep looks like, before there is one."""
     table, plan = sweeps.example()
-    st.info(
-        _("No sweep yet. This one comes with MetaLab: {n} short runs of MAML on sine waves.").format(n=table.size),
-        icon=":material/science:",
-    )
+    told = _("No sweep yet. This one comes with MetaLab: {n} short runs of MAML on sine waves.").format(n=table.size)
+    if state["family"] != "sinusoid":
+        family = _(FAMILIES[state["family"]].title)
+        told += " " + _("It says nothing of {family}: press Start for a sweep of your own.").format(family=family)
+    st.info(told, icon=":material/science:")
     results(table, plan, None)
 
 

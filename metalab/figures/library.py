@@ -163,6 +163,8 @@ def _ranked(ranking: Ranking, shown: Sequence[Start], say: Say) -> str:
         )
         for start in shown[:3]
     )
+    if len(ranking.starts) == 1:
+        return say("The only start, by {metric}: {parts}.").format(metric=say(ranking.metric), parts=parts)
     return say("The best of {n} starts, by {metric}: {parts}.").format(
         n=len(ranking.starts), metric=say(ranking.metric), parts=parts
     )

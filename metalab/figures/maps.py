@@ -96,8 +96,11 @@ def mark(x: Any, y: Any, name: str, symbol: str, size: int = 16) -> dict[str, An
     }
 
 
-def lost(x: ArrayLike, y: ArrayLike, values: NDArray, say: Say) -> list[dict[str, Any]]:
-    """Grey cells where `values` (rows of y, columns of x) are no numbers; nothing where all are."""
+def lost(x: ArrayLike, y: ArrayLike, values: NDArray, say: Say, why: str = "") -> list[dict[str, Any]]:
+    """Grey cells where `values` (rows of y, columns of x) are no numbers; nothing where all are.
+
+    `why` says what they are, by default that adaptation diverged.
+    """
     gone = ~np.isfinite(values)
     if not gone.any():
         return []
@@ -109,8 +112,8 @@ def lost(x: ArrayLike, y: ArrayLike, values: NDArray, say: Say) -> list[dict[str
             "z": np.where(gone, 1.0, np.nan).astype(np.float32),
             "colorscale": [[0, LOST], [1, LOST]],
             "showscale": False,
-            "hovertemplate": say("diverged on some task: no mean") + "<extra></extra>",
-            "name": say("diverged"),
+            "hovertemplate": (why or say("diverged on some task: no mean")) + "<extra></extra>",
+            "name": why or say("diverged"),
             **static(),
         }
     ]

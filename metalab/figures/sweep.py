@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from metalab.analysis.sweep import Table, Tried, influence, landscape
+from metalab.analysis.sweep import Landscape, Table, Tried, influence, landscape
+from metalab.figures.maps import lost
 from metalab.figures.speed import metric_title, spelled
 from metalab.figures.style import FONT_SMALL, INK, SOFT, Picture, Say, axis, layout, line
 
@@ -102,12 +103,33 @@ def heatmap(found: Table, x: str, y: str, names: dict[str, str], loss_name: str,
         "hovertemplate": f"{names[x]} %{{x}}<br>{names[y]} %{{y}}<br><b>%{{text}}</b><extra></extra>",
         "name": metric_title(found.metric, loss_name, say),
     }
-    look = layout(xaxis=axis(names[x], type="category"), yaxis=axis(names[y], type="category"))
-    averaged = int(land.trials.max()) > 1
-    alt = _told(found, [names[name] for name in found.settings], say)
-    if averaged:
-        alt += " " + say("Each cell is the mean over whatever else varies.")
-    return Picture("heatmap", say("Where is the good region?"), alt, {"data": [trace], "layout": look}, columns=(x, y))
+    columns, rows = trace["x"], trace["y"]
+    look = layout(
+        xaxis=axis(names[x], type="category", showgrid=False), yaxis=axis(names[y], type="category", showgrid=False)
+    )
+    return Picture(
+        "heatmap",
+        say("Where is the good region?"),
+        _region(found, land, (names[x], names[y]), say),
+        {"data": [trace, *lost(columns, rows, shown, say, say("no result"))], "layout": look},
+        columns=(x, y),
+        key=(("lost", say("no result: not tried, still training, or diverged")),) if np.isnan(shown).any() else (),
+    )
+
+
+def _region(found: Table, land: Landscape, names: tuple[str, str], say: Say) -> str:
+    """Where the best cell lies and where the worst."""
+    signed = np.where(np.isfinite(land.mean), land.mean if found.higher else -land.mean, np.nan)
+    parts = []
+    for told, place in ((say("Best"), np.nanargmax(signed)), (say("worst"), np.nanargmin(signed))):
+        row, column = divmod(int(place), len(land.x))
+        where = f"{names[0]} {_value(land.x[column])}, {names[1]} {_value(land.y[row])}"
+        value = spelled(float(land.mean[row, column]), found.metric)
+        parts.append(say("{rank} at {where}: {value}").format(rank=told, where=where, value=value))
+    said = "; ".join(parts) + "."
+    if int(land.trials.max()) > 1:
+        said += " " + say("Each cell is the mean over whatever else varies.")
+    return said
 
 
 def scattered(found: Table, setting: str, name: str, loss_name: str, say: Say) -> Picture:

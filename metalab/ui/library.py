@@ -280,8 +280,8 @@ def ranking(state: Mapping[str, Any]) -> Ranking | None:
         title = "" if points else family.describe(batch.info, 0)
         return rank(found, family, batch, steps=state["steps"], title=title, report=report)
 
-    told = _("Adapting {n} starts to the task").format(n=len(found))
-    return computed("library.start", key, make, told=told)
+    told = ngettext("Adapting {n} start to the task", "Adapting {n} starts to the task", len(found))
+    return computed("library.start", key, make, told=told.format(n=len(found)))
 
 
 def _family(chosen: Sequence[Run]) -> TaskFamily:

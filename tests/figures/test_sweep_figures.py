@@ -47,7 +47,13 @@ def test_words_stand_evenly_on_their_axis():
 
 def test_the_heatmap_has_its_results_in_words_and_holes_where_there_are_none():
     picture = heatmap(table(), *SETTINGS, dict(zip(SETTINGS, NAMES, strict=True)), "mean squared error", str)
-    (trace,) = picture.figure["data"]
+    trace, gone = picture.figure["data"]
+    assert [[math.isnan(z) for z in row] for row in gone["z"]] == [[False, False, True], [True, True, False]]
+    assert gone["name"] == "no result"
+    assert picture.key[0][0] == "lost"
+    assert not any(picture.figure["layout"][name]["showgrid"] for name in ("xaxis", "yaxis"))
+    assert picture.alt == "Best at α 0.1, Order 2: 0.1; worst at α 1, Order 1: 10."
+    assert picture.alt != parallel(table(), NAMES, "mean squared error", str).alt
     assert (trace["x"], trace["y"]) == (["0.01", "0.1", "1"], ["1", "2"])
     assert trace["text"] == [["", "", "10"], ["1", "0.1", ""]]
     assert trace["z"][1][:2] == pytest.approx([0, -1])
