@@ -90,7 +90,10 @@ def _framed(grid: Grid, say: Say, places: ArrayLike, wide: float) -> tuple[list[
         told = say("cannot be told from the best")
         shapes += outline(grid.best.level.T, told, float(at[0]), wide)
         shapes.append(frame(say("the best"), float(at[row]), column, wide, "solid"))
-        key += [("frame", say("the best")), ("edge", told)]
+        key += [
+            ("frame", say("chosen by half of the tasks")),
+            ("edge", say("the other half cannot tell these from it")),
+        ]
     if grid.own is not None:
         row, column = grid.own
         shapes.append(frame(say("as trained"), float(at[row]), column, wide, "dot"))
@@ -148,7 +151,10 @@ def counted(steps: int, say: Say) -> str:
 def _rates_told(grid: Grid, say: Say) -> str:
     said = []
     for cell, told in (
-        (None if grid.best is None else grid.best.place, say("Best is α = {rate} after {steps}: {value}")),
+        (
+            None if grid.best is None else grid.best.place,
+            say("Chosen by half of the tasks: α = {rate} after {steps}: {value}"),
+        ),
         (grid.own, say("as trained, α = {rate} and {steps}: {value}")),
     ):
         if cell is not None:
@@ -192,7 +198,9 @@ def _shots_told(grid: Grid, say: Say) -> str:
     if grid.best is None:
         return f"{_over(grid, say)}."
     row, column = grid.best.place
-    told = say("Best are {shots} and {steps}: {value}; one shot and as many steps give {few} ({over}).")
+    told = say(
+        "Chosen by half of the tasks: {shots} and {steps}: {value}; one shot and as many steps give {few} ({over})."
+    )
     n = int(grid.rows[row])
     return told.format(
         shots=say("1 shot") if n == 1 else say("{n} shots").format(n=n),

@@ -35,7 +35,7 @@ def shots_verdict(found: Grid, whole: int) -> str:
     """How many shots and steps are best, and what cannot be told from it: Markdown."""
     if found.n_tasks < whole:
         return first_words(found.n_tasks, whole)
-    return best_words(found, _("{value} shots with {steps}"))
+    return best_words(found, _("{value} shots with {steps}"), _("{value} shot with {steps}"))
 
 
 def first_words(n: int, whole: int) -> str:
@@ -43,17 +43,18 @@ def first_words(n: int, whole: int) -> str:
     return _("**A first look** over the first {n} tasks; all {whole} follow.").format(n=n, whole=whole)
 
 
-def best_words(found: Grid, spelling: str) -> str:
+def best_words(found: Grid, spelling: str, single: str = "") -> str:
     """The best cell, judged by tasks that did not choose it, and the run's own: Markdown.
 
-    `spelling` has {value} and {steps} of a cell.
+    `spelling` has {value} and {steps} of a cell, `single` where its value is 1.
     """
     best = found.best
     if best is None:
         return ""
 
     def cell(place: tuple[int, int]) -> str:
-        return spelling.format(value=number(float(found.rows[place[0]])), steps=counted(place[1], _))
+        value = float(found.rows[place[0]])
+        return ((value == 1 and single) or spelling).format(value=number(value), steps=counted(place[1], _))
 
     told = _(
         "**Of all cells, {choosing} tasks chose {best}; on the {judging} others it comes to {value}** (95 % interval "

@@ -21,7 +21,13 @@ from metalab.ui.canvas.bridge import asset, stored
 from metalab.ui.i18n import _
 from metalab.ui.live import plotly_address
 
-_DTYPES = {"float32": "f4", "float64": "f4", "uint8": "u1", "int16": "i2", "int32": "i4", "int64": "i4"}
+_PLAIN = frozenset({str, int, bool, type(None)})
+_DTYPES = {
+    np.dtype(name): code
+    for name, code in {
+        "float32": "f4", "float64": "f4", "uint8": "u1", "int16": "i2", "int32": "i4", "int64": "i4",
+    }.items()
+}  # fmt: skip
 
 _mount = st.components.v2.component(
     "metalab_stage",
@@ -111,7 +117,7 @@ def mount(
     pictures: Sequence[Placed], said: Mapping[str, Any], texts: Mapping[str, str], *, key: str, revision: int
 ) -> None:
     """Mount assets/stage.js with these pictures; `said` takes the place of what it is told by default."""
-    default = {
+    default: dict[str, Any] = {
         "step": None,
         "steps": 0,
         "counts": [],
@@ -152,14 +158,17 @@ def _packed(placed: Placed) -> dict[str, Any]:
 
 def pack(value: Any) -> Any:
     """A figure as JSON can carry it: arrays become {dtype, bdata (base64), shape}, a third of their length as text."""
+    kind = type(value)
+    if kind in _PLAIN:  # most of a figure: asked first
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        return {name: pack(inner) for name, inner in value.items()}
+    if kind is list or isinstance(value, list | tuple):
+        return [pack(inner) for inner in value]
     if isinstance(value, np.ndarray):
-        code = _DTYPES[value.dtype.name]
+        code = _DTYPES[value.dtype]
         array = np.ascontiguousarray(value, dtype=f"<{code}")
         return {"dtype": code, "bdata": base64.b64encode(array.tobytes()).decode("ascii"), "shape": list(array.shape)}
-    if isinstance(value, Mapping):
-        return {name: pack(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [pack(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
