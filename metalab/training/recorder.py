@@ -29,6 +29,8 @@ class Recorder:
         self._step = step
         self._seconds = run.seconds
         self._began = self._flushed = time.monotonic()
+        self._changed: News | None = None
+        """Changes whose checkpoint is still to come."""
         self._pace: deque[tuple[float, int]] = deque()
         """When which outer step was taken, from the first one on: what comes before it is no pace."""
 
@@ -38,7 +40,7 @@ class Recorder:
         return self._seconds + time.monotonic() - self._began
 
     def take(self, event: Event) -> None:
-        """Record an event: evaluations, checkpoints, changes and the first outer step at once, others soon."""
+        """Record an event: evaluations, checkpoints and the first outer step at once, others soon."""
         self._step = event.step
         if isinstance(event, OuterStep):
             self._steps.append(event)
@@ -51,10 +53,17 @@ class Recorder:
             if self._steps:
                 self.flush()
             self._store.save_checkpoint(self._run_id, event.checkpoint)
-            self._told()
+            if self._changed is None:
+                self._told()
+            else:
+                self.flush(self._changed)
+                self._changed = None
         elif isinstance(event, Changed):
-            notes = [Note(event.step, text) for text in in_words(event.changes)]
-            self.flush(News(notes=notes, status={"current": event.config.model_dump_json()}))
+            # Told with the checkpoint that follows: a run that went back to an earlier one would else take again,
+            # with the new settings, steps that were recorded with the old ones.
+            self._changed = self._changed or News()
+            self._changed.notes += [Note(event.step, text) for text in in_words(event.changes)]
+            self._changed.status["current"] = event.config.model_dump_json()
         elif isinstance(event, Noted):
             self.flush(News(notes=[Note(event.step, event.text)]))
 
