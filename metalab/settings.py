@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -134,6 +135,16 @@ class Declaration:
 
 def declarations(cls: type[Settings]) -> Iterator[Declaration]:
     """The settings that `cls` declares with `setting`, in order; nested settings and `name` are left out."""
+    return iter(_declared(cls))
+
+
+@cache
+def _declared(cls: type[Settings]) -> tuple[Declaration, ...]:
+    """Read once: pages ask for them at every move of a slider."""
+    return tuple(_declarations(cls))
+
+
+def _declarations(cls: type[Settings]) -> Iterator[Declaration]:
     for name, field in cls.model_fields.items():
         extra = field.json_schema_extra
         if not isinstance(extra, dict) or "advanced" not in extra:

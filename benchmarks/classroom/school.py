@@ -78,7 +78,18 @@ def school(family: str = "sinusoid") -> Iterator[School]:
         environment = {"METALAB_HOME": str(home)}
         with serving(ROOT / "app.py", Path(folder), environment) as server:
             server.wait("/metalab/health", lambda body: json.loads(body)["service"])
+            _wait_idle(server)
             yield School(server, home)
+
+
+def _wait_idle(server: Server, seconds: float = 60.0) -> None:
+    """Return once the server has done what it does after its start, such as drawing characters for a new home."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = usage(server.process.pid).seconds
+        time.sleep(1.0)
+        if usage(server.process.pid).seconds - before < 0.1:
+            return
 
 
 async def start_run(school: School, tab: Tab, *, outer_steps: int = ENDLESS, seed: int = 0) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import streamlit as st
 
@@ -46,6 +47,7 @@ class Reading:
     """Whether any was touched since this revision began."""
 
 
+@lru_cache(maxsize=256)
 def log_stops(low: float, high: float, *extra: float) -> tuple[float, ...]:
     """Values of two significant digits, evenly spread on a logarithmic scale, with both ends and `extra`."""
     first, last = round(math.log10(low) * PER_DECADE), round(math.log10(high) * PER_DECADE)
@@ -53,6 +55,7 @@ def log_stops(low: float, high: float, *extra: float) -> tuple[float, ...]:
     return tuple(sorted({v for v in stops if low < v < high} | {low, high, *(v for v in extra if low <= v <= high)}))
 
 
+@lru_cache(maxsize=256)
 def whole_stops(low: int, high: int) -> tuple[float, ...]:
     """All whole numbers from low to high."""
     return tuple(float(n) for n in range(low, high + 1))

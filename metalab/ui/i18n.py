@@ -6,6 +6,7 @@ functions, never at a module's top level, where it would freeze the first visito
 
 import gettext
 import re
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ LOCALE_DIR = Path(__file__).with_name("locale")
 SOURCE_LANGUAGE = "en"
 _LANGUAGE_SHAPE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?")
 _SESSION_KEY = "metalab_language"
+_run = threading.local()
+"""The script run that this thread is in, and its language: a page asks for it a hundred times."""
 
 
 def _(text: str) -> str:
@@ -37,9 +40,12 @@ def language() -> str:
     import streamlit as st
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-    if get_script_run_ctx(suppress_warning=True) is None:
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
         return SOURCE_LANGUAGE
-    return st.session_state.get(_SESSION_KEY, SOURCE_LANGUAGE)
+    if getattr(_run, "context", None) is not context:
+        _run.context, _run.language = context, st.session_state.get(_SESSION_KEY, SOURCE_LANGUAGE)
+    return _run.language
 
 
 def choose_language() -> None:
@@ -52,6 +58,7 @@ def choose_language() -> None:
     wanted = st.query_params.get("lang", "")
     if _LANGUAGE_SHAPE.fullmatch(wanted) and wanted in languages():
         st.session_state[_SESSION_KEY] = wanted
+    _run.context = None
 
 
 @cache

@@ -81,6 +81,35 @@ def test_viewers_share_one_reader_and_get_the_same_bytes():
         assert runs.reads - before <= 4  # not one for each of the twenty
 
 
+def test_viewers_who_join_together_share_one_history_and_lack_nothing(monkeypatch):
+    runs = FakeRuns(FakeRun("r1", owner=short_id("cookie", ALICE)))
+    runs.advance("r1", 10)
+    histories = []
+    updates = runs.updates
+    monkeypatch.setattr(runs, "updates", lambda run, cursor, owners: _counted(histories, updates, run, cursor, owners))
+    monkeypatch.setattr(stream, "HISTORY_SECONDS", 60.0)
+    monkeypatch.setattr(stream, "UPDATES_PER_SECOND", 0.01)
+    with serving(Hub(runs)) as client:
+        early = client.get("/metalab/runs/r1/events")
+        assert read_event(early)["data"]["metrics"]["train/loss"]["step"] == list(range(1, 11))
+        runs.advance("r1", 5)
+        late = client.get("/metalab/runs/r1/events", Cookie=f"{COOKIE}={ALICE}")
+        history, since = read_event(late)["data"], read_event(late)["data"]
+        assert history["metrics"]["train/loss"]["step"] + since["metrics"]["train/loss"]["step"] == list(range(1, 16))
+        assert (history["full"], since["full"]) == (True, False)
+        assert (history["run"]["mine"], history["run"]["step"]) == (True, 15)
+        assert len(histories) == 1
+        runs.reset("r1")
+        after = read_event(client.get("/metalab/runs/r1/events"))["data"]
+        assert (after["full"], after["run"]["step"], after["metrics"]) == (True, 0, {})
+
+
+def _counted(histories, updates, run, cursor, owners):
+    if cursor is None:
+        histories.append(run)
+    return updates(run, cursor, owners)
+
+
 def test_each_viewer_is_told_what_is_its_own_and_nobody_is_told_of_another():
     owner = short_id("cookie", ALICE)
     runs = FakeRuns(FakeRun("r1", owner=owner))
