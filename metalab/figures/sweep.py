@@ -88,10 +88,11 @@ def heatmap(found: Table, x: str, y: str, names: dict[str, str], loss_name: str,
     log = not found.higher and bool((shown[np.isfinite(shown)] > 0).all())
     z = np.log10(shown) if log else shown
     text = [["" if math.isnan(v) else spelled(float(v), found.metric) for v in row] for row in shown]
+    columns, rows = [_value(value) for value in land.x], [_value(value) for value in land.y]
     trace = {
         "type": "heatmap",
-        "x": [_value(value) for value in land.x],
-        "y": [_value(value) for value in land.y],
+        "x": columns,
+        "y": rows,
         "z": z,
         "text": text,
         "texttemplate": "%{text}",
@@ -103,7 +104,6 @@ def heatmap(found: Table, x: str, y: str, names: dict[str, str], loss_name: str,
         "hovertemplate": f"{names[x]} %{{x}}<br>{names[y]} %{{y}}<br><b>%{{text}}</b><extra></extra>",
         "name": metric_title(found.metric, loss_name, say),
     }
-    columns, rows = trace["x"], trace["y"]
     look = layout(
         xaxis=axis(names[x], type="category", showgrid=False), yaxis=axis(names[y], type="category", showgrid=False)
     )
