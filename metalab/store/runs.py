@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
@@ -75,16 +75,12 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         """The config that it was started with. Raises ConfigError where this version does not know it."""
-        from metalab.training.config import parse_config
-
-        return parse_config(json.loads(self.config_json), f"run {self.id}")
+        return _parsed(self.config_json, self.id)
 
     @cached_property
     def current(self) -> RunConfig:
         """The config with all changes that were made while it ran. Raises ConfigError like `config`."""
-        from metalab.training.config import parse_config
-
-        return parse_config(json.loads(self.current_json), f"run {self.id}")
+        return _parsed(self.current_json, self.id)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -117,6 +113,14 @@ class Run:
         if self.state != "running" or not self.rate:
             return None
         return (self.outer_steps - self.step) / self.rate
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, run_id: str) -> RunConfig:
+    """A stored config, checked; configs do not change, and pages ask for the same ones again and again."""
+    from metalab.training.config import parse_config
+
+    return parse_config(json.loads(text), f"run {run_id}")
 
 
 @dataclass(frozen=True)
