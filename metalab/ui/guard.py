@@ -28,13 +28,13 @@ ANSWERED = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_o
 """The kinds of messages that pages need; the others empty caches, ask for git or switch on what developers use."""
 OPERATIONS = frozenset({"deferred_file", "dataframe_chunk"})
 """Of the operations, those that only read what belongs to the session."""
-MESSAGES_PER_SECOND = 15.0
+MESSAGES_PER_SECOND = 10.0
 """Of one user, lasting; what comes faster waits in its sender's connection."""
-MESSAGES_AT_ONCE = 60
+MESSAGES_AT_ONCE = 30
 HURRY_SECONDS = 0.002
-MOST_HURRIED = 60
+MOST_HURRIED = 40
 """Messages in a row that were late and there before they were asked for: no page of ours sends so, it is cut off."""
-TABS_PER_USER = 16
+TABS_PER_USER = 10
 TABS_IN_TOTAL = 1_000
 POLICY_VIOLATION, TRY_LATER, UNSUPPORTED = 1008, 1013, 1003
 WHY = {POLICY_VIOLATION: "another site's page", TRY_LATER: "too many tabs"}

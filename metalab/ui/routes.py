@@ -22,6 +22,7 @@ from metalab.takehome.charts import plotly_js
 from metalab.ui.health import health as how_it_does
 from metalab.ui.identity import owners_of, user_of
 from metalab.ui.stream import RUNS_PER_STREAM, Hub, TooManyStreams, Update, Viewer, split_cursors
+from metalab.ui.tables import Tables, TooManyTables
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _CURSOR_CHARACTERS = 1024
@@ -47,11 +48,13 @@ class EventStream(StreamingResponse):
 def routes(hub: Hub, base_path: str = "") -> list[Route]:
     """Everything below /metalab/. `base_path` is Streamlit's server.baseUrlPath, such as "/lab"."""
 
+    tables = Tables()
+
     async def events(request: Request) -> Response:
         return await _events(hub, request)
 
     async def metrics(request: Request) -> Response:
-        return await _metrics(hub, request)
+        return await _metrics(hub, tables, request)
 
     async def health(request: Request) -> Response:
         status, body = await how_it_does(hub.source.vitals if hub.source else None, hub.counts())
@@ -99,17 +102,19 @@ async def _events(hub: Hub, request: Request) -> Response:
         raise
 
 
-async def _metrics(hub: Hub, request: Request) -> Response:
+async def _metrics(hub: Hub, tables: Tables, request: Request) -> Response:
     """All metrics of one run as a CSV file."""
     run_id = request.path_params["run_id"]
     refused = _refused(hub, request, [run_id])
     if refused is not None:
         return refused
-    text = await hub.csv(run_id)
-    if text is None:
-        return _problem(404, f"There is no run {run_id!r}. It may have been deleted.")
+    assert hub.source is not None
     headers = {**_NEVER_CACHED, "Content-Disposition": f'attachment; filename="metalab-{run_id}.csv"'}
-    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+    try:
+        table = await tables.answer(hub.source, run_id, user_of(request), headers)
+    except TooManyTables as error:
+        return _problem(429, str(error))
+    return table or _problem(404, f"There is no run {run_id!r}. It may have been deleted.")
 
 
 async def plotly_js_route(request: Request) -> Response:

@@ -28,6 +28,9 @@ from metalab.ui.stream import Hub
 
 MAIN_SCRIPT = Path(__file__).with_name("main.py").resolve()
 HUB = Hub()
+TURN_SECONDS = 1e-3
+"""How long a thread that computes in Python may keep the others waiting; with Python's own 5 ms and ten pages that are
+drawn at once, whoever answers requests would have each of its many turns after 50 ms."""
 HANDLES = 8_192
 """Files and sockets that the server may have open at once, where the system lets it."""
 
@@ -52,6 +55,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     """
     _open_desk()
     _allow_handles()
+    sys.setswitchinterval(TURN_SECONDS)
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
     with StreamsEndOnSignal(HUB):
         yield
