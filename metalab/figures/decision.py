@@ -21,7 +21,6 @@ from metalab.figures.style import (
     axis,
     contender_colour,
     layout,
-    number,
     plain,
     static,
 )
@@ -183,7 +182,7 @@ def _scale(most: float, left: int, width: int, height: int) -> dict[str, Any]:
 
 def _ends(most: float, left: int, width: int, height: int) -> list[dict[str, Any]]:
     """What the ends and the middle of the strip stand for."""
-    end = number(float(f"{most:.2g}"))
+    end = f"{most:.2g}"
     places = ((f"−{end}", 0.0, "left"), ("0", width / 2, "center"), (end, float(width), "right"))
     return [
         _heading(text, left + x) | {"y": height + 6, "yanchor": "top", "xanchor": anchor, "font": SMALLEST}
