@@ -1,7 +1,8 @@
 """Live runs over HTTP: server-sent events that the browser's live panel reads without any script rerun.
 
 Each followed run has ONE reader, whatever the number of its viewers: it asks the source for what is new, at most
-eight times a second, encodes it once and hands the same bytes to every viewer. A viewer that reads too slowly
+eight times a second (less often for very many viewers), encodes it once and hands the same bytes to every viewer.
+Those who join at about the same time share one history, too. A viewer that reads too slowly
 loses the updates it has no room for and is sent the whole history again instead, so no point is ever missing.
 
 Updates overlap where a viewer joins: readers drop the steps of a metric that they already have.
@@ -15,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from metalab.training.jobs import Vitals
 
 UPDATES_PER_SECOND = 8
+MESSAGES_PER_SECOND = 300
+"""Of one run to all its viewers: each takes processor time from the training."""
+HISTORY_SECONDS = 2.0
+"""How old a history may be that a viewer who joins is given, with what it lacks."""
 HEARTBEAT_SECONDS = 15.0
 RUNS_PER_STREAM = 6
 INBOX_MESSAGES = 32
@@ -33,7 +38,8 @@ FINAL_STATES = frozenset({"finished", "stopped", "failed", "interrupted"})
 
 _LOG = logging.getLogger(__name__)
 _WAIT_SECONDS = 0.5
-_READER_THREADS = 64
+_WAITING_THREADS = 64
+_READING_THREADS = 4
 
 
 class Source(Protocol):
@@ -68,8 +74,13 @@ class Update:
 
     run_id: str
     cursor: str
-    data: bytes
+    status: bytes
+    """What stands under "run": the only part that may differ between viewers."""
+    rest: bytes
+    """The other keys and the closing brace."""
     final: bool
+    full: bool = False
+    """Whether it replaces everything that was sent before."""
 
 
 @dataclass(eq=False)
@@ -97,7 +108,7 @@ class Viewer:
         """The update as a server-sent event whose id is this viewer's place in all of its runs."""
         self.cursors[update.run_id] = update.cursor
         place = join_cursors([self.cursors[run_id] for run_id in self.run_ids])
-        return b"id: " + place.encode() + b"\ndata: " + update.data + b"\n\n"
+        return b"".join((b"id: ", place.encode(), b'\ndata: {"run":', update.status, b",", update.rest, b"\n\n"))
 
 
 @dataclass(eq=False)
@@ -106,6 +117,9 @@ class _Channel:
 
     viewers: set[Viewer] = field(default_factory=set)
     reader: asyncio.Task[None] | None = None
+    history: asyncio.Task[Update | None] | None = None
+    history_made: float = -math.inf
+    """When it was begun, on the clock of time.monotonic."""
 
 
 class Hub:
@@ -117,7 +131,9 @@ class Hub:
         self._channels: dict[str, _Channel] = {}
         self._viewers: set[Viewer] = set()
         self._per_user: Counter[str] = Counter()
-        self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="metalab-stream")
+        self._waits = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="metalab-stream-wait")
+        # Few: what they do holds the interpreter, and many would only get in each other's and the training's way.
+        self._reads = ThreadPoolExecutor(_READING_THREADS, thread_name_prefix="metalab-stream-read")
         self._closing = False
 
     def connect(self, source: Source) -> None:
@@ -175,20 +191,26 @@ class Hub:
 
     async def first(self, viewer: Viewer) -> list[Update]:
         """What each of a viewer's runs holds after its cursor. Raises LookupError for a run that does not exist."""
-        updates = []
+        updates: list[Update] = []
         for run_id in viewer.run_ids:
-            update = await self._read(run_id, viewer.cursors[run_id], viewer.owners)
-            if update is None:
+            cursor = viewer.cursors[run_id]
+            found = (
+                await self._whole(viewer, run_id)
+                if cursor is None
+                else [await self._read(run_id, cursor, viewer.owners)]
+            )
+            if not found or found[0] is None:
                 raise LookupError(f"There is no run {run_id!r}. It may have been deleted.")
-            updates.append(update)
+            updates += [update for update in found if update is not None]
         return updates
 
     async def messages(self, viewer: Viewer, first: Sequence[Update]) -> AsyncIterator[bytes]:
         """The stream's bytes: the `first` updates, then what is new, until every run has ended."""
         unfinished = {update.run_id for update in first if not update.final}
         yield b"retry: 1000\n\n"
-        for update in first:
+        for update in reversed(first):  # the last of a run says where to go on
             self._start_reader(update)
+        for update in first:
             yield viewer.frame(update)
         while unfinished and not self._closing:
             try:
@@ -212,8 +234,29 @@ class Hub:
             return taken
         viewer.behind = False
         viewer.inbox.clear()
-        fresh = [await self._read(run_id, None, viewer.owners) for run_id in viewer.run_ids]
-        return [update for update in fresh if update is not None]
+        return [update for run_id in viewer.run_ids for update in await self._whole(viewer, run_id)]
+
+    async def _whole(self, viewer: Viewer, run_id: str) -> list[Update]:
+        """A run's history with the viewer's own status, and what came since; nothing where there is no such run."""
+        history = await self._history(run_id)
+        if history is None:
+            return []
+        news = await self._read(run_id, history.cursor, viewer.owners)
+        if news is None or news.full:  # deleted, or begun anew meanwhile
+            return [] if news is None else [news]
+        mine = replace(history, status=news.status, final=news.final)
+        return [mine] if news.cursor == history.cursor else [mine, news]
+
+    async def _history(self, run_id: str) -> Update | None:
+        """The whole history of a run for any viewer, at most HISTORY_SECONDS old; read once for all who ask."""
+        channel = self._channels.get(run_id)
+        if channel is None:  # its last viewer has just left
+            return None
+        now = time.monotonic()
+        if channel.history is None or now - channel.history_made > HISTORY_SECONDS or _failed(channel.history):
+            channel.history_made = now
+            channel.history = asyncio.create_task(self._read(run_id, None, owners=()))
+        return await asyncio.shield(channel.history)
 
     def _start_reader(self, first: Update) -> None:
         channel = self._channels.get(first.run_id)
@@ -223,26 +266,29 @@ class Hub:
     async def _follow(self, run_id: str, channel: _Channel, cursor: str) -> None:
         """Read one run until it ends or nobody watches, and hand each change to all its viewers."""
         loop = asyncio.get_running_loop()
-        last = b""
+        last: tuple[bytes, bytes] | None = None
         while not self._closing and self.source is not None:
             started = time.monotonic()
             try:
-                await loop.run_in_executor(self._threads, self.source.wait, run_id, cursor, _WAIT_SECONDS)
+                await loop.run_in_executor(self._waits, self.source.wait, run_id, cursor, _WAIT_SECONDS)
                 update = await self._read(run_id, cursor, owners=())
             except Exception:
                 _LOG.exception("Reading run %s for its viewers failed; trying again.", run_id)
                 await asyncio.sleep(1.0)
                 continue
             if update is None:  # deleted while it was watched
-                gone = {"cursor": cursor, "run": {"id": run_id, "state": "deleted"}}
-                update = Update(run_id, cursor, _encode(gone), final=True)
-            if update.data != last:
+                status = _encode({"id": run_id, "state": "deleted"})
+                update = Update(run_id, cursor, status, _encode({"cursor": cursor})[1:], final=True)
+            if (update.status, update.rest) != last:
                 for viewer in channel.viewers:
                     viewer.push(update)
-                last, cursor = update.data, update.cursor
+                last, cursor = (update.status, update.rest), update.cursor
             if update.final:
                 return
-            await asyncio.sleep(max(0.0, 1 / UPDATES_PER_SECOND - (time.monotonic() - started)))
+            if started - channel.history_made > HISTORY_SECONDS:
+                channel.history = None  # it can be megabytes
+            pause = max(1 / UPDATES_PER_SECOND, len(channel.viewers) / MESSAGES_PER_SECOND)
+            await asyncio.sleep(max(0.0, pause - (time.monotonic() - started)))
 
     async def _read(self, run_id: str, cursor: str | None, owners: Collection[str]) -> Update | None:
         """Ask the source in a thread and encode the answer there too: a history can be megabytes."""
@@ -258,10 +304,16 @@ class Hub:
             if not owners:
                 run.pop("mine", None)
                 run.pop("controllable", None)
-            message = {**update, "run": run, "full": cursor is None or bool(update.get("full"))}
-            return Update(run_id, update["cursor"], _encode(message), run["state"] in FINAL_STATES)
+            full = cursor is None or bool(update.get("full"))
+            rest = {**{name: value for name, value in update.items() if name != "run"}, "full": full}
+            final = run["state"] in FINAL_STATES
+            return Update(run_id, update["cursor"], _encode(run), _encode(rest)[1:], final, full)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+        return await asyncio.get_running_loop().run_in_executor(self._reads, read)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def join_cursors(cursors: Sequence[str | None]) -> str:
