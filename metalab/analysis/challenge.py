@@ -19,7 +19,7 @@ from metalab.tasks.base import Examples, TaskFamily
 from metalab.tasks.cldr import encode, normalised
 from metalab.tasks.names import MOST_SHOTS, to_predict
 from metalab.tasks.navigation import HALF
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 S = TypeVar("S", bound=Settings)
 MOST_POINTS = 100

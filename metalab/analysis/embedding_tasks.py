@@ -17,7 +17,7 @@ from torch import Tensor
 from metalab.analysis.challenge import changed
 from metalab.tasks.base import Examples, TaskBatch, TaskFamily
 from metalab.tasks.mixture import MODES
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 Floats = NDArray[np.float32]
 INK = 0.5

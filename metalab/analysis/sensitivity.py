@@ -25,7 +25,7 @@ from metalab.settings import declarations
 from metalab.tasks.base import HIGHER_IS_BETTER, TaskBatch, TaskFamily
 from metalab.training.evaluation import evaluate
 from metalab.training.parallel import Workers
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 HALF_OCTAVES = 10
 """Rates on either side of a run's own, each sqrt(2) times the one before."""

@@ -20,7 +20,7 @@ from metalab.analysis.speed_shots import after
 from metalab.tasks.base import Examples, TaskBatch
 from metalab.tasks.functions import X
 from metalab.tasks.sinusoid import Sinusoid
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 AMPLITUDES = np.linspace(0.5, 10.0, 20)
 PHASES = np.linspace(0.0, 2 * math.pi, 25)

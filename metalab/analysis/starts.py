@@ -20,7 +20,7 @@ from metalab.analysis.challenge import changed, points_challenge
 from metalab.tasks.base import HIGHER_IS_BETTER, Examples, TaskBatch, TaskFamily
 from metalab.training.evaluation import evaluate
 from metalab.training.parallel import Workers
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 FEWEST_POINTS = 2
 

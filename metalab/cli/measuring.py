@@ -15,7 +15,7 @@ from metalab.tasks.base import HIGHER_IS_BETTER, Split
 from metalab.training.config import RunConfig
 from metalab.training.evaluation import evaluate, summarise
 from metalab.training.parallel import Workers
-from metalab.training.trainer import place, stream
+from metalab.training.start import place, stream
 
 TASKS_AT_ONCE = 1_000
 """Tasks sampled at once: bounds the memory of an evaluation of many."""

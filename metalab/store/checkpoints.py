@@ -134,7 +134,7 @@ def _setting(config: RunConfig, name: str) -> object:
 
 def check_theta(path: Path, theta: Params, config: RunConfig) -> None:
     """Whether theta out of the file `path` fits the network of a run with this config. Raises CheckpointError."""
-    from metalab.training.trainer import initialise
+    from metalab.training.start import initialise
 
     _check_layout(path, theta, initialise(config))
     for name, value in theta.items():

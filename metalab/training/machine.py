@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
@@ -23,3 +24,42 @@ def worker_count() -> int:
     if not given.isdecimal() or int(given) < 1:
         raise ConfigError(f"METALAB_WORKERS = {given!r}: expected a whole number of trainers, 1 or more")
     return int(given)
+
+
+def free(device: torch.device) -> float | None:
+    """Bytes that are free on the device, or for this process; None where the system does not say."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + unused)
+    found = [value for value in (_available(), _left_in_group()) if value is not None]
+    if found:
+        return min(found)
+    try:
+        # A Mac says how much it has, not how much is free.
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _available(path: Path = Path("/proc/meminfo")) -> float | None:
+    """What Linux says is available, in bytes."""
+    for line in _lines(path):
+        if line.startswith("MemAvailable:"):
+            return float(line.split()[1]) * 1024
+    return None
+
+
+def _left_in_group(folder: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """What the process's control group, a container's say, may still take; None where it is held to nothing."""
+    most, now = _lines(folder / "memory.max"), _lines(folder / "memory.current")
+    if not most or not now or not most[0].isdecimal():
+        return None
+    cached = [line.split()[1] for line in _lines(folder / "memory.stat") if line.startswith("inactive_file ")]
+    return float(most[0]) - float(now[0]) + sum(map(float, cached))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []

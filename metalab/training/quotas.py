@@ -32,6 +32,9 @@ class Limits(Settings):
     outer_steps: int | None = setting(200_000, "Outer steps of a run.", low=1)
     checkpoints: int | None = setting(2_000, "Checkpoints of a run: one is kept at each look at held-out tasks.", low=1)
     parameters: int | None = setting(2_000_000, "Numbers in a run's theta.", low=1)
+    memory: float | None = setting(
+        None, "Gigabytes of memory that a run needs at a time; in any case no more than is free.", low=0.01
+    )
     hours: float | None = setting(2.0, "Hours that a run trains, waits and pauses left out.", low=0.001)
     streams: int | None = setting(32, "Live views that one person has open.", low=1)
     all_streams: int | None = setting(1_000, "Live views that everybody has open together.", low=1)

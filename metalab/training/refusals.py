@@ -7,8 +7,10 @@ from metalab.log import tell
 from metalab.store import CheckpointError, StoreError
 from metalab.tasks.base import DataMissing
 from metalab.training.config import ConfigError, RunConfig
+from metalab.training.machine import cores
+from metalab.training.memory import GIGABYTE, is_full, too_much
 from metalab.training.quotas import Limits
-from metalab.training.trainer import initialise, place
+from metalab.training.start import initialise, place
 
 
 class CommandError(RuntimeError):
@@ -28,6 +30,13 @@ def check(config: RunConfig, owner: str, limits: Limits) -> None:
     if limits.parameters is not None:
         size = sum(value.numel() for value in initialise(config).values())
         hold(owner, limits.too_large(size), TooMuch)
+    check_memory(config, owner, limits, cores())
+
+
+def check_memory(config: RunConfig, owner: str, limits: Limits, threads: int) -> None:
+    """Whether there is memory for a run of `owner` now, that trains on so many threads. Raises TooMuch, DataMissing."""
+    allowed = None if limits.memory is None else limits.memory * GIGABYTE
+    hold(owner, too_much(config, threads, allowed), TooMuch)
 
 
 def hold(owner: str, sentence: str, error: type[CommandError] = CommandError) -> None:
@@ -39,10 +48,10 @@ def hold(owner: str, sentence: str, error: type[CommandError] = CommandError) ->
 
 def in_one_sentence(problem: Exception) -> str:
     """What went wrong, for the person whose run it was."""
-    if isinstance(problem, ConfigError | DataMissing | CheckpointError | StoreError | places.PlaceError):
+    if isinstance(problem, ConfigError | DataMissing | CheckpointError | StoreError | places.PlaceError | CommandError):
         return str(problem)
-    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
-        return "The computer's memory is full. Try a smaller meta-batch with accumulation, or first order."
+    if is_full(problem):
+        return "The memory is full. Try a smaller meta-batch with accumulation, or first order."
     if isinstance(problem, OSError):
         return f"The run could not be written to disk ({problem.strerror or problem}). Make room, then resume it."
     return (

@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Mapping
 
-import torch
 from torch import Tensor
 
-from metalab.params import Params
-from metalab.tasks.base import Split, TaskBatch
+from metalab.tasks.base import TaskBatch
 from metalab.training.compiled import MetaStep
-from metalab.training.config import ConfigError, RunConfig
+from metalab.training.config import RunConfig
 from metalab.training.evaluation import AWAY, evaluate, probe
 from metalab.training.events import (
     Change,
@@ -33,8 +31,10 @@ from metalab.training.events import (
     Noted,
     OuterStep,
 )
+from metalab.training.memory import is_full, when_full
 from metalab.training.outer import Aggregate, Outer, mean
 from metalab.training.parallel import Workers
+from metalab.training.start import held_out, initialise, place, stream
 
 Events = Generator[Event, Command | None, None]
 
@@ -42,8 +42,6 @@ LOST = 1e6
 """A mean held-out loss beyond which theta is lost, whatever the family; NaN is, too."""
 CHECK_FINITE_EVERY = {"cpu": 1, "cuda": 25}
 """Outer steps between two looks at whether the numbers are finite: a look makes a GPU wait."""
-TASK_STREAM = {"train": 1, "validation": 2, "test": 3}
-"""Each split draws its tasks from a random stream of its own."""
 
 
 def train(config: RunConfig, *, resume: Checkpoint | None = None, threads: int | None = None) -> Events:
@@ -59,38 +57,14 @@ def train(config: RunConfig, *, resume: Checkpoint | None = None, threads: int |
     trainer = Trainer(config, resume, threads)
     try:
         yield from trainer.events(resumed=resume is not None)
-    except torch.cuda.OutOfMemoryError:
-        yield Failed(
-            trainer.step,
-            "The GPU's memory is full. Try a smaller meta-batch with accumulation, or first order.",
-        )
+        return
+    except (MemoryError, RuntimeError) as problem:
+        if not is_full(problem):
+            raise
     finally:
         trainer.close()
-
-
-def place(config: RunConfig) -> torch.device:
-    """The device that the config asks for. Raises ConfigError where it is not there."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device = 'cuda': no CUDA device is available here; expected cpu or auto")
-    chosen = config.device
-    if chosen == "auto":
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(chosen)
-
-
-def stream(seed: int, split: Split) -> torch.Generator:
-    """The random stream of a split's tasks."""
-    return torch.Generator().manual_seed(seed * len(TASK_STREAM) + TASK_STREAM[split] + 2**40)
-
-
-def initialise(config: RunConfig, dtype: torch.dtype = torch.float32) -> Params:
-    """theta before the first outer step, on the CPU: the same for the same seed, network and family."""
-    return config.algorithm.init(config.learner, torch.Generator().manual_seed(config.seed), dtype)
-
-
-def held_out(config: RunConfig, device: torch.device | str = "cpu", *, split: Split = "validation") -> TaskBatch:
-    """The fixed tasks that a run is tried on, of meta-validation or of the family's `away` split, to(device)."""
-    return config.family.sample(config.evaluation_tasks, split, stream(config.seed, split), device)
+    # Told only now: while the error is handled, it holds on to what filled the memory.
+    yield Failed(trainer.step, when_full(trainer.config, trainer.workers.threads))
 
 
 class Trainer:

@@ -28,7 +28,7 @@ from metalab.training.config import ConfigError, parse_config
 from metalab.training.evaluation import PROBED_TASKS, summarise
 from metalab.training.jobs import Vitals
 from metalab.training.service import Service
-from metalab.training.trainer import held_out
+from metalab.training.start import held_out
 
 POINTS = 2_000
 """Of each metric in a first message."""

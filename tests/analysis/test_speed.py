@@ -14,7 +14,7 @@ from metalab.analysis.speed_shots import over_shots, practice, shot_counts
 from metalab.models import MODELS
 from metalab.tasks.glyphs import Glyphs
 from metalab.tasks.sinusoid import Sinusoid
-from metalab.training.trainer import stream
+from metalab.training.start import stream
 
 MLP = MODELS["mlp"](widths=(6,), activation="tanh")
 WAVES = Sinusoid(shots=5, queries=7)

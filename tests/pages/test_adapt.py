@@ -8,7 +8,7 @@ import torch
 from metalab.store import Store
 from metalab.training.config import parse_config
 from metalab.training.events import Checkpoint
-from metalab.training.trainer import initialise
+from metalab.training.start import initialise
 
 SMALL = {"name": "conv4", "filters": 4}
 

@@ -7,7 +7,7 @@ from metalab.store import Store
 from metalab.tasks import FAMILIES
 from metalab.training.config import parse_config
 from metalab.training.events import Checkpoint
-from metalab.training.trainer import initialise
+from metalab.training.start import initialise
 
 PLAIN = ("linear", "mixture", "quadratic")
 """Families that need no data and are quickly drawn from."""

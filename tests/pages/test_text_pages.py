@@ -8,7 +8,7 @@ import torch
 from metalab.store import Store
 from metalab.training.config import parse_config
 from metalab.training.events import Checkpoint
-from metalab.training.trainer import initialise
+from metalab.training.start import initialise
 
 SHORT = {"outer_steps": "2", "evaluate_every": "1", "evaluation_tasks": "2", "meta_batch_size": "2"}
 SMALL = {"languages": {"name": "ngrams", "buckets": 64}, "names": {"name": "char_transformer", "width": 8, "heads": 2}}

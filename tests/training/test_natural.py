@@ -19,7 +19,8 @@ from metalab.training.events import OuterStep
 from metalab.training.natural import NaturalGradient
 from metalab.training.outer import Outer, aggregate, mean
 from metalab.training.parallel import Workers
-from metalab.training.trainer import initialise, stream, train
+from metalab.training.start import initialise, stream
+from metalab.training.trainer import train
 
 NATURAL = {"outer_optimiser": "natural", "outer_lr": 0.05, "fisher_damping": 0.3, "fisher_decay": 0.8}
 

@@ -12,7 +12,7 @@ from metalab.algorithms import ALGORITHMS
 from metalab.tasks.base import Examples, TaskBatch
 from metalab.training.config import ConfigError, RunConfig, parse_config
 from metalab.training.outer import Outer, aggregate
-from metalab.training.trainer import initialise, stream
+from metalab.training.start import initialise, stream
 
 FAMILIES = {
     "sinusoid": {"shots": 3, "queries": 2},

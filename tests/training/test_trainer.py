@@ -15,7 +15,8 @@ from metalab.tasks.characters import Characters, Library
 from metalab.training.config import ConfigError, parse_config
 from metalab.training.events import Change, Changed, Checkpointed, Evaluated, Failed, Finished, Look, OuterStep
 from metalab.training.outer import decay
-from metalab.training.trainer import held_out, initialise, stream, train
+from metalab.training.start import held_out, initialise, stream
+from metalab.training.trainer import train
 
 SPLITS = ("train", "validation", "test")
 

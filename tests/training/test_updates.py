@@ -17,7 +17,7 @@ from metalab.training.evaluation import summarise
 from metalab.training.events import Evaluated
 from metalab.training.recorder import _before_and_after
 from metalab.training.service import Service
-from metalab.training.trainer import held_out
+from metalab.training.start import held_out
 from metalab.training.updates import EVALUATIONS, POINTS, Updates
 
 PATIENCE = 60.0
