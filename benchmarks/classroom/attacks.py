@@ -178,8 +178,8 @@ async def foreign_origins(target: Target) -> str:
         except (OSError, TimeoutError):
             found["websockets not answered"] += 1
     for path in (f"/metalab/runs/{target.run_id}/events", f"/metalab/runs/{target.run_id}/metrics.csv"):
-        for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
-            status, _ = await ask(target.port, path, **headers)
+        for name, value in (("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site")):
+            status, _ = await ask(target.port, path, headers={name: value})
             found[f"reads answered {status}"] += 1
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         status, _ = await ask(target.port, f"/metalab/runs/{target.run_id}/metrics.csv", method=method)

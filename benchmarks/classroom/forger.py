@@ -125,11 +125,17 @@ def forged(ids: Mapping[str, str], turn: int) -> list[WidgetState]:
 
 
 async def ask(
-    port: int, target: str, *, method: str = "GET", body: bytes = b"", wait: float = 10, **headers: str
+    port: int,
+    target: str,
+    *,
+    method: str = "GET",
+    body: bytes = b"",
+    wait: float = 10,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """The status and the body of the answer to a raw request; 0 where there was none."""
     lines = [f"{method} {target} HTTP/1.0", f"Content-Length: {len(body)}"]
-    given = {"Host": f"{HOST}:{port}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {"Host": f"{HOST}:{port}", **(headers or {})}
     lines += [f"{name}: {value}" for name, value in given.items()]
     with contextlib.suppress(OSError, TimeoutError, EOFError):
         reader, writer = await asyncio.open_connection(HOST, port)

@@ -75,8 +75,8 @@ def _read(path: Path) -> _Packed:
     found: dict[str, dict[int, Params]] = {"theta": {}, "curve": {}, "functions": {}}
     try:
         for key, value in tensors.items():
-            kind, after, *name = key.split("/", 2)
-            found[kind].setdefault(int(after), {})[name[0] if name else ""] = value
+            kind, after, *rest = key.split("/", 2)
+            found[kind].setdefault(int(after), {})[rest[0] if rest else ""] = value
         config = parse_config(json.loads(metadata["config"]), str(path))
         name, step, seconds = metadata["name"], int(metadata["step"]), float(metadata["seconds"])
     except ConfigError:

@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
