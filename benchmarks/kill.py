@@ -189,8 +189,8 @@ class Harness:
         """Load every checkpoint of a run that is new, the way the app does."""
         calm = self.calm[store.get(run_id).config.seed].checkpoints
         kept = {step: store.folder(run_id) / f"{step}.safetensors" for step in store.checkpoints(run_id)}
-        paths: dict[int | None, Path] = {**kept, None: store.folder(run_id) / "resume.safetensors"}
-        for step, path in paths.items():
+        resume: tuple[int | None, Path] = (None, store.folder(run_id) / "resume.safetensors")
+        for step, path in [*kept.items(), resume]:
             mark = (path, path.stat().st_mtime_ns if path.exists() else 0)
             if mark in self.loaded or (step is None and not path.exists()):
                 continue
