@@ -112,8 +112,8 @@ def before_and_after(found: Starts, say: Say) -> Picture:
     if found.metric == "accuracy":
         low, high = max(low, -0.02), min(high, 1.02)
     figure["layout"]["xaxis"]["range"] = [low, high]
-    for note, (_label, _key, value, first, last, _words) in zip(figure["layout"]["annotations"], rows, strict=True):
-        note |= _beside(value, first, last, low, high)
+    for i, (note, row) in enumerate(zip(figure["layout"]["annotations"], rows, strict=True)):
+        note |= {"y": i} | _beside(*row[2:5], low, high)
     if level is not None:
         figure["layout"]["shapes"] = [
             {

@@ -81,6 +81,7 @@ def test_an_accuracy_stands_beside_its_dot_and_no_axis_passes_a_hundred_percent(
     assert low < 0.2
     assert 1.0 <= high < 1.05
     before, after = look["annotations"][:2]
+    assert (before["y"], after["y"]) == (0, 1)
     assert (before["x"], before["xanchor"]) == (pytest.approx(0.3), "left")
     assert (after["x"], after["xanchor"]) == (pytest.approx(0.91), "right")
 

@@ -51,9 +51,9 @@ def test_before_there_is_a_sweep_the_example_answers_the_question(open_page):
     assert len(page.dataframe[0].value) == 12
     assert page.button(key="sweeps.start").label == "Start 9 runs"
     assert dict(page.query_params) == {"vary": page.query_params["vary"]}
-    assert "It says nothing of" not in text(page)
+    assert "It says nothing of" not in page.info[0].value
     characters = open_page("sweeps", family="glyphs")
-    assert "on sine waves. It says nothing of Invented characters" in text(characters)
+    assert "on sine waves. It says nothing of Invented characters" in characters.info[0].value
 
 
 def test_the_links_sweep_trains_and_its_best_run_opens(open_page, store):
