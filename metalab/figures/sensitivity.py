@@ -280,7 +280,7 @@ def modes(found: Modes, say: Say) -> Picture:
         half = 196 * float(each.std(ddof=1)) / len(each) ** 0.5
         words = f"{value:.1f} %"
         if mode != "transductive":
-            words = say("{value} % (less by {low} to {high} %)").format(
+            words = say("{value} % ({low} to {high} points less)").format(
                 value=f"{value:.1f}", low=roughly(100 * float(gap.low)), high=roughly(100 * float(gap.high))
             )
         rows.append((mode_name(mode, say), found.colour_key, value, value - half, value + half, words))

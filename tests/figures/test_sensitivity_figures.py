@@ -133,7 +133,7 @@ def test_the_gap_of_each_way_of_normalising_is_paired():
     picture = modes(found, say)
     assert [trace["x"][0] for trace in picture.figure["data"]] == pytest.approx([70, 60, 50])
     words = [note["text"] for note in picture.figure["layout"]["annotations"]]
-    assert words[1:] == ["60.0 % (less by 10 to 10 %)", "50.0 % (less by 20 to 20 %)"]
+    assert words[1:] == ["60.0 % (10 to 10 points less)", "50.0 % (20 to 20 points less)"]
 
 
 def test_every_place_of_the_map_knows_its_amplitude_and_phase_and_the_box_is_that_of_training():

@@ -17,6 +17,8 @@ def store(tmp_path, open_page, monkeypatch):
     """A store with three runs: two of mine, one of somebody else's."""
     monkeypatch.setattr(runs, "current_user", lambda: "ada")
     monkeypatch.setattr(runs, "current_owners", lambda: {"ada"})
+    monkeypatch.setattr("metalab.ui.identity.current_user", lambda: "ada")
+    monkeypatch.setattr("metalab.ui.identity.current_owners", lambda: {"ada"})
     monkeypatch.setattr("metalab.ui.library.current_user", lambda: "ada")
     monkeypatch.setattr("metalab.ui.library.current_owners", lambda: {"ada"})
     store = Store(tmp_path / "home")

@@ -120,6 +120,7 @@ def test_anothers_sweep_is_seen_and_cannot_be_commanded(open_page, store):
 def test_an_interrupted_sweep_is_resumed(open_page, store, monkeypatch):
     monkeypatch.setattr(runs, "current_user", lambda: "ada")
     monkeypatch.setattr("metalab.ui.sweeps.current_owners", lambda: {"ada"})
+    monkeypatch.setattr("metalab.ui.identity.current_owners", lambda: {"ada"})
     base = {"outer_steps": 2, "evaluate_every": 2, "evaluation_tasks": 2}
     mine = disk.create(store, {"base": base, "axes": [{"name": "seed", "values": [1, 2]}]}, "ada", "mine")
     page = open_page("sweeps", sweep=mine.id)
