@@ -92,6 +92,7 @@ class Bystander:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()
 
     def longest(self, kind: str, since: float) -> float:
         """The longest wait that ended after `since`; NaN where nothing was answered."""
