@@ -45,7 +45,7 @@ from metalab.training.trainer import train
 
 LONGEST_LIFE = 1.6
 """Seconds that a server lives at most after its first run trains."""
-LATEST = {"training": 0.0, "pausing": 3e-3, "checkpointing": 4e-4, "deleting": 2e-3}
+LATEST = {"training": 0.0, "pausing": 3e-3, "checkpointing": 2.5e-3, "deleting": 2e-3}
 """Seconds into the act at which the kill comes at the latest: about as long as it takes."""
 MOST_READ = 4_000
 FORK = multiprocessing.get_context("fork")

@@ -6,6 +6,7 @@ It is forked from a process that has imported everything, so that it is there wi
 from __future__ import annotations
 
 import contextlib
+import logging
 import mmap
 import os
 import random
@@ -80,6 +81,7 @@ class Signs:
 
 def serve(port: int, act: str, seed: int, signs: Signs) -> None:
     """Serve the app for ever, on `METALAB_HOME`, while people do `act` again and again."""
+    logging.disable(logging.WARNING)
     _show(files, "write", signs, "checkpointing")
     threading.Thread(target=_people, args=(act, random.Random(seed), signs), daemon=True).start()
     uvicorn.run(app.app, host="127.0.0.1", port=port, log_level="error")
