@@ -132,11 +132,12 @@ class Trainer:
 
     def learn(self, batches: Iterable[TaskBatch]) -> dict[str, Tensor]:
         """One outer step on the tasks of all `batches`, each of them differentiated by itself; what it measured."""
-        config, parts = self.config, []
+        parts: list[Aggregate] = []
         for batch in batches:
-            parts += self.workers.map(self._meta_gradient, batch)
-        whole = mean([part for _, part in parts])
-        found = dict(whole.metrics) | {"gradient_norm": self.outer.step(whole, config, self.step)}
+            # Taken together at once: what accumulates needs the memory of one meta-batch.
+            parts = [mean(parts + [part for _, part in self.workers.map(self._meta_gradient, batch)])]
+        whole = parts[0]
+        found = dict(whole.metrics) | {"gradient_norm": self.outer.step(whole, self.config, self.step)}
         agreement = whole.agreement
         return found if agreement is None else found | {"gradient_agreement": agreement}
 

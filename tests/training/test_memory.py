@@ -11,7 +11,7 @@ from metalab.training import machine, memory
 from metalab.training.config import RunConfig, parse_config
 from metalab.training.quotas import Limits, Quotas
 from metalab.training.refusals import TooMuch, check
-from metalab.training.trainer import train
+from metalab.training.trainer import Trainer, train
 
 WIDE = {
     "family": "sinusoid",
@@ -113,6 +113,17 @@ def test_memory_that_went_between_queue_and_start_ends_the_run_and_not_the_servi
     assert "are free here: try" in run.message
     monkeypatch.undo()
     assert serving.wait(serving.start(small(), "ada"), PATIENCE).state == "finished"
+
+
+def test_many_meta_batches_that_accumulate_need_the_memory_of_few():
+    peaks = []
+    for n in (2, 8):
+        trainer = Trainer(small(accumulate=n), None, 1)
+        trainer.learn([trainer.sample()])  # the optimiser's state is made
+        with memory.Alive() as alive:
+            trainer.learn(trainer.sample() for _ in range(n))
+        peaks.append(alive.peak)
+    assert peaks[0] == peaks[1]
 
 
 def greedy(when: int):
