@@ -1,9 +1,8 @@
 """Four convolutional blocks: 3x3 convolution, batch normalisation, ReLU.
 
 Vinyals et al. 2016 (arXiv:1606.04080) with 2x2 max-pooling; Finn et al. 2017 (arXiv:1703.03400) with
-strided convolutions for Omniglot, a quarter of the arithmetic. A convolution is a matrix product over
-unfolded patches, so that a different filter bank for each task is one batched product: measured level
-with a loop over tasks on a CPU, and one kernel on a GPU.
+strided convolutions for Omniglot, a quarter of the arithmetic. Several tasks at once, each with a filter bank
+of its own, are one batched matrix product over unfolded patches: one kernel on a GPU.
 """
 
 from __future__ import annotations
@@ -82,31 +81,41 @@ class Conv4(Model):
     ) -> Tensor:
         n_tasks, n = x.shape[:2]
         one_by_one = support is not None and self.batch_norm == "support_plus_one"
-        running = support is not None and self.batch_norm == "running" and collect is None
-        groups = n if one_by_one else 1
+        known = support is not None and self.batch_norm == "running" and collect is None
         if one_by_one:
             x = _each_with(support, x)
         h = x.flatten(0, 1).permute(0, 2, 3, 1)
         for i in range(1, BLOCKS + 1):
-            h = _convolve(h, params[f"conv{i}.weight"], stride=2 if self.downsampling == "strided" else 1)
-            pixels = h.reshape(n_tasks, groups, -1, h.shape[-1])
-            if running:
-                centred = pixels - params[f"{STATISTICS}norm{i}.mean"][:, None, None]
-                variance = params[f"{STATISTICS}norm{i}.variance"][:, None, None]
-            else:
-                # Centred first: torch.var_mean over a middle axis was measured at twice the time.
-                mean = pixels.mean(2, keepdim=True)
-                centred = pixels - mean
-                variance = centred.square().mean(2, keepdim=True)
-                if collect is not None:
-                    collect[f"{STATISTICS}norm{i}.mean"] = mean.detach().mean((0, 1, 2))
-                    collect[f"{STATISTICS}norm{i}.variance"] = variance.detach().mean((0, 1, 2))
-            factor = torch.rsqrt(variance + EPSILON) * params[f"norm{i}.scale"][:, None, None]
-            h = torch.addcmul(params[f"norm{i}.shift"][:, None, None], centred, factor).relu().reshape(h.shape)
-            if self.downsampling == "max_pool":
-                h = F.max_pool2d(h.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+            h = self._block(params, i, h, n if one_by_one else 1, known, collect)
         h = h.reshape(n_tasks, -1, math.prod(h.shape[1:]))
         return h.unflatten(1, (n, -1))[:, :, -1] if one_by_one else h
+
+    def _block(self, params: Params, i: int, h: Tensor, groups: int, known: bool, collect: Params | None) -> Tensor:
+        """Block i of h (T * n, H, W, C), normalised in `groups` for each task or, where `known`, by running averages."""
+        weight, scale, shift = (params[name] for name in (f"conv{i}.weight", f"norm{i}.scale", f"norm{i}.shift"))
+        mean_name, variance_name = f"{STATISTICS}norm{i}.mean", f"{STATISTICS}norm{i}.variance"
+        pooled, n_tasks = self.downsampling == "max_pool", weight.shape[0]
+        sign: Tensor | float = 1.0
+        if pooled:
+            # What a negative scale would turn over is turned over here: then the largest of four pixels is the largest
+            # after the normalisation too, and only a quarter of the pixels is left to be normalised.
+            sign = torch.copysign(torch.ones_like(scale), scale.detach())[:, None]
+            weight, scale = weight * sign, scale * sign[:, 0]
+            sign = sign[:, None]
+        h = _convolve(h, weight, stride=1 if pooled else 2)
+        if known:
+            mean, variance = params[mean_name][:, None, None] * sign, params[variance_name][:, None, None]
+        else:
+            mean, variance = Moments.apply(h.reshape(n_tasks, groups, -1, h.shape[-1]))
+            if collect is not None:
+                collect[mean_name] = (mean.detach() * sign).mean((0, 1, 2))
+                collect[variance_name] = variance.detach().mean((0, 1, 2))
+        if pooled:
+            h = F.max_pool2d(h.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        factor = torch.rsqrt(variance + EPSILON) * scale[:, None, None]
+        offset = torch.addcmul(shift[:, None, None], mean, factor, value=-1)
+        pixels = h.reshape(n_tasks, groups, -1, h.shape[-1])
+        return torch.addcmul(offset, pixels, factor).relu().reshape(h.shape)
 
 
 def _each_with(support: Tensor | None, x: Tensor) -> Tensor:
@@ -118,11 +127,36 @@ def _each_with(support: Tensor | None, x: Tensor) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """x (T * n, H, W, C), weight (T, 9 C, filters) -> (T * n, H', W', filters); 3x3, zero padding 1."""
+    """x (T * n, H, W, C), weight (T, 9 C, filters) -> (T * n, H', W', filters); 3x3, zero padding 1.
+
+    torch's convolution knows one filter bank: on a CPU, task after task is the fastest way (see `training.parallel`).
+    """
     n_tasks = weight.shape[0]
+    if n_tasks == 1:
+        filters = weight.view(3, 3, x.shape[-1], -1).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x.permute(0, 3, 1, 2), filters, stride=stride, padding=1).permute(0, 2, 3, 1)
     patches = Patches.apply(x, stride)
     product = torch.bmm(patches.reshape(n_tasks, -1, patches.shape[-1]), weight)
     return product.reshape(*patches.shape[:3], -1)
+
+
+class Moments(torch.autograd.Function):
+    """Mean and variance over the pixels of (T, groups, pixels, C): (T, groups, 1, C) each.
+
+    torch's own were measured at several times the time, backwards above all: here that is one pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = x.mean(2, keepdim=True)
+        ctx.save_for_backward(x, mean)
+        return mean, (x - mean).square_().mean(2, keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        x, mean = ctx.saved_tensors
+        of_mean, of_variance = (grad / x.shape[2] for grad in grads)
+        return torch.addcmul(of_mean - 2 * of_variance * mean, x, 2 * of_variance)
 
 
 class Patches(torch.autograd.Function):

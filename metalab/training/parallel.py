@@ -1,9 +1,10 @@
 """How the tasks of a meta-batch share the processor: the one place that decides.
 
-Small networks run all tasks in one batched call on one thread. conv4 on a CPU runs a few tasks at a time
-(their patches then fit the cache) on a small pool of threads, each with one torch thread: measured on two
-cores, 1.7 to 2 times faster than one thread, and better than torch's own threads. How tasks are cut depends on
-the network and the batch alone, never on the number of threads, so that results do not depend on it either.
+Small networks run all tasks in one batched call on one thread. conv4 on a CPU runs its tasks one by one on a small
+pool of threads, each with one torch thread: measured on two cores, that is faster than batches of tasks and than
+torch's own threads. Where few strided filters leave little to do in a call, a few tasks go together. How tasks are
+cut depends on the network and the batch alone, never on the number of threads, so that results do not depend on it
+either.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import torch
 from metalab.models import Conv4, Model
 from metalab.tasks.base import TaskBatch
 
-TASKS_AT_ONCE = 4
+FEW_FILTERS = 16
+"""Up to so many strided filters `TOGETHER` tasks go at once."""
+TOGETHER = 4
 R = TypeVar("R")
 
 
@@ -27,9 +30,11 @@ class Workers:
     """Runs a function over the parts of a task batch; results come back in order."""
 
     def __init__(self, model: Model, device: torch.device, threads: int | None = None) -> None:
-        splits = isinstance(model, Conv4) and device.type == "cpu"
-        self.at_once = TASKS_AT_ONCE if splits else None
-        self.threads = (threads or os.cpu_count() or 1) if splits else 1
+        self.at_once: int | None = None
+        if isinstance(model, Conv4) and device.type == "cpu":
+            small = model.downsampling == "strided" and model.filters <= FEW_FILTERS
+            self.at_once = TOGETHER if small else 1
+        self.threads = (threads or os.cpu_count() or 1) if self.at_once else 1
         self._pool: ThreadPoolExecutor | None = None
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads, "tasks", initializer=torch.set_num_threads, initargs=(1,))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from metalab.models import Conv4
-from metalab.models.conv4 import Patches, Scatter, _convolve
+from metalab.models.conv4 import Moments, Patches, Scatter, _convolve
 from metalab.params import Params, expand
 
 SHAPES = [(2, 6, 6, 3), (1, 5, 7, 2), (3, 4, 3, 1), (2, 1, 2, 2)]
@@ -182,3 +182,40 @@ def test_misfit_names_what_is_wrong():
     assert (
         model.misfit((1, 28, 15)) == "conv4 halves the image four times, so it needs 16x16 pixels or more, not (28, 15)"
     )
+
+
+def test_moments_are_torchs_and_differentiate_twice():
+    x = random(2, 3, 7, 4).requires_grad_()
+    variance, mean = torch.var_mean(x, 2, correction=0, keepdim=True)
+    torch.testing.assert_close(Moments.apply(x), (mean, variance), rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda v: Moments.apply(v), (x,))
+    assert torch.autograd.gradgradcheck(lambda v: [part.pow(3) for part in Moments.apply(v)], (x,))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_one_task_alone_is_convolved_as_beside_another(stride):
+    x, weight = random(6, 5, 7, 3), random(2, 27, 4, seed=1)
+    together = _convolve(x, weight, stride)
+    for task in range(2):
+        alone = _convolve(x[3 * task : 3 * task + 3], weight[task : task + 1], stride)
+        torch.testing.assert_close(alone, together[3 * task : 3 * task + 3], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["transductive", "running"])
+def test_pooling_before_a_normalisation_with_scales_of_both_signs_is_pooling_after_it(mode):
+    model = Conv4(filters=4, downsampling="max_pool", batch_norm=mode)
+    theta = model.init(IMAGE, 3, torch.Generator().manual_seed(0), torch.float64)
+    for i in range(1, 5):
+        theta[f"norm{i}.scale"] = random(4, seed=i)
+        if mode == "running":
+            theta[f"running.norm{i}.mean"], theta[f"running.norm{i}.variance"] = random(4, seed=9), random(4).square()
+    x = random(1, 6, *IMAGE)
+    found = model.features(expand(theta, 1), x, support=x)
+    h = x[0]
+    for i in range(1, 5):
+        filters = theta[f"conv{i}.weight"].reshape(3, 3, -1, 4).permute(3, 2, 0, 1)
+        averages = [theta.get(f"running.norm{i}.{name}") for name in ("mean", "variance")]
+        scale, shift = theta[f"norm{i}.scale"], theta[f"norm{i}.shift"]
+        h = F.batch_norm(F.conv2d(h, filters, padding=1), *averages, scale, shift, training=mode == "transductive")
+        h = F.max_pool2d(h.relu(), 2)
+    torch.testing.assert_close(found[0], h.permute(0, 2, 3, 1).flatten(1), rtol=1e-10, atol=1e-10)
