@@ -105,7 +105,7 @@ async def attack_all(at: School, names: list[str]) -> tuple[list[Outcome], list[
     """Each attack, one after the other, and whatever broke a promise."""
     ada = at.tab()
     run_id = await start_run(at, ada)
-    target = attacks.Target(at, run_id, give_history(at))
+    target = attacks.Target(at, run_id, give_history(at), ada.cookies)
     bystander = Bystander()
     watching = asyncio.create_task(bystander.watch(at.port, run_id))
     while len({kind for kind, _when, _seconds in bystander.samples}) < 3:

@@ -49,6 +49,8 @@ class Target:
     at: School
     run_id: str
     long_run: str
+    owner: dict[str, str]
+    """The cookies of the run's owner."""
 
     @property
     def port(self) -> int:
@@ -216,24 +218,39 @@ async def uploads(target: Target) -> str:
 
 
 async def commands_to_anothers_run(target: Target) -> str:
-    """Every button of the live panel, pressed on somebody else's run that this visitor follows."""
-    version = target.at.run(target.run_id)
-    tab = Forger(target.port)
+    """Every command of the live panel, also some that it lacks, to the run of somebody else whom this visitor follows.
+
+    The owner then sends one in the same way, to see that such messages arrive.
+    """
+    before = target.at.run(target.run_id)
+    names = ("stop", "pause", "reset", "step", "resume", "delete", "rename")
+    sent = await _command(target, names, cookies())
+    now = target.at.run(target.run_id)
+    same = (now.state, now.owner) == (before.state, before.owner) and now.step >= before.step
+    obeyed = []
+    for name, state in (("pause", "paused"), ("resume", "running")):
+        await _command(target, (name,), target.owner)
+        for _ in range(50):
+            if target.at.run(target.run_id).state == state:
+                obeyed.append(name)
+                break
+            await asyncio.sleep(0.1)
+    what = "the run trains on" if same else f"THE RUN WAS CHANGED ({now.state})"
+    return f"{sent} commands: {what}; its owner's {' and '.join(obeyed) or 'NONE'} were obeyed"
+
+
+async def _command(target: Target, names: Iterable[str], visitor: dict[str, str]) -> int:
+    tab = Forger(target.port, visitor)
     await tab.open("train", {"runs": target.run_id})
     sent = 0
-    for name in ("stop", "pause", "reset", "step", "resume", "delete", "rename"):
+    for name in names:
         for widget in [widget for widget, kind in tab.ids.items() if kind == "bidi_component"]:
-            value = json.dumps({"command": {"name": name, "run": target.run_id}})
-            await tab.forge([WidgetState(id=widget, json_value=value)])
-            trigger = json.dumps({"command": {"name": name, "run": target.run_id}})
-            await tab.forge([WidgetState(id=f"{widget}__streamlit_internal_trigger", json_value=trigger)])
-            sent += 2
+            pressed = [{"event": "command", "value": {"name": name, "run": target.run_id}}]
+            trigger = f"$$STREAMLIT_INTERNAL_KEY_{widget}__events"
+            await tab.forge([WidgetState(id=trigger, json_trigger_value=json.dumps(pressed))])
+            sent += 1
     await tab.hang_up()
-    now = target.at.run(target.run_id)
-    same = (now.state, now.owner) == (version.state, version.owner) and now.step >= version.step
-    return (
-        f"{sent} commands; the run {'trains on as its owner' + chr(39) + 's' if same else 'WAS CHANGED: ' + now.state}"
-    )
+    return sent
 
 
 async def slow_readers(target: Target) -> str:
