@@ -220,7 +220,8 @@ class Harness:
                 failed.append(f"{run.id} is {ended.state}: {ended.message}")
         every = [run for run in store.runs(limit=10_000) if run.state == "finished"]
         different = sum(self._differs(store, run.id) for run in every)
-        here = {run.id for run in store.runs(limit=10_000)}
+        with reader(self.home) as db:
+            here = {run_id for (run_id,) in db.execute("SELECT id FROM runs")}  # those in the bin, too
         folders = list((self.home / "checkpoints").iterdir())
         left = sum(folder.name not in here for folder in folders)
         parts = sum(len(list(folder.glob(".*.part"))) for folder in folders)
