@@ -89,15 +89,12 @@ class MetaStep:
 
     def __call__(self, theta: Params, batch: TaskBatch, done: int) -> Aggregate:
         """What the tasks of a part come to after `done` outer steps; from any of the threads."""
-        known = self._parts.get(batch.n_tasks)
-        if known is None or self._steady is None or done < self._steady:
-            return differentiated(self._config, theta, batch, done)
-        promised, library = known
+        known = self._parts.get(batch.n_tasks) if self._steady is not None and done >= self._steady else None
         given = inputs(theta, batch)
         # theta was looked at when the library was taken up.
-        if described(given[-4:]) != promised[-4:]:
-            return differentiated(self._config, theta, batch, done)
-        return regrouped(library(given), self._names, batch.n_tasks)
+        if known is None or described(given[-4:]) != known[0][-4:]:
+            return differentiated(self._config, theta, batch, done, in_rows=not self._parts)
+        return regrouped(known[1](given), self._names, batch.n_tasks)
 
     @property
     def pending(self) -> bool:
@@ -142,6 +139,8 @@ class MetaStep:
         self._folder = self._child = None
         try:
             found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if "refused" in found:
+                raise Refused(found["refused"])
             expected = described([theta[name] for name in sorted(theta)])
             for size, promised in found["parts"].items():
                 if promised[:-4] != expected:
@@ -149,6 +148,8 @@ class MetaStep:
                 library = loaded(folder / f"{size}.pt2", self._threads, self._device)
                 self._parts[int(size)] = promised, library
             self._names = found["names"]
+        except Refused:
+            raise
         except Exception:
             shutil.rmtree(folder, ignore_errors=True)  # the next run makes it anew
             raise
@@ -223,6 +224,10 @@ class Child:
 
 class NotCompiled(RuntimeError):
     """Why a run is not compiled; the message ends the sentence "not compiled: ..."."""
+
+
+class Refused(NotCompiled):
+    """Why it is not, whenever it is tried: kept in the cache like a library."""
 
 
 def in_short(problem: Exception) -> str:

@@ -30,7 +30,8 @@ class Aggregate:
     metrics: Params
     statistics: Params
     direction: Params
-    """Each task's meta-gradient at unit length, as one long entry; empty where tasks are not told apart."""
+    """Each task's meta-gradient at unit length, as one long entry or entry by entry; empty where tasks are not told
+    apart."""
     squares: Params
     """Each task's squared meta-gradient: the diagonal of the empirical Fisher matrix; empty unless asked for."""
 
@@ -47,28 +48,39 @@ class Aggregate:
         return (self.tasks * square - 1) / (self.tasks - 1)
 
 
-def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool) -> Aggregate:
-    """The means over `n_tasks` tasks, with `squared` those of the squares too, for which `meta.each` is needed."""
+def aggregate(meta: MetaGradient, n_tasks: int, *, squared: bool, in_rows: bool = True) -> Aggregate:
+    """The means over `n_tasks` tasks, with `squared` those of the squares too, for which `meta.each` is needed.
+
+    `in_rows`: whether the tasks' directions are taken in one long row each, at less than half the time of going
+    through the entries; compiled, going through the entries takes half the time of the rows.
+    """
     direction: Params = {}
     squares: Params = {}
     if meta.each:
-        # One long row for each task: measured at less than half the time of going through the entries.
-        rows = torch.cat([value.flatten(1) for value in meta.each.values()], 1)
-        lengths = torch.linalg.vector_norm(rows, dim=1).clamp(min=torch.finfo(rows.dtype).tiny)
-        direction = {"unit": (1 / (n_tasks * lengths)) @ rows}
+        entries = {name: value.flatten(1) for name, value in meta.each.items()}
+        if in_rows:
+            entries = {"unit": torch.cat(list(entries.values()), 1)}
+            lengths = torch.linalg.vector_norm(entries["unit"], dim=1)
+        else:
+            lengths = norm(entries.values(), task_axis=True)
+        shares = 1 / (n_tasks * lengths.clamp(min=torch.finfo(lengths.dtype).tiny))
+        if in_rows:
+            direction = {name: shares @ value for name, value in entries.items()}
+        else:
+            direction = {name: (shares[:, None] * value).sum(0) for name, value in entries.items()}
     if squared:
         squares = {name: meta.each[name].square().mean(0) for name in meta.gradient}
     return Aggregate(n_tasks, meta.gradient, meta.metrics, meta.statistics, direction, squares)
 
 
-def differentiated(config: RunConfig, theta: Params, batch: TaskBatch, done: int) -> Aggregate:
-    """What the tasks of one part of a meta-batch come to, after `done` outer steps."""
+def differentiated(config: RunConfig, theta: Params, batch: TaskBatch, done: int, *, in_rows: bool = True) -> Aggregate:
+    """What the tasks of one part of a meta-batch come to, after `done` outer steps; `in_rows` as in `aggregate`."""
     algorithm, learner, natural = config.algorithm, config.learner, config.outer_optimiser == "natural"
     meta = algorithm.meta_gradient(learner, theta, batch, done=done)
     if natural and not meta.each:
         # The step still goes along the meta-batch's own gradient: these are for the squares (and the agreement).
         meta = replace(meta, each=algorithm.task_gradients(learner, theta, batch, done=done))
-    return aggregate(meta, batch.n_tasks, squared=natural)
+    return aggregate(meta, batch.n_tasks, squared=natural, in_rows=in_rows)
 
 
 def mean(parts: Sequence[Aggregate]) -> Aggregate:

@@ -24,10 +24,10 @@ from torch.fx import GraphModule
 
 from metalab.params import Params
 from metalab.tasks.base import Examples, TaskBatch
-from metalab.training.compiled import MANIFEST, NotCompiled, described, in_short, inputs, loaded, regrouped
+from metalab.training.compiled import MANIFEST, NotCompiled, Refused, described, in_short, inputs, loaded, regrouped
 from metalab.training.config import RunConfig, parse_config
 from metalab.training.outer import ENTRIES, Aggregate, differentiated
-from metalab.training.trainer import initialise, place, stream
+from metalab.training.start import initialise, place, stream
 
 LONGEST = 4_000
 """Operations of a graph that is translated still: beyond, the compiler takes minutes."""
@@ -45,7 +45,7 @@ def traced(config: RunConfig, theta: Params, batch: TaskBatch, done: int) -> tup
     def flat(*tensors: Tensor) -> list[Tensor]:
         x, y, query_x, query_y = tensors[len(names) :]
         tasks = TaskBatch(Examples(x, y), Examples(query_x, query_y))
-        whole = differentiated(config, dict(zip(names, tensors, strict=False)), tasks, done)
+        whole = differentiated(config, dict(zip(names, tensors, strict=False)), tasks, done, in_rows=False)
         entries = {part: getattr(whole, part) for part in ENTRIES}
         found.update({part: list(values) for part, values in entries.items()})
         return [value for values in entries.values() for value in values.values()]
@@ -63,9 +63,9 @@ def _check(graph: GraphModule) -> None:
     operations = [node for node in graph.graph.nodes if node.op == "call_function"]
     for node in operations:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            raise NotCompiled(f"each call draws random numbers ({node.target})")
+            raise Refused(f"each call draws random numbers ({node.target})")
     if len(operations) > LONGEST:
-        raise NotCompiled(
+        raise Refused(
             f"its {len(operations):,} operations are too many (at most {LONGEST:,}): take fewer inner steps or tasks"
         )
 
@@ -128,6 +128,9 @@ def main() -> None:
     torch.set_num_threads(1)
     try:
         prepare(parse_config(request["config"]), request["sizes"], Path(request["folder"]), request["done"])
+        answer.write("{}\n")
+    except Refused as problem:
+        (Path(request["folder"]) / MANIFEST).write_text(json.dumps({"refused": str(problem)}), encoding="utf-8")
         answer.write("{}\n")
     except Exception as problem:
         answer.write(json.dumps({"problem": in_short(problem)}) + "\n")
