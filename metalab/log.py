@@ -36,8 +36,8 @@ LONGEST_FACT = 300
 """Characters of one fact; the end of a longer one is left out."""
 LINES_A_MINUTE = 20
 """Of refusals of one kind to one person: who is refused a thousand times does not fill the disk."""
-PEOPLE_A_MINUTE = 1_000
-"""Whose refusals are counted apart; those of more are left out."""
+ALL_LINES_A_MINUTE = 300
+"""Of refusals of any kind to anybody: whoever has a thousand names does not fill it either."""
 
 _EVENTS = logging.getLogger("metalab.events")
 
@@ -100,10 +100,10 @@ class Thinned(logging.Filter):
             if minute != self._minute:
                 self._minute = minute
                 self._seen.clear()
-            self._seen[key] += len(self._seen) < PEOPLE_A_MINUTE or key in self._seen
-            if not 1 <= self._seen[key] <= LINES_A_MINUTE:
+            if self._seen[key] >= LINES_A_MINUTE or self._seen.total() >= ALL_LINES_A_MINUTE:
                 self._left_out += 1
                 return False
+            self._seen[key] += 1
             if self._left_out:
                 record.facts["left_out_before"] = self._left_out  # type: ignore[attr-defined]
                 self._left_out = 0
