@@ -11,7 +11,7 @@ from metalab.cli.table import table
 
 HOW = (
     "Median over repeats, taken in turn after a warm-up. A meta-step is a whole outer step of a run: tasks sampled, "
-    "meta-gradient, outer step, check for finite numbers."
+    "meta-gradient, outer step, check for finite numbers. Sampling %: drawing the tasks, of a meta-step's time."
 )
 
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         machine = {"torch": torch.__version__, "cores": os.cpu_count(), "threads": options.threads, "device": device}
         print(as_json({"workloads": [asdict(timing) for timing in timings], "how": HOW, **machine}))
         return 0
-    head = ("", "a second", "unit", "ms", "slowest", "fastest", "warm-up s", "what")
+    head = ("", "a second", "unit", "ms", "slowest", "fastest", "sampling %", "warm-up s", "what")
     rows = [
         (
             t.name,
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
             f"{t.milliseconds:.4g}",
             f"{t.slowest:.4g}",
             f"{t.fastest:.4g}",
+            "" if t.sampling_percent is None else f"{t.sampling_percent:.1f}",
             f"{t.warm_up_seconds:.2f}",
             t.what,
         )

@@ -91,7 +91,7 @@ class Conv4(Model):
         return h.unflatten(1, (n, -1))[:, :, -1] if one_by_one else h
 
     def _block(self, params: Params, i: int, h: Tensor, groups: int, known: bool, collect: Params | None) -> Tensor:
-        """Block i of h (T * n, H, W, C), normalised in `groups` for each task or, where `known`, by running averages."""
+        """Block i of h (T * n, H, W, C), normalised in `groups` for each task or, if `known`, by running averages."""
         weight, scale, shift = (params[name] for name in (f"conv{i}.weight", f"norm{i}.scale", f"norm{i}.shift"))
         mean_name, variance_name = f"{STATISTICS}norm{i}.mean", f"{STATISTICS}norm{i}.variance"
         pooled, n_tasks = self.downsampling == "max_pool", weight.shape[0]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metalab.params import Params
 from metalab.tasks.base import TaskBatch
@@ -21,12 +22,15 @@ from metalab.training.config import RunConfig, parse_config
 from metalab.training.evaluation import evaluate
 from metalab.training.events import OuterStep
 from metalab.training.parallel import Workers
-from metalab.training.trainer import initialise, place, stream, train
+from metalab.training.start import initialise, place, stream
+from metalab.training.trainer import train
 
 BLOCK_SECONDS = 0.5
 """A timed block holds as many units as fit here, at least one."""
 WARM_UP_SECONDS = 0.5
 GRID_POINTS = 200
+EVALUATED = 1_000
+META_STEPS = "meta-steps"
 
 Unit = Callable[[], None]
 
@@ -42,12 +46,15 @@ CHARACTERS: Mapping[str, Any] = {
     "algorithm": {"name": "maml", "order": 2, "inner_steps": 5, "inner_lr": 0.1},
     "meta_batch_size": 4,
 }
+POOLED: Mapping[str, Any] = {**CHARACTERS, "model": {**CHARACTERS["model"], "downsampling": "max_pool"}}
 REPTILE: Mapping[str, Any] = {
-    "name": "reptile",
-    "inner_steps": 32,
-    "inner_optimiser": "sgd",
-    "inner_batch": 10,
-    "inner_lr": 0.02,
+    # Reptile learns from support and query examples together: ten points.
+    "family": {"name": "sinusoid", "shots": 5, "queries": 5},
+    "model": {"name": "mlp", "widths": [40, 40]},
+    "algorithm": {"name": "reptile", "inner_steps": 32, "inner_optimiser": "sgd", "inner_lr": 0.02},
+    "outer_optimiser": "sgd",
+    "outer_lr": 0.3,
+    "meta_batch_size": 25,
 }
 
 
@@ -79,6 +86,8 @@ class Timing:
     """Rates of the fastest and the slowest block, per second."""
     repeats: int
     units_per_repeat: int
+    sampling_percent: float | None
+    """Of a meta-step's time: how long drawing its tasks alone takes; None where no tasks are drawn."""
     warm_up_seconds: float
     """From nothing to the first timed block, preparation included."""
 
@@ -97,9 +106,9 @@ def meta_steps(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[
 
 
 def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
-    """Adapt theta to one task and predict `GRID_POINTS` points after each of 0 .. 10 inner steps."""
-    theta, batch = _theta(config), _tasks(config, 1)
-    x = torch.linspace(-5, 5, GRID_POINTS, device=batch.support.x.device)[None, :, None]
+    """Adapt theta to one task and predict its `points` after every inner step."""
+    theta, batch = _theta(config), tasks(config, 1)
+    x = points(batch)
 
     def unit() -> None:
         for inner in config.algorithm.adapt(config.learner, theta, batch.support, config.algorithm.evaluation_steps):
@@ -111,7 +120,7 @@ def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[]
 
 def evaluate_many(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
     """Adapt theta to 1,000 tasks and measure it on their query sets after each of 0 .. 10 inner steps."""
-    theta, batch = _theta(config), _tasks(config, 1_000)
+    theta, batch = _theta(config), tasks(config, EVALUATED)
     workers = Workers(config.model, place(config), threads)
 
     def unit() -> None:
@@ -120,12 +129,29 @@ def evaluate_many(config: RunConfig, threads: int | None) -> tuple[Unit, Callabl
     return unit, workers.close
 
 
+def _sampling(config: RunConfig) -> Unit:
+    """Drawing the tasks of one meta-step, as a run does."""
+    rng, device = stream(config.seed, "train"), place(config)
+
+    def unit() -> None:
+        config.family.sample(config.meta_batch_size, "train", rng, device)
+
+    return unit
+
+
 def _theta(config: RunConfig) -> Params:
     return {name: entry.to(place(config)) for name, entry in initialise(config).items()}
 
 
-def _tasks(config: RunConfig, n: int) -> TaskBatch:
+def tasks(config: RunConfig, n: int) -> TaskBatch:
+    """The first `n` tasks of meta-test."""
     return config.family.sample(n, "test", stream(config.seed, "test"), place(config))
+
+
+def points(batch: TaskBatch) -> Tensor:
+    """What is predicted of the first task after every inner step: its query images, or a grid on the line."""
+    x = batch.query.x[:1]
+    return x if x.ndim > 3 else torch.linspace(-5, 5, GRID_POINTS, device=x.device)[None, :, None]
 
 
 def _with(base: Mapping[str, Any], **algorithm: Any) -> dict[str, Any]:
@@ -133,23 +159,33 @@ def _with(base: Mapping[str, Any], **algorithm: Any) -> dict[str, Any]:
 
 
 _ALL = (
-    Workload("W1", "sinusoid, MAML, MLP 40-40, 10+10 points, 25 tasks, 1 inner step", "meta-steps", SINE, meta_steps),
-    Workload("W2", "the same with 5 inner steps", "meta-steps", _with(SINE, inner_steps=5), meta_steps),
+    Workload("W1", "sinusoid, MAML, MLP 40-40, 10+10 points, 25 tasks, 1 inner step", META_STEPS, SINE, meta_steps),
+    Workload("W2", "the same with 5 inner steps", META_STEPS, _with(SINE, inner_steps=5), meta_steps),
     Workload(
-        "W3b",
-        "sinusoid, Reptile, 25 tasks, 32 inner SGD steps on 10 points each",
-        "meta-steps",
-        {**SINE, "algorithm": REPTILE, "outer_optimiser": "sgd", "outer_lr": 0.3},
+        "W3a",
+        "sinusoid, Reptile, 1 task, 32 inner SGD steps on 10 points",
+        META_STEPS,
+        {**REPTILE, "meta_batch_size": 1},
         meta_steps,
     ),
+    Workload("W3b", "the same with 25 tasks", META_STEPS, REPTILE, meta_steps),
     Workload(
         "W4",
-        "glyphs, MAML, conv4-64 (strided), 5-way 1-shot, 15 queries a class, 4 tasks, 5 inner steps",
-        "meta-steps",
-        CHARACTERS,
+        "glyphs, MAML, conv4-64 (max-pool), 5-way 1-shot, 15 queries a class, 4 tasks, 5 inner steps",
+        META_STEPS,
+        POOLED,
         meta_steps,
     ),
-    Workload("W4f", "the same, first order", "meta-steps", _with(CHARACTERS, order=1), meta_steps),
+    Workload("W4f", "the same, first order", META_STEPS, _with(POOLED, order=1), meta_steps),
+    Workload("W4s", "as W4, but strided, our default", META_STEPS, CHARACTERS, meta_steps),
+    Workload("W4sf", "the same, first order", META_STEPS, _with(CHARACTERS, order=1), meta_steps),
+    Workload(
+        "W5c",
+        "adapt one conv4-64 (max-pool) by 5 steps, 75 images predicted after each",
+        "adaptations",
+        _with(POOLED, inner_steps_eval=5),
+        adapt_one,
+    ),
     Workload("W5", "adapt one sine wave by 10 steps, 200 points predicted after each", "adaptations", SINE, adapt_one),
     Workload("W6", "adapt 1,000 sine waves by 10 steps and measure each", "evaluations", SINE, evaluate_many),
 )
@@ -194,6 +230,8 @@ class _Running:
         each = (time.perf_counter() - ready) / done
         self.units = max(1, round(BLOCK_SECONDS / each))
         self.seconds: list[float] = []
+        self.sampling: list[float] = []
+        self.sample = _sampling(config) if workload.unit == META_STEPS else None
         self.warm_up = time.perf_counter() - started
 
     def measure(self) -> None:
@@ -202,6 +240,12 @@ class _Running:
             self.unit()
         self.wait()
         self.seconds.append((time.perf_counter() - start) / self.units)
+        if self.sample is not None:
+            start = time.perf_counter()
+            for _ in range(self.units):
+                self.sample()
+            self.wait()
+            self.sampling.append((time.perf_counter() - start) / self.units)
 
     def timing(self) -> Timing:
         middle = statistics.median(self.seconds)
@@ -215,5 +259,6 @@ class _Running:
             slowest=1 / max(self.seconds),
             repeats=len(self.seconds),
             units_per_repeat=self.units,
+            sampling_percent=100 * statistics.median(self.sampling) / middle if self.sampling else None,
             warm_up_seconds=self.warm_up,
         )
