@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 class Axis(Settings):
     """One setting that varies: over `values`, or between `low` and `high`, evenly or evenly in its logarithm."""
 
-    name: str = Field(max_length=80)
+    name: str = Field(max_length=80, pattern=r"^[\w.]+$")
     values: Annotated[tuple[Any, ...], Field(max_length=MOST_VALUES)] = ()
     low: float | None = None
     high: float | None = None

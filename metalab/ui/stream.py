@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 UPDATES_PER_SECOND = 8
 MESSAGES_PER_SECOND = 300
 """Of one run to all its viewers: each takes processor time from the training."""
+LONGEST_PAUSE = 0.7
+"""Seconds between two updates, however many watch: nobody makes others wait by watching a thousand times."""
 HISTORY_SECONDS = 2.0
 """How old a history may be that a viewer who joins is given, with what it lacks."""
 HEARTBEAT_SECONDS = 15.0
@@ -288,6 +290,7 @@ class Hub:
             if started - channel.history_made > HISTORY_SECONDS:
                 channel.history = None  # it can be megabytes
             pause = max(1 / UPDATES_PER_SECOND, len(channel.viewers) / MESSAGES_PER_SECOND)
+            pause = min(pause, LONGEST_PAUSE)
             await asyncio.sleep(max(0.0, pause - (time.monotonic() - started)))
 
     async def _read(self, run_id: str, cursor: str | None, owners: Collection[str]) -> Update | None:

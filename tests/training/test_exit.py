@@ -39,7 +39,7 @@ if sys.argv[2] == "stay":
 def test_ending_the_program_leaves_a_checkpoint_of_now(tmp_path, how):
     if how == "interrupt" and os.name == "nt":
         pytest.skip("Ctrl-C cannot be sent to one process on Windows")
-    config = small(outer_steps=1_000_000, evaluate_every=100_000)
+    config = small(outer_steps=200_000, evaluate_every=100_000)
     command = [sys.executable, "-c", SCRIPT, config.model_dump_json(), "stay" if how == "interrupt" else "go"]
     environment = os.environ | {"METALAB_HOME": str(tmp_path), "METALAB_WORKERS": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
