@@ -6,8 +6,9 @@
 
 A unit is the meta-gradient of one fixed meta-batch and the outer step along it (Adam, for Reptile plain descent), or
 an adaptation; drawing tasks is nobody's part of it. The engine's unit is a run's own outer step, which also measures
-the accuracy, the meta-gradient's norm and how far the tasks agree. Nothing of ours is compiled. Everybody lives in a
-process of its own with two threads, and blocks of all go in turn, so that a slow moment falls on all; medians count.
+the accuracy, the meta-gradient's norm and how far the tasks agree. It is eager; the peer "metalab compiled" has its
+setting `compiled`, once the compiler is done. Everybody lives in a process of its own with two threads, and blocks of
+all go in turn, so that a slow moment falls on all; medians count.
 """
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAMES", default=",".join(WORKLOADS), help="workloads, e.g. W1,W4")
-    parser.add_argument("--peers", metavar="NAMES", default=",".join(PEERS), help="who takes part beside MetaLab")
+    others = ",".join(peer for peer in PEERS if not peer.startswith(ENGINE))
+    parser.add_argument("--peers", metavar="NAMES", default=others, help=f"who takes part (default: {others})")
     parser.add_argument("--repeats", type=int, default=9, help="timed blocks of each (default 9)")
     parser.add_argument("--threads", type=int, default=THREADS, help=f"threads of each (default {THREADS})")
     parser.add_argument("--check", action="store_true", help="compare what they compute instead of how fast")

@@ -14,6 +14,7 @@ from peers.work import Answer, Job, Peer, Work, work_of
 ENGINE = "metalab"
 PEERS = {
     ENGINE: "engine",
+    "metalab compiled": "engine_compiled",
     "naive loop": "naive_loop",
     "learn2learn": "learn2learn_maml",
     "higher": "higher_maml",

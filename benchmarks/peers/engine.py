@@ -6,21 +6,22 @@ from __future__ import annotations
 import torch
 
 from metalab.training.evaluation import evaluate
+from metalab.training.outer import mean
 from metalab.training.parallel import Workers
 from metalab.training.trainer import Trainer
 from peers.work import Answer, Job, Work, computation, plain
 
 
 def job(work: Work) -> Job:
+    torch.set_num_threads(1)  # as in a run, whose tasks share the cores where that is faster
     config, theta, batch = work.config, work.theta, work.batch
     learner, algorithm = config.learner, config.algorithm
-    torch.set_num_threads(1)  # as in a run, whose tasks share the cores where that is faster
 
     def adaptation() -> Answer:
         found = []
-        for inner in algorithm.adapt(learner, theta, batch.tasks(0, 1).support, work.steps):
+        for inner in algorithm.adapt(learner, theta, batch.support, work.steps):
             with torch.no_grad():
-                found.append(algorithm.predict(learner, inner.phi, work.points, batch.support.x[:1])[0])
+                found.append(algorithm.predict(learner, inner.phi, work.points, batch.support.x)[0])
         return {"prediction": torch.stack(found).numpy()}
 
     if work.kind == "adaptation":
@@ -30,13 +31,18 @@ def job(work: Work) -> Job:
         return computation(
             lambda: {"loss": evaluate(learner, algorithm, theta, batch, work.steps, workers)["loss"].numpy()}
         )
-    trainer = Trainer(config, None, None)
+    return outer_steps(work, Trainer(config, None, None))
+
+
+def outer_steps(work: Work, trainer: Trainer) -> Job:
+    """A run's outer steps on the same tasks again and again."""
 
     def unit() -> None:
-        trainer.learn([batch])
+        trainer.learn([work.batch])
 
     def answer() -> Answer:
-        found = algorithm.meta_gradient(learner, theta, batch).gradient
+        parts = trainer.workers.map(lambda part: trainer.meta_step(trainer.outer.theta, part, 0), work.batch)
+        found = mean([part for _, part in parts]).gradient
         return {name: value.numpy() for name, value in plain(found).items()}
 
     return Job(unit, answer)
