@@ -21,6 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=whole(1, 1_000), default=9, help="timed blocks of each (default 9)")
     parser.add_argument("--threads", type=whole(1, 256), help="threads for conv4's tasks (default: one for each core)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument(
+        "--compiled", action="store_true", help="time meta-steps once they are compiled, where they can be"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -33,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     given = known if options.only is None else options.only.split(",")
     names = list(dict.fromkeys(one_of(known, name.strip(), "--only") for name in given))
     device = one_of(("auto", "cpu", "cuda"), options.device, "--device")
-    timings = list(bench(names, options.repeats, options.threads, device))
+    timings = list(bench(names, options.repeats, options.threads, device, compiled=options.compiled))
     if options.json:
         machine = {"torch": torch.__version__, "cores": os.cpu_count(), "threads": options.threads, "device": device}
         print(as_json({"workloads": [asdict(timing) for timing in timings], "how": HOW, **machine}))
@@ -54,5 +57,8 @@ def run(options: argparse.Namespace) -> int:
         for t in timings
     ]
     print(table(head, rows))
+    for t in timings:
+        if t.note:
+            print(f"{t.name}: {t.note}")
     print(HOW)
     return 0

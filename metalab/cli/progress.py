@@ -37,6 +37,11 @@ class Progress:
             self._stream.write(text + "\n")
         self._stream.flush()
 
+    def say(self, text: str) -> None:
+        """Leave a line that stays above the bar."""
+        lead = "\r" if self._bar else ""
+        self._stream.write(lead + text.ljust(self._width) + "\n")
+
     def finish(self, done: int, note: str = "") -> None:
         """Say where it ended and leave the line."""
         self.draw(done, note)

@@ -76,11 +76,16 @@ def _followed(service: Service, run_id: str, start: int, asked: threading.Event)
     store, run = service.store, service.store.get(run_id)
     metric = main_metric(run.config)
     progress = Progress(run.outer_steps if run.config.algorithm.trains else 0, start)
+    told = len(store.notes(run_id))
     while run.active:
         if asked.is_set():
             with suppress(CommandError):  # it has just ended by itself
                 service.stop(run.id, run.owner)
         run = service.wait(run.id, POLL_SECONDS)
+        if progress.due or not run.active:
+            for note in store.notes(run_id)[told:]:
+                progress.say(f"outer step {note.step}: {note.text}")
+                told += 1
         if progress.due:
             progress.draw(run.step, _before_and_after(store, run, metric))
     progress.finish(run.step, _before_and_after(store, run, metric))

@@ -20,7 +20,7 @@ from metalab.params import Params
 from metalab.tasks.base import TaskBatch
 from metalab.training.config import RunConfig, parse_config
 from metalab.training.evaluation import evaluate
-from metalab.training.events import OuterStep
+from metalab.training.events import Noted, OuterStep
 from metalab.training.parallel import Workers
 from metalab.training.start import initialise, place, stream
 from metalab.training.trainer import train
@@ -59,6 +59,18 @@ REPTILE: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A workload that is ready to be timed."""
+
+    unit: Unit
+    """Does one unit of work."""
+    close: Callable[[], None] = lambda: None
+    """To be called at the end."""
+    note: str = ""
+    """What the run told of its being compiled."""
+
+
+@dataclass(frozen=True)
 class Workload:
     """What is measured; `unit` names what one call of it does."""
 
@@ -66,8 +78,8 @@ class Workload:
     what: str
     unit: str
     config: Mapping[str, Any]
-    prepare: Callable[[RunConfig, int | None], tuple[Unit, Callable[[], None]]]
-    """(config, threads) -> (one unit of work, what to call at the end)."""
+    prepare: Callable[[RunConfig, int | None], Prepared]
+    """(config, threads) -> what does it."""
 
 
 @dataclass(frozen=True)
@@ -90,22 +102,27 @@ class Timing:
     """Of a meta-step's time: how long drawing its tasks alone takes; None where no tasks are drawn."""
     warm_up_seconds: float
     """From nothing to the first timed block, preparation included."""
+    note: str
+    """Whether it is compiled, after how long, or why not; empty where that was not asked."""
 
 
-def meta_steps(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
-    """One outer step of `train` for each call."""
+def meta_steps(config: RunConfig, threads: int | None) -> Prepared:
+    """One outer step of `train` for each call, compiled where the config asks for it and it can be."""
     longest = config.changed({"outer_steps": 1_000_000, "evaluate_every": 100_000, "evaluation_tasks": 2})
     events = train(longest, threads=threads)
+    note = ""
+    if config.compiled == "auto":
+        note = next((event.text for event in events if isinstance(event, Noted)), "")
     steps = (event for event in events if isinstance(event, OuterStep))
 
     def unit() -> None:
         if next(steps, None) is None:
             raise RuntimeError("the run ended early: its numbers were not finite")
 
-    return unit, events.close
+    return Prepared(unit, events.close, note)
 
 
-def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
+def adapt_one(config: RunConfig, threads: int | None) -> Prepared:
     """Adapt theta to one task and predict its `points` after every inner step."""
     theta, batch = _theta(config), tasks(config, 1)
     x = points(batch)
@@ -115,10 +132,10 @@ def adapt_one(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[]
             with torch.no_grad():
                 config.algorithm.predict(config.learner, inner.phi, x, batch.support.x).cpu()
 
-    return unit, lambda: None
+    return Prepared(unit)
 
 
-def evaluate_many(config: RunConfig, threads: int | None) -> tuple[Unit, Callable[[], None]]:
+def evaluate_many(config: RunConfig, threads: int | None) -> Prepared:
     """Adapt theta to 1,000 tasks and measure it on their query sets after each of 0 .. 10 inner steps."""
     theta, batch = _theta(config), tasks(config, EVALUATED)
     workers = Workers(config.model, place(config), threads)
@@ -126,7 +143,7 @@ def evaluate_many(config: RunConfig, threads: int | None) -> tuple[Unit, Callabl
     def unit() -> None:
         evaluate(config.learner, config.algorithm, theta, batch, config.algorithm.evaluation_steps, workers)
 
-    return unit, workers.close
+    return Prepared(unit, workers.close)
 
 
 def _sampling(config: RunConfig) -> Unit:
@@ -192,8 +209,12 @@ _ALL = (
 WORKLOADS = {workload.name: workload for workload in _ALL}
 
 
-def bench(names: Sequence[str], repeats: int, threads: int | None, device: str = "auto") -> Iterator[Timing]:
+def bench(
+    names: Sequence[str], repeats: int, threads: int | None, device: str = "auto", *, compiled: bool = False
+) -> Iterator[Timing]:
     """Measure the named workloads; timings come in the order of `names`, all after the last block.
+
+    `compiled`: meta-steps are timed once they are compiled, where they can be; adaptations never are.
 
     Sets this thread's number of torch threads: 1 but for conv4's pool of `threads` (None: one for each core).
     """
@@ -201,7 +222,7 @@ def bench(names: Sequence[str], repeats: int, threads: int | None, device: str =
     running = []
     try:
         for name in names:
-            running.append(_Running(WORKLOADS[name], threads, device))
+            running.append(_Running(WORKLOADS[name], threads, device, compiled))
         for _ in range(repeats):
             for one in running:
                 one.measure()
@@ -214,12 +235,13 @@ def bench(names: Sequence[str], repeats: int, threads: int | None, device: str =
 class _Running:
     """A workload that is warm, and the blocks timed so far."""
 
-    def __init__(self, workload: Workload, threads: int | None, device: str) -> None:
+    def __init__(self, workload: Workload, threads: int | None, device: str, compiled: bool) -> None:
         started = time.perf_counter()
         self.workload = workload
-        config = parse_config({**workload.config, "device": device})
+        config = parse_config({**workload.config, "device": device, "compiled": "auto" if compiled else "off"})
         self.wait = torch.cuda.synchronize if place(config).type == "cuda" else lambda: None
-        self.unit, self.close = workload.prepare(config, threads)
+        prepared = workload.prepare(config, threads)
+        self.unit, self.close, self.note = prepared.unit, prepared.close, prepared.note
         self.unit()
         self.wait()
         ready, done = time.perf_counter(), 0
@@ -261,4 +283,5 @@ class _Running:
             units_per_repeat=self.units,
             sampling_percent=100 * statistics.median(self.sampling) / middle if self.sampling else None,
             warm_up_seconds=self.warm_up,
+            note=self.note,
         )

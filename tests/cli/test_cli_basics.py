@@ -216,6 +216,18 @@ def test_progress_off_a_terminal_is_whole_lines_and_rare():
     assert len(stream.getvalue().splitlines()) == 2
 
 
+def test_what_is_said_leaves_a_line_above_the_bar():
+    stream = io.StringIO()
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    progress = Progress(10, stream=stream)
+    progress.draw(5)
+    progress.say("a note")
+    progress.finish(10)
+    first, last, _ = stream.getvalue().split("\n")
+    assert first.split("\r")[-1].startswith("a note ")
+    assert "10/10" in last
+
+
 def test_numbers_stand_to_the_right():
     assert table(("name", "n"), [("a", "1"), ("bc", "20")]).splitlines() == [
         "name   n",

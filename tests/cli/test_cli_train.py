@@ -79,6 +79,13 @@ def test_a_whole_config_comes_back_from_its_file(tmp_path):
     assert config_of("--config", str(path)) == config
 
 
+def test_why_a_run_is_not_compiled_is_told_once(call, home, monkeypatch):
+    monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
+    said = call("train", *TINY, "--compiled", "auto")
+    assert said.code == 0
+    assert said.err.count("outer step 0: not compiled: no C++ compiler was found on this machine") == 1
+
+
 def test_train_ends_with_json_and_leaves_the_run_in_the_store(call, home):
     said = call("train", *TINY, "--seed", "3", "--name", "first", "--json")
     assert said.code == 0
