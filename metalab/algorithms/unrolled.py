@@ -39,9 +39,9 @@ class Unrolled(InnerDescent):
     inner_steps: int = setting(1, "Inner steps on each task while meta-training.", low=0, high=20)
     steps_kept: int = setting(
         0,
-        "How many inner steps stay in memory at a time for the second-order gradient; 0 keeps all. With 1, many inner "
-        "steps need little more memory than one: the others are computed again when their turn comes, which takes "
-        "longer and gives the same gradient.",
+        "How many inner steps stay in memory at a time for the second-order gradient; 0 keeps all. The others are "
+        "computed again when their turn comes: the same gradient, in less memory and more time. About the square root "
+        "of the inner steps is a good choice.",
         label="Inner steps kept",
         low=0,
         high=20,

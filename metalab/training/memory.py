@@ -34,7 +34,10 @@ from metalab.training.start import initialise, place, stream
 SHARE = 0.8
 """Of the memory that is free, what one run may need: others want some, too, and the count is not exact."""
 RESIDENT = 1.25
-"""Bytes that a process grows by for each that is counted: what is freed is not all used again."""
+"""Bytes that a process grows by for each that is counted: what is freed is not all used again, and kernels have
+buffers of their own."""
+BESIDES = 50e6
+"""Bytes that a process takes for a run besides, whatever its size: kernels and data that it loads."""
 COPIES = 6
 """Of theta: itself, Adam's two moments, the mean gradient and its clipped self, a checkpoint."""
 PASSES, PASSES_A_STEP = 6, 5
@@ -168,7 +171,7 @@ def _at_most_of(settings: str, threads: int) -> float:
             learner.query_loss(own, batch)
     passes = PASSES + PASSES_A_STEP * getattr(algorithm, "inner_steps", 0)
     network = alive.peak + max(sizes) * run.own
-    return RESIDENT * (run.rest + min(len(sizes), threads) * passes * network)
+    return BESIDES + RESIDENT * (run.rest + min(len(sizes), threads) * passes * network)
 
 
 class _Run:
@@ -200,7 +203,7 @@ def _needed(settings: str, threads: int) -> float:
     peak = most(_evaluation, run.evaluated)
     if run.config.algorithm.trains:
         peak = max(peak, most(_step, run.config.meta_batch_size))
-    return RESIDENT * (run.rest + peak)
+    return BESIDES + RESIDENT * (run.rest + peak)
 
 
 def _step(config: RunConfig, batch: TaskBatch) -> float:

@@ -100,14 +100,14 @@ def test_the_check_holds_people_to_the_limit_and_everybody_to_what_is_free(monke
     check(small(), "ada", Limits())
     with pytest.raises(TooMuch, match="GB of memory"):
         check(parse_config(WIDE), "ada", Limits(memory=2.0, parameters=None))
-    monkeypatch.setattr(memory, "free", lambda device: 1e3)
+    monkeypatch.setattr(memory, "free", lambda device: 1e7)
     with pytest.raises(TooMuch, match="are free here"):
         check(small(), "ada", Limits())
 
 
 def test_memory_that_went_between_queue_and_start_ends_the_run_and_not_the_service(serve, monkeypatch):
     serving, amounts = serve(), iter([1e12])
-    monkeypatch.setattr(memory, "free", lambda device: next(amounts, 1e3))
+    monkeypatch.setattr(memory, "free", lambda device: next(amounts, 1e7))
     run = serving.wait(serving.start(small(), "ada"), PATIENCE)
     assert run.state == "failed"
     assert "are free here: try" in run.message
