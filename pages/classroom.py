@@ -65,17 +65,17 @@ def one_run(run: Run, name: str) -> None:
 def action(run: Run, name: str, label: str, icon: str, told: str) -> None:
     """A button for one run."""
     if st.button(label, icon=icon, key=f"classroom.{name}.{run.id}", help=told):
-        act(lambda: classroom.command(run, name), fragment=True)
+        act(lambda: classroom.command(run, name))
 
 
-def act(do: Callable[[], object], *, fragment: bool = False) -> None:
+def act(do: Callable[[], object]) -> None:
     """Do it and look again, or say why not."""
     try:
         do()
     except runs.Problem as problem:
         st.error(links.escape(str(problem)), icon=":material/error:")
     else:
-        st.rerun(scope="fragment" if fragment else "app")
+        st.rerun()
 
 
 def everybody() -> None:
