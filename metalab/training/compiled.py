@@ -40,6 +40,7 @@ PATIENCE = 300.0
 """Seconds after which a compiler that has not finished is ended."""
 KEPT = 40
 """Libraries' folders in the cache (about 1 MB each); the ones that were used longest ago go first."""
+A_DAY = 86_400.0
 MANIFEST = "manifest.json"
 ENGINE = ("tasks", "models", "algorithms")
 """Packages whose source decides what a library computes."""
@@ -189,9 +190,10 @@ class Child:
             "done": done,
         }
         assert self._process.stdin is not None
-        # It stays open: its end tells the process that nobody waits any more.
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with suppress(OSError):  # it has ended already: `finish` says so
+            # The pipe stays open: its end tells the process that nobody waits any more.
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
 
     @property
     def over(self) -> bool:
@@ -212,11 +214,12 @@ class Child:
 
     def close(self) -> None:
         """End it, with the C++ compiler that it started, and clear up."""
-        with suppress(OSError):  # it has ended by itself
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        if self._process.poll() is None:
+            with suppress(OSError):  # it has just ended by itself
+                if hasattr(os, "killpg"):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.kill()
         with suppress(ValueError):  # its answer was taken
             self._process.communicate()
         shutil.rmtree(self._part, ignore_errors=True)
@@ -291,7 +294,7 @@ def _source() -> str:
     """A digest of the engine's source files."""
     here = ROOT / "metalab"
     files = [path for package in ENGINE for path in (here / package).glob("*.py")]
-    files += [here / "params.py", here / "training" / "outer.py", here / "training" / "translating.py"]
+    files += [here / "params.py", *(here / "training" / f"{name}.py" for name in ("outer", "compiled", "translating"))]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.read_bytes())
@@ -299,9 +302,12 @@ def _source() -> str:
 
 
 def _tidy(used: Path) -> None:
-    """Note that a folder was used just now, and remove those that were not for longest, as half-made ones."""
+    """Note that a folder was used just now; remove those that were not for longest, and what compilers left behind."""
     with suppress(OSError):
         os.utime(used)
         folders = sorted(used.parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-        for folder in folders[KEPT:]:
+        workshop = used.parents[1] / "inductor"
+        # Those with short names hold what was found out about the compiler: worth keeping.
+        left = [folder for folder in workshop.glob("???????*") if time.time() - folder.stat().st_mtime > A_DAY]
+        for folder in [*folders[KEPT:], *left]:
             shutil.rmtree(folder, ignore_errors=True)

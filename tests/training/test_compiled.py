@@ -27,7 +27,7 @@ CASES = {
     "natural": SINE | {"outer_optimiser": "natural"},
     "reptile": SINE | {"algorithm": REPTILE["algorithm"] | {"inner_batch": 4}},
     "maml++": SINE | PLUS,
-    "conv4": CHARACTERS,
+    "conv4": CHARACTERS | {"algorithm": {"name": "maml", "order": 1, "inner_steps_eval": 1}},
 }
 
 
