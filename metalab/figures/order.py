@@ -113,10 +113,9 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     told = every[np.isfinite(every) & (every < 1e6)]
     low, high = (float(told.min()), float(told.max())) if told.size else (0.1, 1.0)
     bounds = [float(np.log10(low)) - 0.2, float(np.log10(high)) + 0.3]
-    ticks = {"dtick": 1 if bounds[1] - bounds[0] > 2 else "D2", "exponentformat": "power"}
     look = layout(
         xaxis=_value_axis(sweep, say),
-        yaxis=axis(say("α × curvature of the support loss"), type="log", range=bounds, **ticks),
+        yaxis=axis(say("α × curvature of the support loss"), type="log", range=bounds),
         hovermode="closest",
         **_marked(sweep, say),
     )
@@ -129,7 +128,7 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     alt = sentence.format(
         where=where(sweep, say),
         trace=number(float(sweep.trace.mean[i])),
-        n=f"{sweep.n_parameters:,}".replace(",", " "),
+        n=f"{sweep.n_parameters:,}",
         along=number(float(sweep.curvature.mean[i])),
     )
     figure = {"data": data, "layout": look}
@@ -167,7 +166,7 @@ def _value_axis(sweep: Sweep, say: Say) -> dict[str, Any]:
     if sweep.over == "inner_lr":
         ends = np.log10(sweep.values[[0, -1]])
         more = {"type": "log", "range": [float(ends[0]) - 0.05, float(ends[1]) + 0.05], "dtick": 1}
-        return axis(say("inner learning rate α"), exponentformat="none", **more)
+        return axis(say("inner learning rate α"), **more)
     return axis(say("inner steps K"), range=[0.7, float(sweep.values[-1]) + 0.3], tickvals=sweep.values.tolist())
 
 
@@ -201,7 +200,7 @@ def _at(sweep: Sweep, drawn: Mapping[str, Band], what: str, say: Say) -> str:
     i, named = place(sweep), lines(say)
     parts = [
         say("{value} for {name} (95 % {low} to {high})").format(
-            value=number(float(band.mean[i])), name=named[name].label, **_ends(band, i)
+            value=_signed(band.mean[i]), name=named[name].label, **_ends(band, i)
         )
         for name, band in drawn.items()
     ]
@@ -211,8 +210,12 @@ def _at(sweep: Sweep, drawn: Mapping[str, Band], what: str, say: Say) -> str:
 
 
 def _ends(band: Band, i: int, percent: bool = False) -> dict[str, str]:
-    form = _percent if percent else (lambda value: number(float(value)))
+    form = _percent if percent else _signed
     return {"low": form(band.low[i]), "high": form(band.high[i])}
+
+
+def _signed(value: float) -> str:
+    return number(float(value)).replace("-", "−")
 
 
 def _percent(value: float) -> str:
@@ -338,7 +341,7 @@ def alignment(found: Alignment, label: str, colour_key: Key, say: Say, *, produc
         "{own_last}, those of different tasks from {other_first} to {other_last}, over {n} tasks."
     )
     ends = {
-        f"{part}_{end}": number(float(bands[name].mean[i]))
+        f"{part}_{end}": _signed(bands[name].mean[i])
         for part, name in (("own", "same"), ("other", "other"))
         for end, i in (("first", 0), ("last", -1))
     }

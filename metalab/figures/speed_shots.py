@@ -15,6 +15,8 @@ from metalab.tasks.base import HIGHER_IS_BETTER
 
 PLACES = 1_000
 """A cell of the picture of a run's training is known by outer step * PLACES + inner step."""
+FEW_LOOKS = 8
+"""Of so few outer steps each stands on the axis."""
 
 
 def over_shots(shots: Shots, say: Say, *, log: bool = False) -> Picture:
@@ -123,18 +125,19 @@ def as_trained(found: Practice, label: str, say: Say) -> Picture:
     if best is not None:
         data.append(_ring(found.outer_steps[best[0]], best[1], say))
     ticks = {"dtick": 1} if steps <= 13 else {"nticks": 8}
+    looks = {"tickvals": found.outer_steps.tolist()} if len(found.outer_steps) <= FEW_LOOKS else {}
     look = layout(
-        xaxis=axis(say("outer step of the run"), showgrid=False),
+        xaxis=axis(say("outer step of the run"), showgrid=False, **looks),
         yaxis=axis(say("inner step"), showgrid=False, tickformat="d", **ticks),
         hovermode="closest",
     )
     return Picture(
         "as_trained",
         say("How did it get this fast?"),
-        _practice_told(found, label, best, say),
+        _practice_told(found, label, best, say) + _shade_told(found, float(ends[0 if higher else 1]), say),
         {"data": data, "layout": look},
         columns=("outer_step", "inner_step", found.metric),
-        key=(("point", say("the best of all")),) if best is not None else (),
+        key=(("ring", say("the best of all")),) if best is not None else (),
     )
 
 
@@ -163,9 +166,20 @@ def _practice_told(found: Practice, label: str, best: tuple[int, int] | None, sa
     if best is None:
         return say("{name} has no finite evaluation.").format(name=label)
     row, column = best
-    return say("{name} is best after {outer} outer steps and {inner} inner steps, at {value}.").format(
+    one = say("{name} is best after {outer} outer steps and {inner} inner step, at {value}.")
+    many = say("{name} is best after {outer} outer steps and {inner} inner steps, at {value}.")
+    return (one if column == 1 else many).format(
         name=label,
         outer=f"{int(found.outer_steps[row]):,}",
         inner=column,
         value=spelled(float(found.values[row, column]), found.metric),
     )
+
+
+def _shade_told(found: Practice, worst: float, say: Say) -> str:
+    """What the darkest shade stands for, where cells lie beyond the scale."""
+    kept = found.values[np.isfinite(found.values)]
+    beyond = kept < worst if found.metric in HIGHER_IS_BETTER else kept > worst
+    if not beyond.any():
+        return ""
+    return " " + say("The darkest shade is {value} and worse.").format(value=spelled(worst, found.metric))

@@ -118,7 +118,11 @@ def layout(**more: Any) -> dict[str, Any]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with a title, unit included."""
+    """An axis with a title, unit included; a logarithmic one of known range tells its ticks in full."""
+    if more.get("type") == "log" and "range" in more and not more.get("tickformat"):
+        low, high = more["range"]
+        # plotly's own would write 0.2 and 0.5 as 2 and 5.
+        more = {"dtick": 1 if high - low > 2 else "D2"} | more | {"tickformat": "~g"}
     return {
         "title": {"text": title, "standoff": 8, "font": {"size": FONT_SMALL}},
         "gridcolor": GRID,

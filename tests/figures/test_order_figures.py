@@ -83,12 +83,17 @@ def test_what_is_left_out_is_a_share():
     assert "is 61 % as long as the exact direction (95 % 59 % to 63 %)" in picture.alt
 
 
+def test_a_cosine_below_zero_is_told_with_a_minus_sign():
+    turned = sweep_of(cosine={"fomaml": band(0.9, -0.1, -0.3), "reptile": band(0.9, 0.6, -0.4)})
+    assert "is −0.1 for first order (95 % −0.12 to −0.08), 0.6 for Reptile" in order.cosine(turned, said).alt
+
+
 def test_a_trace_below_zero_is_a_gap_on_the_logarithmic_axis():
     picture = order.curvature(sweep_of(), said)
     y = curves(picture)["trace of αH"]["y"]
     assert np.isnan(y[2])
     np.testing.assert_allclose(y[:2], [0.1, 1.5], rtol=1e-6)
-    assert "is 1.5 over 1 761 parameters" in picture.alt
+    assert "is 1.5 over 1,761 parameters" in picture.alt
 
 
 def test_an_inner_loop_that_diverges_everywhere_draws_nothing_and_breaks_nothing():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metalab.algorithms import ALGORITHMS
-from metalab.figures.style import ALGORITHM_COLOURS, DARK, colour_of, spare_colour
+from metalab.figures.style import ALGORITHM_COLOURS, DARK, axis, colour_of, spare_colour
 
 NAMES = [("maml", 1), *((name, 2) for name in ALGORITHMS), ("an algorithm to come", 2)]
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
@@ -74,3 +74,10 @@ def test_text_and_links_meet_wcag_aaa_and_aa(mode):
     for background in (theme["backgroundColor"], theme["secondaryBackgroundColor"]):
         assert contrast(theme["textColor"], background) >= 7.0
         assert contrast(theme["linkColor"], background) >= 4.5
+
+
+def test_ticks_of_a_logarithmic_axis_are_told_in_full():
+    short, long = (axis("loss", type="log", range=[low, 0.5], tickformat="") for low in (-0.8, -3.0))
+    assert (short["dtick"], short["tickformat"]) == ("D2", "~g")
+    assert (long["dtick"], long["tickformat"]) == (1, "~g")
+    assert "dtick" not in axis("loss", type="linear", range=[0, 1])
