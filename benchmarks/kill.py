@@ -34,6 +34,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import torch.multiprocessing
 from serving import free_port
 from victim import ACTS, SEEDS, STEPS, Signs, config_of, serve
 
@@ -260,6 +261,7 @@ def _same(one: Checkpoint, other: Checkpoint) -> bool:
 
 def _in_forks(seeds: tuple[int, ...]) -> list[Undisturbed]:
     """`undisturbed` of each seed; in other processes, because one that has trained can no longer be forked safely."""
+    torch.multiprocessing.set_sharing_strategy("file_system")  # the other one needs a file handle for each tensor
     with FORK.Pool(1) as pool:
         return pool.map(undisturbed, seeds)
 
