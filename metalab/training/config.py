@@ -115,9 +115,8 @@ class RunConfig(Settings):
 
     compiled: Literal["off", "auto"] = setting(
         "off",
-        "auto: a C++ compiler, where this machine has one, makes the meta-gradient faster. It works beside the run for "
-        "some seconds, once for the same settings, and a note says from when on it is used, or why not. The numbers "
-        "then agree with those of other runs but for rounding, no longer bit for bit.",
+        "auto: a C++ compiler, if this machine has one, makes the meta-gradient faster. It works beside the run; a note "
+        "says when it is done, or why not. The numbers then agree but for rounding, no longer bit for bit.",
         advanced=True,
     )
 
