@@ -70,6 +70,8 @@ class Follower:
     ages: list[float] = field(default_factory=list)
     """Seconds from the run's writing of its news to their arrival, one for each update but the first."""
     problem: str = ""
+    ended: bool = False
+    """Whether the server said that nothing more will come."""
 
     async def follow(self) -> None:
         """Read until cancelled, or until the server ends the stream."""
@@ -78,7 +80,7 @@ class Follower:
             async with _asked(self.port, path, self.cookies, "text/event-stream", "HTTP/1.1") as (reader, head):
                 if _status(head) != 200:
                     raise OSError(f"the stream was refused: {head.splitlines()[0].decode()}")
-                while True:
+                while not self.ended:
                     # Frames end with an empty line, and JSON holds no raw newline: chunks need not be taken apart.
                     self._take(await reader.readuntil(b"\n\n"))
         except (OSError, EOFError) as problem:
@@ -86,7 +88,8 @@ class Follower:
 
     def _take(self, frame: bytes) -> None:
         place = frame.find(b'"updated":')
-        if place < 0:  # a heartbeat
+        if place < 0:  # a heartbeat, or the end
+            self.ended = b"event: end" in frame
             return
         written = float(frame[place + 10 : frame.index(b",", place)])
         if self.arrivals:

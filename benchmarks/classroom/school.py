@@ -64,8 +64,11 @@ class School:
 
 
 @contextmanager
-def school(family: str = "sinusoid") -> Iterator[School]:
-    """A server whose home holds the example runs of one family; it ends with the block."""
+def school(family: str = "sinusoid", *, idle: bool = True) -> Iterator[School]:
+    """A server whose home holds the example runs of one family; it ends with the block.
+
+    With `idle` it has done by then what it does after its start, such as drawing characters for a new home.
+    """
     from metalab.store import Store
     from metalab.store.bundle import unpack
 
@@ -78,12 +81,13 @@ def school(family: str = "sinusoid") -> Iterator[School]:
         environment = {"METALAB_HOME": str(home)}
         with serving(ROOT / "app.py", Path(folder), environment) as server:
             server.wait("/metalab/health", lambda body: json.loads(body)["service"])
-            _wait_idle(server)
+            if idle:
+                _wait_idle(server)
             yield School(server, home)
 
 
 def _wait_idle(server: Server, seconds: float = 60.0) -> None:
-    """Return once the server has done what it does after its start, such as drawing characters for a new home."""
+    """Return once the server computes nothing, at the latest after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         before = usage(server.process.pid).seconds

@@ -60,7 +60,7 @@ class Run:
     epoch: int
     """Counts how often part of the run's history was taken back."""
     version: int
-    """Counts every change of the run."""
+    """Counts every change of the run that its viewers see: of a checkpoint they see nothing."""
     config_json: str
     current_json: str
     deleted: float | None = None

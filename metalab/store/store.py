@@ -236,13 +236,14 @@ class Store:
         unknown = sorted(set(news.status) - STATUS)
         if unknown:
             raise ValueError(f"status {unknown[0]!r}: expected one of {', '.join(sorted(STATUS))}")
-        status = {**news.status, "updated": time.time(), "process": self.process}
+        seen = news.metrics or news.evaluations or news.notes or news.status
+        status = {**news.status, "process": self.process} | ({"updated": time.time()} if seen else {})
         columns = ", ".join(f"{name} = ?" for name in status)
         payloads = [(e.step, _packed(e)) for e in news.evaluations]
         with self.database.write() as db:
             row = db.execute(
-                f"UPDATE runs SET {columns}, version = version + 1 WHERE id = ? AND process = ? RETURNING number",
-                (*status.values(), run_id, self.process),
+                f"UPDATE runs SET {columns}, version = version + ? WHERE id = ? AND process = ? RETURNING number",
+                (*status.values(), bool(seen), run_id, self.process),
             ).fetchone()
             if row is None:
                 raise RunNotFound(run_id)
@@ -332,7 +333,7 @@ class Store:
             yield db, Run.from_row(row) if row else None
 
     def version(self, run_id: str) -> int | None:
-        """Counts every change of the run; None where there is no such run."""
+        """`Run.version`; None where there is no such run."""
         with self.database.read() as db:
             row = db.execute("SELECT version FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
         return row["version"] if row else None

@@ -53,9 +53,7 @@ class Recorder:
             if self._steps:
                 self.flush()
             self._store.save_checkpoint(self._run_id, event.checkpoint)
-            if self._changed is None:
-                self._told()
-            else:
+            if self._changed is not None:
                 self.flush(self._changed)
                 self._changed = None
         elif isinstance(event, Changed):

@@ -20,8 +20,9 @@ from metalab import log
 from metalab.places import PlaceError
 from metalab.store import StoreError
 from metalab.training.quotas import from_environment
+from metalab.ui import front, teacher
 from metalab.ui import routes as http
-from metalab.ui import teacher
+from metalab.ui.front import FrontMiddleware
 from metalab.ui.guard import GuardMiddleware
 from metalab.ui.identity import IdentityMiddleware, listens_beyond_loopback
 from metalab.ui.stream import Hub
@@ -44,7 +45,12 @@ def routes() -> list[Route]:
 
 def middleware() -> list[Middleware]:
     """The middleware around every request."""
-    return [Middleware(GuardMiddleware, base_path=http.base_path()), Middleware(IdentityMiddleware)]
+    base_path = http.base_path()
+    return [
+        Middleware(FrontMiddleware, base_path=base_path),
+        Middleware(GuardMiddleware, base_path=base_path),
+        Middleware(IdentityMiddleware),
+    ]
 
 
 @asynccontextmanager
@@ -108,7 +114,7 @@ def _allow_handles() -> None:
 
 def _warm_up() -> None:
     """Connect the training service, and pay for first times (torch, a gradient, plotly.js) before the first click."""
-    for work in (_connect, http.pack_plotly_js, _train_a_little, _draw_characters):
+    for work in (_connect, front.pack_first, http.pack_plotly_js, _train_a_little, _draw_characters):
         try:
             work()
         except Exception:

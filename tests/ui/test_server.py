@@ -11,6 +11,7 @@ from http_server import read_event, serving
 from streamlit.testing.v1 import AppTest
 
 from metalab.ui import server
+from metalab.ui.front import FrontMiddleware
 from metalab.ui.guard import GuardMiddleware
 from metalab.ui.identity import IdentityMiddleware
 from metalab.ui.stream import Hub
@@ -20,7 +21,11 @@ def test_the_launchers_parts():
     assert server.MAIN_SCRIPT.is_absolute()
     assert server.MAIN_SCRIPT.is_file()
     assert "/metalab/runs/{run_ids}/events" in [route.path for route in server.routes()]
-    assert [middleware.cls for middleware in server.middleware()] == [GuardMiddleware, IdentityMiddleware]
+    assert [middleware.cls for middleware in server.middleware()] == [
+        FrontMiddleware,
+        GuardMiddleware,
+        IdentityMiddleware,
+    ]
 
 
 def test_an_error_becomes_one_line_without_its_text():
