@@ -115,8 +115,8 @@ class RunConfig(Settings):
 
     compiled: Literal["off", "auto"] = setting(
         "off",
-        "auto: a C++ compiler, if this machine has one, makes the meta-gradient faster. It works beside the run; a note "
-        "says when it is done, or why not. The numbers then agree but for rounding, no longer bit for bit.",
+        "auto: a C++ compiler, if this machine has one, makes the meta-gradient faster. It works beside the run; a "
+        "note says when it is done, or why not. The numbers then agree but for rounding, no longer bit for bit.",
         advanced=True,
     )
 
