@@ -41,7 +41,7 @@ class Unrolled(InnerDescent):
         0,
         "How many inner steps stay in memory at a time for the second-order gradient; 0 keeps all. The others are "
         "computed again when their turn comes: the same gradient, in less memory and more time. About the square root "
-        "of the inner steps is a good choice.",
+        "of the inner steps is a good value.",
         label="Inner steps kept",
         low=0,
         high=20,
