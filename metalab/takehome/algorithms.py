@@ -310,16 +310,16 @@ def meta_gradient(theta, batch):
 
 JOINT_IN_PARTS = '''
 def meta_gradient(theta, batch):
-    """The mean of `part_gradient` over parts of at most four tasks: batch normalisation sees one part at a time."""
+    """The mean of `part_gradient` over parts of {told}: batch normalisation sees one part at a time."""
     n = len(batch[2])
-    n_parts = max(-(-n // 4), min(n, 2))
+    n_parts = max(-(-n // {at_once}), min(n, 2))
     cuts = [i * n // n_parts for i in range(n_parts + 1)]
-    mean, mean_loss = {name: torch.zeros_like(value) for name, value in theta.items()}, 0.0
+    mean, mean_loss = {{name: torch.zeros_like(value) for name, value in theta.items()}}, 0.0
     for first, last in zip(cuts, cuts[1:]):
         support, query, classes = batch
         part = tuple(p[first:last] for p in support), tuple(p[first:last] for p in query), classes[first:last]
         gradient, loss = part_gradient(theta, part)
-        mean = {name: value + gradient[name] * ((last - first) / n) for name, value in mean.items()}
+        mean = {{name: value + gradient[name] * ((last - first) / n) for name, value in mean.items()}}
         mean_loss += loss * ((last - first) / n)
     return mean, mean_loss
 '''

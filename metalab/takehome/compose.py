@@ -9,6 +9,7 @@ from metalab.takehome import algorithms
 from metalab.takehome.networks import PREDICT
 from metalab.tasks.characters import CharacterFamily
 from metalab.training.config import RunConfig
+from metalab.training.parallel import tasks_at_once
 
 UNROLLED = ("maml", "anil", "boil", "nil", "meta_sgd", "maml_plus_plus")
 """Those that differentiate the query loss through the inner loop."""
@@ -113,7 +114,9 @@ def _joint(config: RunConfig) -> list[str]:
     if config.model.name != "conv4":
         return [algorithms.JOINT_CLASSIFICATION]
     part = algorithms.JOINT_CLASSIFICATION.replace("def meta_gradient", "def part_gradient")
-    return [part, algorithms.JOINT_IN_PARTS]
+    at_once = tasks_at_once(config.model) or config.meta_batch_size
+    told = "one task" if at_once == 1 else f"at most {at_once} tasks"
+    return [part, algorithms.JOINT_IN_PARTS.format(at_once=at_once, told=told)]
 
 
 def _inner_loop(algorithm: Any) -> str:

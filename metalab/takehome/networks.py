@@ -45,33 +45,44 @@ def init_network(rng):
     return params | init_linear("head", FILTERS * side * side, WAYS, rng)
 
 
-def patches(h):
-    """All 3x3 patches (images, rows, columns, 9 * channels) of h (images, rows, columns, channels), zeros around it."""
-    padded, (rows, columns) = F.pad(h, (0, 0, 1, 1, 1, 1)), h.shape[1:3]
-    # The last one first: gradients are then added up from the first one on, as in MetaLab.
-    shifts = [padded[:, i : i + rows : STRIDE, j : j + columns : STRIDE] for i in (2, 1, 0) for j in (2, 1, 0)]
-    return torch.cat(shifts[::-1], -1)
-
-
 def features(params, x):
-    """What the last layer reads, (n_tasks, n, width): params have a leading task axis, x is (n_tasks, n, 1, 28, 28).
+    """What the last layer reads, (n_tasks, n, width): params have a leading task axis, x is (n_tasks, n, 1, 28, 28)."""
+    each = [features_of_one({{name: value[i] for name, value in params.items()}}, x[i]) for i in range(len(x))]
+    return torch.stack(each)
 
-    A convolution is a product of all 3x3 patches with a weight (9 * channels, filters), another one for each task.
+
+class MeanAndVariance(torch.autograd.Function):
+    """Of (pixels, channels) over the pixels: (channels,) each. Differentiated in one pass, faster than step by step."""
+
+    @staticmethod
+    def forward(ctx, x):
+        mean = x.mean(0)
+        ctx.save_for_backward(x, mean)
+        return mean, (x - mean).square().mean(0)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        x, mean = ctx.saved_tensors
+        of_mean, of_variance = (grad / len(x) for grad in grads)
+        return torch.addcmul(of_mean - 2 * of_variance * mean, x, 2 * of_variance)
+
+
+def features_of_one(params, h):
+    """The same of one task: images h (n, 1, 28, 28) -> (n, width).
+
     Batch normalisation takes the mean and variance of all pixels of a task's images: it is transductive.
     """
-    n_tasks, n = x.shape[:2]
-    h = x.flatten(0, 1).permute(0, 2, 3, 1)
     for i in range(1, 5):
-        weight, scale, shift = (params[name] for name in (f"conv{{i}}.weight", f"norm{{i}}.scale", f"norm{{i}}.shift"))
-        found = patches(h)
-        pixels = torch.bmm(found.reshape(n_tasks, -1, found.shape[-1]), weight)
-        centred = pixels - pixels.mean(1, keepdim=True)
-        variance = centred.square().mean(1, keepdim=True)
-        factor = torch.rsqrt(variance + 1e-5) * scale[:, None]
-        h = torch.addcmul(shift[:, None], centred, factor).relu().reshape(*found.shape[:3], -1)
-{pool}    return h.reshape(n_tasks, n, -1)
+        weight = params[f"conv{{i}}.weight"].view(3, 3, h.shape[1], FILTERS).permute(3, 2, 0, 1)
+        h = F.conv2d(h, weight.contiguous(memory_format=torch.channels_last), stride=STRIDE, padding=1)
+        pixels = h.permute(0, 2, 3, 1)
+        mean, variance = MeanAndVariance.apply(pixels.flatten(0, 2))
+        factor = torch.rsqrt(variance + 1e-5) * params[f"norm{{i}}.scale"]
+        offset = torch.addcmul(params[f"norm{{i}}.shift"], mean, factor, value=-1)
+        h = torch.addcmul(offset, pixels, factor).relu().permute(0, 3, 1, 2)
+{pool}    return h.permute(0, 2, 3, 1).flatten(1)
 '''
-POOL = "        h = F.max_pool2d(h.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)\n"
+POOL = "        h = F.max_pool2d(h, 2)\n"
 STRIDED_HALF, POOLED_HALF = "(side + 1) // 2", "side // 2"
 
 PREDICT = '''

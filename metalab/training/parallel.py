@@ -1,10 +1,9 @@
 """How the tasks of a meta-batch share the processor: the one place that decides.
 
-Small networks run all tasks in one batched call on one thread. conv4 on a CPU runs its tasks one by one on a small
-pool of threads, each with one torch thread: measured on two cores, that is faster than batches of tasks and than
-torch's own threads. Where few strided filters leave little to do in a call, a few tasks go together. How tasks are
-cut depends on the network and the batch alone, never on the number of threads, so that results do not depend on it
-either.
+Small networks run all tasks of a meta-batch in one batched call on one thread. conv4 on a CPU runs its tasks one by
+one on a small pool of threads, each with one torch thread: measured on two cores, that is faster than batches of
+tasks. Where few strided filters leave little to do in a call, a few tasks go together. How tasks are cut depends on
+the network and the batch alone, never on the number of threads, so that results do not depend on it either.
 """
 
 from __future__ import annotations
@@ -30,18 +29,19 @@ class Workers:
     """Runs a function over the parts of a task batch; results come back in order."""
 
     def __init__(self, model: Model, device: torch.device, threads: int | None = None) -> None:
-        self.at_once: int | None = None
-        if isinstance(model, Conv4) and device.type == "cpu":
-            small = model.downsampling == "strided" and model.filters <= FEW_FILTERS
-            self.at_once = TOGETHER if small else 1
-        self.threads = (threads or os.cpu_count() or 1) if self.at_once else 1
+        self.at_once = tasks_at_once(model) if device.type == "cpu" else None
+        cores = (threads or os.cpu_count() or 1) if device.type == "cpu" else 1
+        self.threads = cores if self.at_once else 1
+        """How many parts of a meta-batch are computed at a time."""
         self._pool: ThreadPoolExecutor | None = None
-        if self.threads > 1:
-            self._pool = ThreadPoolExecutor(self.threads, "tasks", initializer=torch.set_num_threads, initargs=(1,))
+        if cores > 1:
+            # It starts a thread when there is something to do for it.
+            self._pool = ThreadPoolExecutor(cores, "tasks", initializer=torch.set_num_threads, initargs=(1,))
 
-    def map(self, function: Callable[[TaskBatch], R], batch: TaskBatch) -> list[tuple[int, R]]:
-        """(number of tasks, function(part)) for each part of the batch."""
-        parts = split(batch, self.at_once)
+    def map(self, function: Callable[[TaskBatch], R], batch: TaskBatch, most: int | None = None) -> list[tuple[int, R]]:
+        """(number of tasks, function(part)) for each part of the batch, none of them larger than `most` tasks."""
+        at_once = self.at_once or (most if most and batch.n_tasks > most else None)
+        parts = split(batch, at_once)
         run = map if self._pool is None or len(parts) == 1 else self._pool.map
         return list(zip([part.n_tasks for part in parts], run(function, parts), strict=True))
 
@@ -52,6 +52,13 @@ class Workers:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def tasks_at_once(model: Model) -> int | None:
+    """The most tasks that go together through the network on a CPU; None for all of them."""
+    if not isinstance(model, Conv4):
+        return None
+    return TOGETHER if model.downsampling == "strided" and model.filters <= FEW_FILTERS else 1
 
 
 def split(batch: TaskBatch, at_once: int | None) -> Sequence[TaskBatch]:
