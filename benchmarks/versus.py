@@ -122,9 +122,9 @@ def distance(found: Answer, expected: Answer) -> float:
 
     if found.keys() != expected.keys():
         raise ValueError(f"computed {sorted(found)}, expected {sorted(expected)}")
-    gaps = (np.linalg.norm(found[name] - expected[name]) for name in expected)
-    lengths = (np.linalg.norm(value) for value in expected.values())
-    return max(float(gap / max(length, 1e-12)) for gap, length in zip(gaps, lengths, strict=True))
+    gaps = (float(np.linalg.norm(found[name] - value)) for name, value in expected.items())
+    lengths = (float(np.linalg.norm(value)) for value in expected.values())
+    return max(gap / max(length, 1e-12) for gap, length in zip(gaps, lengths, strict=True))
 
 
 def measured(workload: str, contestants: Sequence[Contestant], repeats: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from peers.work import Answer, Job, Work, computation, loss_of, meta_step
 
@@ -39,7 +39,7 @@ def job(work: Work) -> Job:
             value.grad = value.detach() - torch.stack(phi).mean(0)
 
     def predictions(xs: Tensor, ys: Tensor, x: Tensor) -> list[Tensor]:
-        clone: nn.Module = learner.clone()
+        clone = learner.clone()
         found = []
         for k in range(work.steps + 1):
             with torch.no_grad():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from metalab.algorithms import MAML, Reptile
 from metalab.models import MLP, Conv4
 from metalab.params import Params
 from metalab.tasks.base import TaskBatch
@@ -64,11 +65,16 @@ class Work:
     def steps(self) -> int:
         """Inner steps."""
         algorithm = self.config.algorithm
-        return algorithm.inner_steps if self.kind in ("maml", "reptile") else algorithm.evaluation_steps
+        if self.kind in ("adaptation", "evaluation"):
+            return algorithm.evaluation_steps
+        assert isinstance(algorithm, MAML | Reptile)
+        return algorithm.inner_steps
 
     @property
     def alpha(self) -> float:
-        return self.config.algorithm.inner_lr
+        alpha = self.config.algorithm.alpha
+        assert alpha is not None
+        return alpha
 
     @property
     def order(self) -> int:
@@ -97,7 +103,7 @@ class Work:
         model, family = self.config.model, self.config.family
         module: nn.Module
         if isinstance(model, MLP):
-            module = Layers(*family.input_shape, model.widths, family.output_size)
+            module = Layers(family.input_shape[0], model.widths, family.output_size)
         else:
             assert isinstance(model, Conv4)
             module = Convolutions(model.filters, family.output_size, self.pooled)
