@@ -86,6 +86,18 @@ def test_news_is_written_whole_or_not_at_all(store):
         store.append(run.id, News(status={"owner": "eve"}))
 
 
+def test_a_checkpoint_is_kept_and_is_no_news_for_viewers(store):
+    run = store.create(CONFIG, "ada")
+    store.append(run.id, News(status={"step": 2}))
+    before = store.get(run.id)
+    store.append(run.id, News(checkpoints=[2]))
+    after = store.get(run.id)
+    assert store.checkpoints(run.id) == [2]
+    assert (after.version, after.updated) == (before.version, before.updated)
+    store.append(run.id, News(metrics=[(3, "train/loss", 1.0)]))
+    assert store.get(run.id).version == before.version + 1
+
+
 def test_runs_are_listed_newest_first(store):
     made = [store.create(CONFIG, owner).id for owner in ("ada", "bob", "ada")]
     assert [run.id for run in store.runs()] == made[::-1]
