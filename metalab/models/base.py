@@ -116,7 +116,7 @@ def parted(params: Params) -> tuple[Params, Params]:
 
 def linear(params: Params, layer: str, x: Tensor) -> Tensor:
     """x (T, n, in) -> (T, n, out) with weight (T, in, out) and bias (T, out)."""
-    return torch.baddbmm(params[f"{layer}.bias"][:, None], x, params[f"{layer}.weight"])
+    return torch.baddbmm(params[f"{layer}.bias"].unsqueeze(1), x, params[f"{layer}.weight"])
 
 
 def shared_linear(theta: Params, layer: str, x: Tensor) -> Tensor:

@@ -148,7 +148,8 @@ class TaskFamily(Settings):
         """
         if self.kind == "classification":
             return F.cross_entropy(prediction.transpose(1, 2), target, reduction="none").mean(1)
-        return F.mse_loss(prediction, target, reduction="none").sum((1, 2)) / target.shape[1]
+        found = F.mse_loss(prediction, target, reduction="none").mean((1, 2))
+        return found if target.shape[2] == 1 else found * target.shape[2]
 
     def metrics(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Named figures of each task (T,): always `loss` and `metric`, here accuracy in [0, 1]."""

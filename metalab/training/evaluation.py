@@ -39,9 +39,7 @@ def evaluate(
                 figures.append(algorithm.judged(learner, inner.phi, part.support, part.query)[1])
         return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
 
-    results = []
-    for first in range(0, batch.n_tasks, TASKS_PER_CALL):
-        results += workers.map(adapted, batch.tasks(first, first + TASKS_PER_CALL))
+    results = workers.map(adapted, batch, TASKS_PER_CALL)
     return {name: torch.cat([r[name] for _, r in results]).cpu() for name in results[0][1]}
 
 
