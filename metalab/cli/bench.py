@@ -19,7 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = HOW
     parser.add_argument("--only", metavar="NAMES", help="workloads to measure, e.g. W1,W4 (default: all)")
     parser.add_argument("--repeats", type=whole(1, 1_000), default=9, help="timed blocks of each (default 9)")
-    parser.add_argument("--threads", type=whole(1, 256), help="threads for conv4's tasks (default: one for each core)")
+    parser.add_argument(
+        "--threads", type=whole(1, 256), help="threads for conv4's tasks and for W6 (default: one for each core)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
         "--compiled", action="store_true", help="time meta-steps once they are compiled, where they can be"
