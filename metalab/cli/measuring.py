@@ -60,7 +60,7 @@ def curves_of(
 ) -> dict[str, Tensor]:
     """Each metric after each of `config.algorithm.evaluation_steps` steps, for `tasks` tasks: (T, K + 1).
 
-    The tasks are those of `stream(seed, split)`. Parts of the tasks share a pool of `threads`, each with one torch thread.
+    The tasks are those of `stream(seed, split)`. Their parts share a pool of `threads`, each with one torch thread.
     """
     torch.set_num_threads(1)
     device = place(config)

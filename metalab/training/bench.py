@@ -216,7 +216,8 @@ def bench(
 
     `compiled`: meta-steps are timed once they are compiled, where they can be; adaptations never are.
 
-    Sets this thread's number of torch threads to 1; conv4's tasks and W6 have a pool of `threads` (None: one for each core).
+    Sets this thread's number of torch threads to 1; conv4's tasks and W6 have a pool of `threads` (None: one for a
+    core).
     """
     torch.set_num_threads(1)
     running = []
