@@ -196,14 +196,14 @@ class Hub:
         updates: list[Update] = []
         for run_id in viewer.run_ids:
             cursor = viewer.cursors[run_id]
-            found = (
-                await self._whole(viewer, run_id)
-                if cursor is None
-                else [await self._read(run_id, cursor, viewer.owners)]
-            )
-            if not found or found[0] is None:
+            if cursor is None:
+                found = await self._whole(viewer, run_id)
+            else:
+                news = await self._read(run_id, cursor, viewer.owners)
+                found = [] if news is None else [news]
+            if not found:
                 raise LookupError(f"There is no run {run_id!r}. It may have been deleted.")
-            updates += [update for update in found if update is not None]
+            updates += found
         return updates
 
     async def messages(self, viewer: Viewer, first: Sequence[Update]) -> AsyncIterator[bytes]:
