@@ -73,7 +73,7 @@ def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
         state["log"] = st.toggle(
             _("Logarithmic losses"),
             key=STUDY.menu(state, "log", state["log"]),
-            help=_("Small losses in more detail: each grid line is a power of ten."),
+            help=_("Small losses in more detail: equal distances are equal ratios."),
         )
 
 

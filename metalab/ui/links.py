@@ -97,6 +97,11 @@ class Parameter:
         if self.rising:
             return _("two numbers, {one} each, the smaller one first, joined by a comma").format(one=one)
         if self.kind is tuple:
+            if self.least == self.most:
+                return _("{most} entries, each {one}, joined by commas").format(most=self.most, one=one)
+            if self.least > 1:
+                told = _("{least} to {most} entries, each {one}, joined by commas")
+                return told.format(least=self.least, most=self.most, one=one)
             return _("at most {most} entries, each {one}, joined by commas").format(most=self.most, one=one)
         return one
 

@@ -30,7 +30,7 @@ from metalab.ui.background import computed
 from metalab.ui.dials import Dial, Reading
 from metalab.ui.gallery import Pick, Placed
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.links import Parameter, escape
+from metalab.ui.links import RUN_ID, Parameter, escape
 from metalab.ui.study import Study
 
 TASKS = (50, 100, 200, 400, 600)
@@ -49,7 +49,7 @@ STUDY = Study(
         Parameter("level", 0.0, float, low=-1e6, high=1e6, automatic=True),
         Parameter("cost", "steps", choices=COSTS),
         Parameter("view", "steps", choices=VIEWS),
-        Parameter("run", "", automatic=True),
+        Parameter("run", "", pattern=RUN_ID, automatic=True),
         Parameter("log", False, bool),
     ],
     most=5,
@@ -88,15 +88,22 @@ def _measured(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: in
 
 
 def shots(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Shots | None:
-    """The figures over the numbers of shots; None while they are computed."""
+    """The figures over the numbers of shots, for the first few tasks and then for all; None before that."""
+    first = _shots(state, entrants, min(FIRST_LOOK, state["tasks"]), "speed.shots.first")
+    if first is None or first.n_tasks == state["tasks"]:
+        return first
+    return _shots(state, entrants, state["tasks"], "speed.shots") or first
+
+
+def _shots(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, slot: str) -> Shots | None:
     contenders, family = [each.contender for each in entrants], entrants[0].config.family
-    steps, n_tasks = inner_steps(state, entrants), state["tasks"]
+    steps = inner_steps(state, entrants)
 
     def make(report: Report) -> Shots:
         return over_shots(contenders, family, n_tasks=n_tasks, steps=steps, report=report)
 
     told = _("Adapting to {n} held-out tasks with more and more shots").format(n=n_tasks)
-    return computed("speed.shots", (*_key(entrants), n_tasks, steps), make, told=told)
+    return computed(slot, (*_key(entrants), n_tasks, steps), make, told=told)
 
 
 def practised(entrant: Entrant) -> Practice | None:
@@ -224,8 +231,10 @@ def shots_verdict(found: Shots) -> str:
     for curve in found.curves:
         gone = [str(count) for count, finite in zip(found.counts, curve.finite, strict=True) if not finite]
         if gone:
-            told = _(
-                "**{name}** diverges on some tasks with {counts} shots: its rate is too large for so few examples."
+            told = ngettext(
+                "**{name}** diverges on some tasks with {counts} shot: its rate is too large for so few examples.",
+                "**{name}** diverges on some tasks with {counts} shots: its rate is too large for so few examples.",
+                1 if gone == ["1"] else len(gone) + 1,
             )
             said.append(told.format(name=escape(curve.label), counts=", ".join(gone)))
     return " ".join(said)

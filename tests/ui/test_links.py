@@ -146,3 +146,12 @@ def test_numbers_for_the_eye():
 
 def test_nested_settings_have_dotted_names():
     assert dict(flat({"a": {"b": {"c": 1}, "d": [2, 3]}, "e": "f"})) == {"a.b.c": 1, "a.d": (2, 3), "e": "f"}
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "told"), [(0, 3, "at most 3 entries"), (2, 5, "2 to 5 entries"), (2, 2, "expected 2 entries")]
+)
+def test_a_wrong_number_of_entries_is_told_with_how_many_there_may_be(least, most, told):
+    many = Parameter("x", (0.0, 1.0), kind=tuple, item=float, least=least, most=most, low=-4, high=4)
+    (warning,) = read_state([many], {"x": "1,2,3,4,5,6"})[1]
+    assert f"{told}, each a number from -4 to 4" in warning
