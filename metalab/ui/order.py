@@ -222,11 +222,11 @@ def agreement(found: Alignment) -> str:
     """Whether training made the gradients of one task agree, in one sentence."""
     same, other = found.cosine["same"], found.cosine["other"]
     if len(found.outer_steps) > 1 and same.low[-1] > same.high[0]:
-        said = _("Training has made the two gradients of a task agree more")
+        said = _("Training has made the support and the query gradient of a task agree more")
     elif len(found.outer_steps) > 1 and same.high[-1] < same.low[0]:
-        said = _("The two gradients of a task agree less after training than before")
+        said = _("The support and the query gradient of a task agree less after training than before")
     else:
-        said = _("How much the two gradients of a task agree has not changed beyond chance")
+        said = _("How much the support and the query gradient of a task agree has not changed beyond chance")
     told = _(
         "{said}: cosine {first} at the first checkpoint, {last} at the last; between different tasks it is {other}."
     )

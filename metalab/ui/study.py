@@ -121,6 +121,7 @@ class Study:
         else:
             with who:
                 entrants = self.runs_menu(state, wrong, suits=suits, label=label)
+                self.left_out()
             if entrants:
                 bench(state, entrants)
         with box:
@@ -164,12 +165,15 @@ class Study:
             key=self.menu(state, "family", state["family"]),
             help=_("What kind of tasks: only runs that practised on this family are offered."),
         )
-        if self.without:
-            left_out = ", ".join(_(FAMILIES[name].title) for name in FAMILIES if name not in self.families)
-            st.caption(_("Not here: {families}. {why}").format(families=left_out, why=_(self.without)))
         if family != state["family"]:
             state |= {"family": family, "who": [], "at": {}, "asked": False}
         return family
+
+    def left_out(self) -> None:
+        """Which families cannot be studied here, and why: in one line below the menus."""
+        if self.without:
+            names = ", ".join(_(FAMILIES[name].title) for name in FAMILIES if name not in self.families)
+            st.caption(_("Not here: {families}. {why}").format(families=names, why=_(self.without)))
 
     def runs_menu(
         self,

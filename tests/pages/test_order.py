@@ -33,9 +33,10 @@ def test_it_answers_from_an_example_run_and_its_link_is_bare(open_page):
     assert page.title[0].value == "Why second order?"
     said = wait_for(page, "as long as first order")
     assert said.startswith("At α = 0.01 and K = ")
-    cosine, low, high = map(float, re.search(r"cosine \*\*([-\d.]+) \(([-\d.]+) to ([-\d.]+)\)", said.replace("−", "-")).groups())
+    figures = re.search(r"cosine \*\*([-\d.]+) \(([-\d.]+) to ([-\d.]+)\)", said.replace("−", "-"))
+    cosine, low, high = map(float, figures.groups())
     assert -1 <= low <= cosine <= high <= 1
-    assert "between different tasks it is" in wait_for(page, "two gradients of a task")
+    assert "between different tasks it is" in wait_for(page, "support and the query gradient of a task")
     assert link_of(page) == {"tasks": "16"}
     assert not page.warning
     assert not page.error
@@ -47,7 +48,7 @@ def test_it_answers_from_an_example_run_and_its_link_is_bare(open_page):
 def test_a_link_sets_alpha_and_steps(open_page, link, said):
     page = open_page("order", tasks="16", over="inner_steps", **link)
     assert said in wait_for(page, "the first-order direction of a task has cosine")
-    wait_for(page, "two gradients of a task")  # the last of what is computed: nothing goes on behind the test
+    wait_for(page, "support and the query gradient of a task")  # the last: nothing goes on behind the test
     assert link_of(page) == {"tasks": "16", "over": "inner_steps", **link}
 
 
