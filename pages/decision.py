@@ -16,6 +16,10 @@ FORMULA = r"""\begin{aligned}
 \text{occlusion:}\quad & \log \tfrac{p_{\phi}(c \,\mid\, x)}{p_{\phi}(c \,\mid\, \text{covered})} \\
 \text{gradient:}\quad & \partial \log p_{\phi}(c \mid x) / \partial x
 \end{aligned}"""
+LETTERS = r"""\begin{aligned}
+\text{similar:}\quad & \cos\big(f_{\phi}(x),\, f_{\phi}(x_j)\big) \\
+\text{letter } i \text{:}\quad & \log \tfrac{p_{\phi}(c \,\mid\, x)}{p_{\phi}(c \,\mid\, x \text{ without letter } i)}
+\end{aligned}"""
 PULL = r"\text{pull of point } j \text{ at } x: \quad \frac{\partial f_{\phi_K(y_1, \ldots, y_n)}(x)}{\partial y_j}"
 
 
@@ -126,6 +130,18 @@ def explanation(family: str) -> None:
                 "Few points pull alike: what meta-training has put into θ decides which points speak for x."
             ),
             PULL,
+        )
+        return
+    if family == "languages":
+        STUDY.explanation(
+            _(
+                "A name is compared with each support name by the angle between what the body makes of them, before "
+                "and after adaptation. "
+                "A letter counts for as much log-probability as the answer c loses when it is left out and the rest "
+                "moves up. "
+                "All of it describes this one network: a picture of what it uses, not of what a language is."
+            ),
+            LETTERS,
         )
         return
     STUDY.explanation(

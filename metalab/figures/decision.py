@@ -50,6 +50,9 @@ def similarities(found: Decision, say: Say) -> Picture:
             say("support example, by class"),
             tickvals=x if found.tokens else [],
             ticktext=[plain(decode(row)) for row in found.support_x] if found.tokens else [],
+            # Otherwise plotly leaves out the long names of the last ones.
+            tickangle=-35,
+            ticklabeloverflow="allow",
             range=[-0.6, n - 0.4],
             showgrid=False,
         ),

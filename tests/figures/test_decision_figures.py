@@ -149,6 +149,8 @@ def test_letters_are_coloured_by_what_they_speak_for():
     assert list(bars["marker"]["color"]) == [FOR if v > 0 else AGAINST for v in told.occlusion[:4]]
     assert "Most depends on letter 3 of anna, “n”" in answer(found, say)
     assert "Most alike is the name otto of Finnish" in answer(found, say)
+    places = similarities(found, say).figure["layout"]["xaxis"]
+    assert (places["ticktext"], places["ticklabeloverflow"]) == (["anna", "otto", "emil"], "allow")
 
 
 def test_probabilities_are_grey_before_and_in_colour_after():

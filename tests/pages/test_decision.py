@@ -51,6 +51,13 @@ def test_a_function_is_explained_by_its_points(open_page):
     assert "the input has no pixels" in text(page)
 
 
+@pytest.mark.parametrize(
+    ("family", "told"), [("languages", "A letter counts for as much"), ("omniglot", "takes the ink of one patch away")]
+)
+def test_letters_and_images_are_explained_each_in_their_words(open_page, family, told):
+    assert told in text(open_page("decision", family=family))
+
+
 @pytest.mark.parametrize(("name", "value"), [("query", "-1"), ("family", "names"), ("at_x", "9")])
 def test_a_wrong_link_is_said(open_page, name, value):
     page = open_page("decision", **{name: value})
