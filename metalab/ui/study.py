@@ -194,6 +194,10 @@ class Study:
         if not found:
             self._nobody(family)
             return []
+        here = {run.id for run in found}
+        if not state["asked"]:
+            told = _("Run {run} is not here any more: it is left out.")
+            wrong += [told.format(run=name) for name in state["who"] if name not in here]
         found = self._ways_menu(state, found)
         named = runs.labels(found)
         ids = [run.id for run in found]

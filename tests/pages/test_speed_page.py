@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from metalab.analysis.speed_shots import ShotCurve, Shots
+from metalab.training.service import service
 from metalab.ui import speed as words
 from metalab.ui.speed import STUDY
 
@@ -54,6 +55,16 @@ def test_who_is_alone_reaches_the_level_of_the_link_without_a_comparison(speed):
     page = speed(level="2.5")
     control(page, "multiselect", "Runs").set_value(control(page, "multiselect", "Runs").value[:1]).run()
     assert re.search(r"\*\*MAML reaches 2.5 after 0\.\d+ inner steps\*\* \(95 % interval", text(settled(page)))
+
+
+def test_a_run_that_is_deleted_meanwhile_is_left_out_and_told(speed):
+    page = speed(level="2.5")
+    gone, *left = page.session_state["speed.state"]["who"]
+    store = service().store
+    store.delete(gone, store.get(gone).owner)
+    page.run()
+    assert f"Run {gone} is not here any more" in text(settled(page))
+    assert page.session_state["speed.state"]["who"] == left
 
 
 def test_shots_and_training_have_views_of_their_own(speed):
