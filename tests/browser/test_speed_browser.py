@@ -47,3 +47,13 @@ def test_on_a_phone_nothing_scrolls_sideways(app, visitor):
     for box in [card.bounding_box() for card in page.locator(".ml-stage .js-plotly-plot").all()]:
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 391
+
+
+def test_a_saved_drawing_tells_what_its_marks_mean(app, visitor):
+    page = visitor()
+    open_speed(page, app)
+    with page.expect_download() as waiting:
+        page.locator(".ml-stage .card").first.locator("button", has_text="SVG").click()
+    saved = waiting.value.path().read_text(encoding="utf-8")
+    assert "How good is it, and when?" in saved
+    assert "first at the level, with its 95 % interval" in saved
