@@ -18,7 +18,7 @@ EVERY = 10.0
 RUN_EVERY = 30.0
 RUN_STEPS = 2_000
 FORGOTTEN = 150.0
-"""Seconds after which Streamlit has let go of a closed tab's session."""
+"""Seconds after which Streamlit has let go of a closed tab's session, and of the event loop (three handles) in it."""
 
 
 async def soak(school: School, clients: int, minutes: float) -> Findings:
@@ -44,7 +44,7 @@ async def soak(school: School, clients: int, minutes: float) -> Findings:
     await all_close(tabs)
     warm, last = taken[len(taken) // 4 : len(taken) // 2], taken[-max(1, len(taken) // 4) :]
     early, late = (median([each.resident for each in some]) for some in (warm, last))
-    await asyncio.sleep(FORGOTTEN if minutes >= 5 else 1)
+    await asyncio.sleep(FORGOTTEN)
     end = school.usage()
     found.add("resident size, second quarter", early, "MB")
     found.add("resident size, last quarter", late, "MB")
