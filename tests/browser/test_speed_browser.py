@@ -44,6 +44,7 @@ def test_on_a_phone_nothing_scrolls_sideways(app, visitor):
     page.locator(".ml-stage .card").first.scroll_into_view_if_needed()
     page.locator(".ml-stage .js-plotly-plot .main-svg").first.wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    assert page.locator("#dial-level").bounding_box()["width"] > 300
     for box in [card.bounding_box() for card in page.locator(".ml-stage .js-plotly-plot").all()]:
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 391
