@@ -16,7 +16,7 @@ from metalab.algorithms import ALGORITHMS
 from metalab.analysis.adaptation import Contender, from_checkpoint
 from metalab.analysis.background import Report
 from metalab.analysis.catalogue import Entry, best, catalogue, differences, search, shared
-from metalab.analysis.challenge import makeable
+from metalab.analysis.challenge import LARGEST, makeable
 from metalab.analysis.starts import Candidate, Ranking, left_out, rank, sampled
 from metalab.figures.library import compared, starts
 from metalab.figures.speed import spelled
@@ -249,6 +249,9 @@ def parsed_points(text: str) -> list[tuple[float, float]]:
         except ValueError:
             said = _("{part} is no point: expected two numbers, and points parted by semicolons, such as 1 0.5; 2 0.8")
             raise runs.Problem(said.format(part=repr(part[:40]))) from None
+        if not max(abs(x), abs(y)) <= LARGEST:
+            said = _("{part} is too far away: expected two numbers from {low} to {high}")
+            raise runs.Problem(said.format(part=repr(part[:40]), low=f"{-LARGEST:,.0f}", high=f"{LARGEST:,.0f}"))
         found.append((x, y))
     return found
 

@@ -152,6 +152,14 @@ def test_points_that_are_none_are_said_in_words(open_page):
     assert not page.exception
 
 
+@pytest.mark.parametrize("points", ["1e999 0", "0 -1e4"])
+def test_points_too_far_away_are_told_at_once(open_page, points):
+    page = open_page("library", view="start", points=points)
+    assert f"'{points}' is too far away" in page.warning[0].value
+    assert not page.error
+    assert not page.exception
+
+
 def test_every_control_has_help(open_page, store):
     for link in ({"who": ids(store)["one"]}, {"view": "start"}, {"view": "bin"}):
         page = open_page("library", **link)
