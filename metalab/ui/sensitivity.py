@@ -20,6 +20,7 @@ from metalab.models.conv4 import Conv4
 from metalab.store import Run
 from metalab.tasks.characters import CharacterFamily
 from metalab.tasks.sinusoid import Sinusoid
+from metalab.training.config import ConfigError
 from metalab.ui import adapt_entrants, runs
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import computed
@@ -200,11 +201,18 @@ def spreads(state: Mapping[str, Any], entrant: Entrant) -> tuple[Spread, Spread]
 def siblings(entrant: Entrant) -> dict[int, Run]:
     """Runs with the same settings but for the inner steps of training, by those: the newest of each."""
     own = _told(entrant.config.model_dump(mode="json"))
+    kind = own["family"]["name"], own["algorithm"]["name"]
     found: dict[int, Run] = {}
     for run in runs.recent(200):
-        steps = run.settings["algorithm"].get("inner_steps")
-        if steps is not None and _told(run.settings) == own and run.state != "failed":
-            found.setdefault(int(steps), run)
+        if (run.family, run.algorithm) != kind or run.state == "failed":
+            continue
+        try:
+            # Read as this version reads it: an older run lacks the settings that came later.
+            settings = run.current.model_dump(mode="json")
+        except ConfigError:
+            continue
+        if _told(settings) == own:
+            found.setdefault(int(settings["algorithm"]["inner_steps"]), run)
     return dict(sorted(found.items()))
 
 

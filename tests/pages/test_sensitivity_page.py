@@ -1,10 +1,12 @@
 """The Sensitivity page without a browser: every view answers for the example run, or says why it cannot."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from metalab.ui.sensitivity import STUDY, VIEWS
+from metalab.training.config import RunConfig
+from metalab.ui.sensitivity import STUDY, VIEWS, siblings
 from metalab.ui.sensitivity_words import FORMULAS, names, questions
 
 
@@ -60,6 +62,15 @@ def test_missing_runs_are_queued_with_a_press(sensitivity, monkeypatch):
     next(button for button in page.button if button.label == "Train the missing runs").click().run()
     assert [config.algorithm.inner_steps for config in asked] == [2, 3, 5, 10]
     assert len({config.family.model_dump_json() for config in asked}) == 1
+
+
+def test_a_run_of_a_version_with_fewer_settings_stands_in_its_own_matrix(monkeypatch):
+    config = RunConfig()
+    settings = config.model_dump(mode="json")
+    del settings["meta_batch_size"]
+    old = SimpleNamespace(family="sinusoid", algorithm="maml", state="finished", settings=settings, current=config)
+    monkeypatch.setattr("metalab.ui.runs.recent", lambda _limit: [old])
+    assert siblings(SimpleNamespace(config=config)) == {config.algorithm.inner_steps: old}
 
 
 def test_every_control_has_one_line_of_help_and_wrong_links_are_told(sensitivity):
