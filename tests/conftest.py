@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before torch is loaded: what tests compute is small, and processes side by side would wait for each other's threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

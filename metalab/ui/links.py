@@ -102,6 +102,8 @@ class Parameter:
             if self.least > 1:
                 told = _("{least} to {most} entries, each {one}, joined by commas")
                 return told.format(least=self.least, most=self.most, one=one)
+            if self.most == 1:
+                return _("one entry, {one}").format(one=one)
             return _("at most {most} entries, each {one}, joined by commas").format(most=self.most, one=one)
         return one
 

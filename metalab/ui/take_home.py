@@ -77,7 +77,7 @@ def _take_home(run_ids: Callable[[], Sequence[str]], key: str) -> None:
     with menu:
         found = {run.id: run for run in runs.find(run_ids())}
         if not found:
-            st.info(_("There is no run here yet."), icon=":material/info:")
+            st.info(_("No run is chosen here: choose one on this page, or start one on Train."), icon=":material/info:")
             return
         chosen = next(iter(found))
         if len(found) > 1:
