@@ -150,7 +150,10 @@ def test_a_run_of_the_command_line_is_called_so_and_deleted_from_this_machine_on
     open_page, tmp_path, monkeypatch, local
 ):
     monkeypatch.setattr(runs, "current_user", lambda: "someone")
-    monkeypatch.setattr(runs, "current_owners", lambda: {"someone", COMMAND_LINE} if local else {"someone"})
+    owners = frozenset({"someone", COMMAND_LINE} if local else {"someone"})
+    monkeypatch.setattr(runs, "current_owners", lambda: owners)
+    monkeypatch.setattr("metalab.ui.identity.current_user", lambda: "someone")
+    monkeypatch.setattr("metalab.ui.identity.current_owners", lambda: owners)
     store = Store(tmp_path / "home")
     run = store.create(parse_config({}), COMMAND_LINE, state="finished")
     assert open_page("train", runs=run.id).multiselect[0].options == ["MAML · Sine waves (command line)"]
@@ -162,7 +165,7 @@ def test_a_run_of_the_command_line_is_called_so_and_deleted_from_this_machine_on
 
 
 def test_learning_rates_of_an_own_run_change_at_once(open_page, tmp_path):
-    app = open_page("train", outer_steps="200000", evaluation_tasks="2", meta_batch_size="1")
+    app = open_page("train", outer_steps="100000", evaluation_tasks="2", meta_batch_size="1")
     app.button(key="train.start").click().run()
     run_id = app.query_params["runs"]
     rate = next(each for each in app.select_slider if each.key == f"rates.{run_id}.algorithm.inner_lr")
