@@ -24,10 +24,11 @@ from metalab.training.service import service
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test session in the background has Ctrl-C switched off
 pool = ThreadPoolExecutor(2)
-Workers.map = lambda self, function, batch: [(batch.n_tasks, pool.submit(function, batch).result())]
+Workers.map = lambda self, function, batch, *_at_once: [(batch.n_tasks, pool.submit(function, batch).result())]
 run_id = service().start(parse_config(json.loads(sys.argv[1])), "ada")
 waiting = service().start(parse_config(json.loads(sys.argv[1])), "ada")
 while service().store.get(run_id).step < 3:
+    assert service().store.get(run_id).state != "failed"
     time.sleep(0.01)
 print(run_id, waiting, flush=True)
 if sys.argv[2] == "stay":
