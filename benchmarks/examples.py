@@ -7,11 +7,14 @@ python benchmarks/examples.py sinusoid
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from metalab.store import Store
 from metalab.store.bundle import pack
