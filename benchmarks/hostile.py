@@ -166,6 +166,9 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(ATTACKS), help="attacks, joined by commas")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     given = parser.parse_args()
+    unknown = sorted(set(given.only.split(",")) - set(ATTACKS))
+    if unknown:
+        parser.error(f"--only {unknown[0]!r}: expected some of {', '.join(ATTACKS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server ends with us
     with school() as at:
         since = time.time()
