@@ -212,7 +212,7 @@ def _shots_told(grid: Grid, say: Say) -> str:
 
 
 def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
-    """Runs that were trained with k inner steps, tested with k': the best k' of each is framed, k' = k is marked."""
+    """Runs trained with k inner steps, tested with k': framed what half of the tasks choose of each row, and k' = k."""
     values = np.stack([curve.band.mean for curve in speed.curves])
     steps, names = values.shape[1], [str(k) for k in trained]
     log = not speed.higher and bool((values[np.isfinite(values)] > 0).all())
@@ -230,7 +230,7 @@ def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
         if best is not None:
             column, level[i] = best.place[1], best.level[0]
             shapes.append(frame(say("the best"), column, i, 1.0, "solid"))
-            told = say("trained with {own}, best tested with {best} ({value})")
+            told = say("trained with {own}, half of the tasks chose {best} at test ({value})")
             value = spelled(float(values[i, column]), speed.metric)
             parts.append(told.format(own=own, best=column, value=value))
         if own < steps:
@@ -247,7 +247,11 @@ def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
         shapes=shapes,
     )
     data = [trace | {"name": plain(speed.curves[0].label)}, *lost(np.arange(steps), names, values, say)]
-    key = [("frame dots", say("tested as trained")), ("frame", say("the best of a row")), ("edge", told)]
+    key = [
+        ("frame dots", say("tested as trained")),
+        ("frame", say("chosen by half of the tasks")),
+        ("edge", say("the other half cannot tell these from it")),
+    ]
     return Picture(
         "matrix",
         say("What if test steps differ from training steps?"),

@@ -42,7 +42,7 @@ def questions() -> dict[str, str]:
         ),
         "trained": _(
             "Each row is a run that was meta-trained with k inner steps, each column a test with k′. "
-            "A run is at its best near the steps that its θ was made for, and may lose again beyond them. "
+            "A run need not be at its best with the steps that its θ was made for: more may still help, or lose again. "
             "All cells are means over the same held-out tasks."
         ),
         "norm": _(

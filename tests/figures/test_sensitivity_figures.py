@@ -111,7 +111,7 @@ def test_shots_are_columns_and_the_training_is_marked():
     assert "5 shots and 2 inner steps: 0.1" in picture.alt
 
 
-def test_the_matrix_frames_the_best_of_every_row():
+def test_the_matrix_frames_what_half_of_the_tasks_choose_of_every_row():
     def curve(mean):
         values = np.tile(np.asarray(mean, np.float32), (8, 1))
         n = len(mean)
@@ -122,7 +122,8 @@ def test_the_matrix_frames_the_best_of_every_row():
     best = [shape for shape in picture.figure["layout"]["shapes"] if shape["name"] == "the best"]
     assert [(s["x0"] + 0.5, s["y0"] + 0.5) for s in best] == [(1, 0), (3, 1)]
     assert picture.figure["data"][0]["z"][1, 3] == pytest.approx(math.log10(0.5))
-    assert picture.alt == "Trained with 1, best tested with 1 (1); trained with 3, best tested with 3 (0.5)."
+    first, second = "Trained with 1, half of the tasks chose 1 at test (1)", "trained with 3, half of the tasks chose 3"
+    assert picture.alt == f"{first}; {second} at test (0.5)."
 
 
 def test_the_gap_of_each_way_of_normalising_is_paired():
