@@ -131,17 +131,19 @@ EXACT = ", exact=done >= FIRST_ORDER_UNTIL"
 
 IMPLICIT = '''
 def meta_gradient(theta, batch):
-    """Mean over tasks of (I + H / (PROXIMAL + DAMPING))^-1 grad L_query at phi_K, and the query loss there."""
+    """Mean over tasks of {what} at phi_K, and the query loss there."""
     support, (x, y) = batch[:2]
     for phi in inner_loop(with_task_axis(theta, len(x)), support, INNER_STEPS):
         pass
-    phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
+    phi = {{name: value.detach().requires_grad_() for name, value in phi.items()}}
     losses = task_loss(predict(phi, x), y)
     slope = torch.autograd.grad(losses.sum(), list(phi.values()))
-    solved = solve(curvature(phi, support), slope)
-    return {name: g.mean(0) for name, g in zip(phi, solved)}, losses.detach().mean()
+    return {{name: g.mean(0) for name, g in zip(phi, {solved})}}, losses.detach().mean()
+'''
+EXACTLY = {"what": "(I + H / (PROXIMAL + DAMPING))^-1 grad L_query", "solved": "solve(curvature(phi, support), slope)"}
+FIRST_ORDER = {"what": "grad L_query (no conjugate-gradient steps)", "solved": "slope"}
 
-
+CONJUGATE_GRADIENTS = '''
 def curvature(phi, support):
     """vector -> (I + H / (PROXIMAL + DAMPING)) vector for each task, H the Hessian of the support loss at phi."""
     x, y = support
@@ -185,18 +187,6 @@ def plus(one, factor, other):
     """one + factor * other, with a factor for each task or one for all."""
     return [a + factor.view(-1, *[1] * (a.dim() - 1)) * b for a, b in zip(one, other)]
 '''
-FIRST_ORDER_IMPLICIT = '''
-def meta_gradient(theta, batch):
-    """Mean over tasks of grad L_query at phi_K (no conjugate-gradient steps), and the query loss there."""
-    support, (x, y) = batch[:2]
-    for phi in inner_loop(with_task_axis(theta, len(x)), support, INNER_STEPS):
-        pass
-    phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
-    losses = task_loss(predict(phi, x), y)
-    slope = torch.autograd.grad(losses.sum(), list(phi.values()))
-    return {name: g.mean(0) for name, g in zip(phi, slope)}, losses.detach().mean()
-'''
-
 FIRST_SHOTS = '''
 def first_shots(support, k):
     """The first k examples of every class."""

@@ -98,7 +98,9 @@ def _meta_gradient(config: RunConfig) -> list[str]:
     if name == "reptile":
         return [algorithms.REPTILE]
     if name == "imaml":
-        return [algorithms.IMPLICIT if algorithm.cg_steps else algorithms.FIRST_ORDER_IMPLICIT]
+        if not algorithm.cg_steps:
+            return [algorithms.IMPLICIT.format(**algorithms.FIRST_ORDER)]
+        return [algorithms.IMPLICIT.format(**algorithms.EXACTLY), algorithms.CONJUGATE_GRADIENTS]
     if name in JOINT:
         return _joint(config)
     return [algorithms.UNROLLED] if name in UNROLLED else []
