@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import threading
 import time
@@ -26,8 +25,9 @@ import torch
 from metalab import places
 from metalab.log import Event as LogEvent
 from metalab.log import tell
-from metalab.store import RESUMABLE, News, Note, Run, RunNotFound, State, Store, StoreError, library
+from metalab.store import RESUMABLE, News, Note, Run, RunNotFound, State, Store
 from metalab.store.store import INTERRUPTED
+from metalab.training.bin import Bin
 from metalab.training.config import RunConfig
 from metalab.training.events import Failed, Finished
 from metalab.training.fair import FairQueue
@@ -40,8 +40,6 @@ from metalab.training.trainer import train
 
 CLOSING_SECONDS = 5.0
 LOCKED_SECONDS = 1.0
-BIN_SECONDS = 3600.0
-"""So often at most the bin is looked through, whenever a run ends or is deleted."""
 
 log = logging.getLogger(__name__)
 _services: dict[Path, Service] = {}
@@ -97,8 +95,7 @@ class Service:
         self._news: Counter[str] = Counter()
         self._closing = False
         store.notice_interrupted()
-        self._bin_seen = -math.inf
-        self._empty_bin()
+        self._bin = Bin(store)
 
     # --- commands
 
@@ -170,11 +167,10 @@ class Service:
                 job.binned = True
                 return
         try:
-            library.put_into_bin(self.store, run_id, owner)
+            self._bin.put(run_id, owner)
         except ValueError:
             raise self._refused(run_id, "Stop it before you delete it.") from None
         self._tell(run_id)
-        self._empty_bin()
 
     # --- what others need to know
 
@@ -364,25 +360,9 @@ class Service:
                 if not job.extra:
                     self._busy -= 1
                     self._queue.done(job.owner)
-                self._clear_away(job)
+                self._bin.clear_away(job.run_id, job.owner, deleted=job.binned)
                 self._tell(job.run_id)
                 self._dispatch()
-
-    def _clear_away(self, job: Job) -> None:
-        """Put a run whose training has ended into the bin where it was deleted meanwhile, and empty what is old."""
-        try:
-            if job.binned:
-                library.put_into_bin(self.store, job.run_id, job.owner)
-            self._empty_bin()
-        except (RunNotFound, ValueError, StoreError):
-            log.exception("Run %s could not be put into the bin.", job.run_id)
-
-    def _empty_bin(self) -> None:
-        """Remove what has been in the bin for too long; looks once in a while."""
-        now = time.monotonic()
-        if now - self._bin_seen > BIN_SECONDS:
-            self._bin_seen = now
-            library.empty_bin(self.store)
 
     def _train(self, job: Job) -> None:
         run, checkpoint = self.store.get(job.run_id), self.store.load_checkpoint(job.run_id)

@@ -277,7 +277,7 @@ def test_deleting_does_not_wait_for_an_outer_step(serve, monkeypatch):
 
 
 def test_the_bin_is_emptied_while_the_service_runs(serve, monkeypatch):
-    monkeypatch.setattr("metalab.training.service.BIN_SECONDS", -1.0)
+    monkeypatch.setattr("metalab.training.bin.LOOK_SECONDS", -1.0)
     serving = serve()
     old, new = (serving.start(small(), "ada") for _ in range(2))
     for run_id in (old, new):
