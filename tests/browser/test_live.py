@@ -186,21 +186,24 @@ def test_whose_functions_are_drawn_can_be_chosen(visit):
 
 def test_a_run_that_is_tried_away_from_home_has_both_curves_on_one_chart(visit):
     page = visit("abroad,letters")
-    ends = (
-        "(id) => document.querySelector(id).data.filter((t) => t.line?.dash === 'dot').map((t) => [t.name, t.y.at(-1)])"
+    chart = (
+        "(id) => document.querySelector(id).data.map((t) => ({name: t.name, dash: t.line?.dash, mode: t.mode,"
+        " colour: t.line?.color, end: t.y.at(-1)}))"
     )
-    shown = page.evaluate(f"(() => {{ const f = {ends}; return [f('{LEARNING}'), f('{ADAPTATION}')]; }})()")
-    assert [[name for name, _ in chart] for chart in shown] == [
+    # both charts at one moment: the run moves on between two questions
+    charts = page.evaluate(f"(() => {{ const f = {chart}; return [f('{LEARNING}'), f('{ADAPTATION}')]; }})()")
+    away = [[t for t in traces if t["dash"] == "dot"] for traces in charts]
+    assert [[t["name"] for t in traces] for traces in away] == [
         ["abroad: away from home, after adaptation"],
         ["abroad: away from home: tasks of another family"],
     ]
-    drawn = f"document.querySelector('{ADAPTATION}').data.filter((t) => t.mode === 'lines+markers')"
-    home = page.evaluate(f"{drawn}.find((t) => t.name === 'abroad').y.at(-1)")
-    assert shown[1][0][1] == pytest.approx(1.3 * home)  # as the invented run has it
-    for chart, words in ((".ml-learning", "away from home, after adaptation"), (".ml-adaptation", "tasks of another")):
-        assert words in page.locator(f"{chart} .ml-key").inner_text()
-        assert "Away from home" in page.locator(f"{chart} .ml-plot").get_attribute("aria-label")
-    colours = page.evaluate(f"{drawn}.map((t) => t.line.color)")
+    drawn = [t for t in charts[1] if t["mode"] == "lines+markers"]
+    home = next(t["end"] for t in drawn if t["name"] == "abroad")
+    assert away[1][0]["end"] == pytest.approx(1.3 * home)  # as the invented run has it
+    for place, words in ((".ml-learning", "away from home, after adaptation"), (".ml-adaptation", "tasks of another")):
+        assert words in page.locator(f"{place} .ml-key").inner_text()
+        assert "Away from home" in page.locator(f"{place} .ml-plot").get_attribute("aria-label")
+    colours = [t["colour"] for t in drawn]
     assert colours[0] == colours[1] != colours[2]  # away and home are one run's
 
 

@@ -36,5 +36,5 @@ def test_a_sweep_trains_while_it_is_watched_and_a_clicked_trial_opens(app, visit
     page.locator(".ml-stage .hoverlayer .hovertext").first.wait_for()  # plotly clicks what it hovers over
     page.mouse.click(x, y)
     page.get_by_role("button", name=re.compile("Open trial [1-4] on Train")).click()
-    page.wait_for_url(re.compile(r"/train\?runs=\w+"))
+    page.wait_for_url(re.compile(r"/train\?(.*&)?runs=\w+"))
     page.locator('.ml-badge[data-state="finished"]').wait_for()
