@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 from serving import ROOT, free_port, serving
+from settling import settled
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.browser
@@ -60,10 +61,8 @@ def commands(port):
         return answer.read().decode().splitlines()
 
 
-def newest_step(page, plot=LEARNING):
-    return page.evaluate(
-        f"Math.max(...document.querySelector('{plot}').data.map((trace) => trace.x[trace.x.length - 1]))"
-    )
+NEWEST = f"Math.max(...document.querySelector('{LEARNING}').data.map((trace) => trace.x.at(-1)))"
+"""The outer step that the learning curve has reached."""
 
 
 def script_runs(page):
@@ -76,10 +75,8 @@ def test_charts_grow_in_the_same_node_without_a_rerun(visit):
     page.evaluate(
         f"window.draws = 0; document.querySelector('{LEARNING}').on('plotly_afterplot', () => {{ window.draws += 1; }})"
     )
-    step, runs = newest_step(page), script_runs(page)
-    page.wait_for_timeout(3000)
-    assert newest_step(page) > step
-    assert page.evaluate("window.draws") >= 6
+    step, runs = page.evaluate(NEWEST), script_runs(page)
+    page.wait_for_function(f"window.draws >= 6 && {NEWEST} > {step}")
     assert page.evaluate(f"document.querySelector('{LEARNING}').kept") is True
     assert script_runs(page) == runs
     alt = page.locator(LEARNING).get_attribute("aria-label")
@@ -98,9 +95,9 @@ def test_zoom_is_kept_while_data_stream(visit):
     layout = f"document.querySelector('{LEARNING}')._fullLayout"
     ranges = f"[...{layout}.xaxis.range, ...{layout}.yaxis.range]"
     page.wait_for_function(f"{layout}.xaxis.range[0] > 1")
-    zoomed, step = page.evaluate(ranges), newest_step(page)
-    page.wait_for_timeout(2500)
-    assert newest_step(page) > step
+    zoomed = settled(page, ranges)
+    step = page.evaluate(NEWEST)
+    page.wait_for_function(f"{NEWEST} > {step + 4}")
     assert page.evaluate(ranges) == zoomed
 
 
@@ -135,11 +132,9 @@ def test_buttons_send_commands_and_follow_the_state(visit, port):
     button["pause"].click()
     playwright.expect(row.locator(".ml-badge")).to_have_text("Paused")
     playwright.expect(button["step"]).to_be_enabled()
-    before = newest_step(page)
+    before = settled(page, NEWEST)
     button["step"].click()
-    page.wait_for_function(
-        f"Math.max(...document.querySelector('{LEARNING}').data.map((t) => t.x.at(-1))) === {before + 1}"
-    )
+    page.wait_for_function(f"{NEWEST} === {before + 1}")
     playwright.expect(button["resume"]).to_be_enabled()
     button["resume"].focus()
     page.keyboard.press("Enter")
@@ -155,7 +150,7 @@ def test_a_finished_run_can_be_reset_and_is_followed_again(visit):
     assert row.get_by_role("progressbar").get_attribute("aria-valuenow") == "100"
     row.locator("[data-command=reset]").click()
     playwright.expect(row.locator(".ml-badge")).to_have_text("Running")
-    page.wait_for_function(f"Math.max(...document.querySelector('{LEARNING}').data.map((t) => t.x.at(-1))) < 300")
+    page.wait_for_function(f"{NEWEST} < 300")
     playwright.expect(row.locator(".ml-badge")).to_have_text("Finished", timeout=15000)
 
 
@@ -167,8 +162,8 @@ def test_several_runs_share_one_connection_and_accuracy_can_be_chosen(visit):
     page.wait_for_function(f"document.querySelector('{ADAPTATION}')._fullLayout.yaxis.title.text === 'query accuracy'")
     assert page.locator(".ml-run").count() == 2
     assert "letters" in page.locator(ADAPTATION).get_attribute("aria-label")
-    note = page.locator(".ml-notes")
-    assert note.inner_text() == "Outer step 0: inner_lr changed from 0.01 to <b>0.02</b>"  # text stays text
+    said = "Outer step 0: inner_lr changed from 0.01 to <b>0.02</b>"  # text stays text
+    playwright.expect(page.locator(".ml-notes")).to_have_text(said)
     page.reload()
     page.wait_for_selector(f"{ADAPTATION}.js-plotly-plot")
     assert len([url for url in requests if "/events" in url]) == 1

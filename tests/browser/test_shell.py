@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from settling import settled
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.browser
@@ -70,7 +71,7 @@ def test_back_leads_to_the_page_before_with_what_it_showed(app, visitor):
     page.wait_for_url("**runs=*")
     run = page.locator(".ml-run")
     playwright.expect(run).to_have_count(1)
-    shown = page.url
+    shown = settled(page, "location.href")
     page.get_by_test_id("stTopNavLink").nth(2).click()
     page.wait_for_url("**/adapt?who=*")
     page.go_back()

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from settling import settled
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.browser
@@ -44,9 +45,7 @@ def test_from_the_home_preset_to_a_moving_curve_then_pause_and_resume(app, visit
     assert wait_for_step(page, seen + 100) > seen
     command(page, "pause").click()
     run_badge(page, "paused").wait_for()
-    held = page.evaluate(LAST_STEP)
-    page.wait_for_timeout(1200)
-    assert page.evaluate(LAST_STEP) == held
+    held = settled(page, LAST_STEP)
     command(page, "resume").click()
     assert wait_for_step(page, held + 50) > held
     command(page, "stop").click()
