@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metalab.store import unwritten
 from metalab.store.runs import EXAMPLE
-from metalab.store.store import Store
+from metalab.store.store import Store, among
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Share:
 def shares(store: Store) -> list[Share]:
     """Everybody's share, those first who train or wait now; the runs that came with MetaLab left out."""
     store.notice_interrupted()
+    ended = unwritten.kept(store.home)
+    going = f"NOT {among('id', ended)} AND state"
     with store.database.read() as db:
         rows = db.execute(
-            "SELECT owner, sum(state = 'running') AS running, sum(state = 'queued') AS queued, "
+            f"SELECT owner, sum({going} = 'running') AS running, sum({going} = 'queued') AS queued, "
             "sum(state = 'paused') AS paused, count(*) AS kept, sum(seconds) AS seconds FROM runs "
             "WHERE deleted IS NULL AND owner != ? GROUP BY owner "
             "ORDER BY running DESC, queued DESC, paused DESC, seconds DESC, owner",
-            (EXAMPLE,),
+            (*ended, *ended, EXAMPLE),
         ).fetchall()
     return [Share(**dict(row)) for row in rows]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from metalab import places
 from metalab.log import tell
 from metalab.store import checkpoints as files
+from metalab.store import unwritten
 from metalab.store.database import Database, StoreError
 from metalab.store.liveness import Process, burying
 from metalab.store.runs import ACTIVE, Evaluation, Note, Run, RunNotFound, State
@@ -114,7 +115,7 @@ class Store:
             row = db.execute("SELECT * FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
         if row is None:
             return None
-        run = Run.from_row(row)
+        run = unwritten.shown(self.home, Run.from_row(row))
         if run.active and self._bury([run.process]):
             return self.find(run_id)
         return run
@@ -127,7 +128,7 @@ class Store:
                 "SELECT * FROM runs WHERE deleted IS NULL AND (?1 IS NULL OR owner = ?1) ORDER BY number DESC LIMIT ?2",
                 (owner, limit),
             ).fetchall()
-        return [Run.from_row(row) for row in rows]
+        return [unwritten.shown(self.home, Run.from_row(row)) for row in rows]
 
     def notice_interrupted(self) -> None:
         """Mark the active runs of processes that ended as interrupted."""
@@ -330,7 +331,7 @@ class Store:
         """A read transaction and the run in it, for several queries that must agree."""
         with self.database.read() as db:
             row = db.execute("SELECT * FROM runs WHERE id = ? AND deleted IS NULL", (run_id,)).fetchone()
-            yield db, Run.from_row(row) if row else None
+            yield db, unwritten.shown(self.home, Run.from_row(row)) if row else None
 
     def version(self, run_id: str) -> int | None:
         """`Run.version`; None where there is no such run."""

@@ -67,19 +67,20 @@ class Recorder:
 
     def flush(self, news: News | None = None) -> None:
         """Write what is buffered, and `news` with it, in one transaction. Raises RunNotFound for a deleted run."""
-        news = news or News()
-        news.metrics[:0] = _fetched(self._steps)
-        now = time.monotonic()
-        news.status = {
-            "step": self._step,
-            "seconds": self.seconds,
-            "rate": self._rate(now),
-            **news.status,
-        }
-        self._store.append(self._run_id, news)
+        self._store.append(self._run_id, self._complete(news or News()))
         self._steps.clear()
-        self._flushed = now
+        self._flushed = time.monotonic()
         self._told()
+
+    def last(self, status: Mapping[str, Any]) -> News:
+        """What is still to be written of a run that ends with this status."""
+        return self._complete(News(status=dict(status)))
+
+    def _complete(self, news: News) -> News:
+        news.metrics[:0] = _fetched(self._steps)
+        rate = self._rate(time.monotonic())
+        news.status = {"step": self._step, "seconds": self.seconds, "rate": rate, **news.status}
+        return news
 
     def _rate(self, now: float) -> float | None:
         """Outer steps a second lately; None until the second look at the clock."""

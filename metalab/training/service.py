@@ -9,39 +9,32 @@ checkpoint from which the run goes on exactly, and free the worker at once.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from metalab import places
-from metalab.log import Event as LogEvent
 from metalab.log import tell
-from metalab.store import RESUMABLE, News, Note, Run, RunNotFound, State, Store
-from metalab.store.store import INTERRUPTED
+from metalab.store import RESUMABLE, News, Note, Run, State, Store
 from metalab.training.bin import Bin
 from metalab.training.config import RunConfig
-from metalab.training.events import Failed, Finished
+from metalab.training.endings import Endings
 from metalab.training.fair import FairQueue
-from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job, Vitals
+from metalab.training.jobs import OUTCOME, Foreground, Job, Vitals
 from metalab.training.machine import cores, worker_count
 from metalab.training.quotas import Quotas, from_environment
-from metalab.training.recorder import Recorder, differences, in_words
-from metalab.training.refusals import CommandError, TooMuch, check, check_memory, hold, in_one_sentence
-from metalab.training.trainer import train
+from metalab.training.recorder import differences, in_words
+from metalab.training.refusals import CommandError, TooMuch, check, hold
+from metalab.training.workshop import Workshop
 
 CLOSING_SECONDS = 5.0
 LOCKED_SECONDS = 1.0
 
-log = logging.getLogger(__name__)
 _services: dict[Path, Service] = {}
 _lock = threading.Lock()
 
@@ -96,6 +89,8 @@ class Service:
         self._closing = False
         store.notice_interrupted()
         self._bin = Bin(store)
+        self._endings = Endings(store, self._clear_away)
+        self._workshop = Workshop(store, self.quotas, self.foreground, self._changed, self._tell)
 
     # --- commands
 
@@ -237,6 +232,7 @@ class Service:
         deadline = time.monotonic() + timeout
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._endings.close()
         self.store.close()
 
     # --- queue
@@ -280,11 +276,8 @@ class Service:
             return job is None or not (job.over or (job.extra and steps is None))
 
         self._changed.wait_for(settled, 30)
-        job = self._jobs.get(run_id)
-        lost = job is None and self.store.get(run_id).process == self.store.process
-        if lost and self.store.settle(run_id, ("queued", "running"), "interrupted"):
-            self._tell(run_id)  # its thread ended on a disk too full to say so
-        return job
+        self._endings.settle(run_id)
+        return self._jobs.get(run_id)
 
     def _submit(self, run: Run, steps: int | None) -> None:
         job = self._jobs[run.id] = Job(run.id, run.owner, run.outer_steps, steps)
@@ -312,7 +305,7 @@ class Service:
     def _leave_queue(self, job: Job, state: State) -> None:
         self._queue.remove(job.run_id)
         del self._jobs[job.run_id]
-        self.store.settle(job.run_id, ("queued",), state, job.why)
+        self._endings.write(job, News(status={"state": state, "message": job.why, "rate": None}))
         tell("run_ended", run=job.run_id, person=job.owner, state=state, why=job.why or "It waited still.")
         self._tell(job.run_id)
         self._dispatch()
@@ -341,64 +334,22 @@ class Service:
 
     def _work(self, job: Job) -> None:
         try:
-            torch.set_num_threads(1)  # counts for this thread alone
-            try:
-                self._train(job)
-            except RunNotFound:
-                tell("run_ended", run=job.run_id, person=job.owner, state="deleted")
-            except Exception as problem:
-                log.exception("Run %s failed.", job.run_id)
-                message = in_one_sentence(problem)
-                tell("run_failed", run=job.run_id, person=job.owner, why=message)
-                news = News(status={"state": "failed", "message": message, "rate": None})
-                self.store.append(job.run_id, news)
-        except Exception:
-            log.exception("The end of run %s could not be written.", job.run_id)
+            threads = self.threads or max(1, cores() // max(1, self._busy))
+            last = self._workshop.train(job, threads)
+            if last is not None:
+                self._endings.write(job, last)
         finally:
             with self._changed:
                 del self._jobs[job.run_id]
                 if not job.extra:
                     self._busy -= 1
                     self._queue.done(job.owner)
-                self._bin.clear_away(job.run_id, job.owner, deleted=job.binned)
                 self._tell(job.run_id)
+                if not self._endings.waits(job.run_id):
+                    self._clear_away(job)
                 self._dispatch()
 
-    def _train(self, job: Job) -> None:
-        run, checkpoint = self.store.get(job.run_id), self.store.load_checkpoint(job.run_id)
-        step = checkpoint.step if checkpoint else 0
-        self.store.take_back(run.id, step if checkpoint else -1)
-        recorder = Recorder(self.store, run, step, lambda: self._tell(run.id))
-        # A program that was killed may have written the files of a checkpoint, and not that they are there.
-        recorder.flush(News(status={"state": "running"}, checkpoints=[step] if checkpoint else []))
-        threads = self.threads or max(1, cores() // max(1, self._busy))
-        tell("run_started", run=run.id, person=run.owner, step=step, threads=threads)
-        check_memory(run.current, run.owner, self.quotas.of(run.owner), threads)  # there may be less than at its start
-        # Settings may have been changed since the checkpoint was taken.
-        resume = replace(checkpoint, config=run.current) if checkpoint else None
-        courtesy, message = Courtesy(self.foreground), ""
-        with closing(train(run.current, resume=resume, threads=threads)) as events:
-            event = next(events)
-            while True:
-                recorder.take(event)
-                with self._changed:
-                    job.hear(self.quotas.of(job.owner).out_of_time(recorder.seconds))
-                    command = job.reply(event)
-                    job.over = job.over or isinstance(event, Finished | Failed)
-                if job.over:
-                    break
-                courtesy.wait()
-                event = events.send(command)
-        state = OUTCOME[job.wish]
-        if state == "interrupted":
-            message = INTERRUPTED
-        elif state in ("paused", "stopped"):
-            message = job.why
-        if isinstance(event, Finished):
-            state = "finished"
-        elif isinstance(event, Failed):
-            state, message = "failed", event.message
-        recorder.flush(News(status={"state": state, "message": message, "rate": None}))
-        event_name: LogEvent = "run_failed" if state == "failed" else "run_ended"
-        seconds = round(recorder.seconds, 1)
-        tell(event_name, run=run.id, person=run.owner, state=state, step=event.step, seconds=seconds, why=message)
+    def _clear_away(self, job: Job) -> None:
+        with self._changed:
+            self._bin.clear_away(job.run_id, job.owner, deleted=job.binned)
+            self._tell(job.run_id)

@@ -9,7 +9,7 @@ import torch
 from small_runs import ENDLESS, PATIENCE, small, trained, until
 
 from metalab.training import machine
-from metalab.training import service as module
+from metalab.training import workshop as module
 from metalab.training.config import ConfigError
 from metalab.training.events import Finished
 from metalab.training.machine import worker_count
