@@ -12,7 +12,7 @@ follow  viewers of the live run: age and number of updates, training rate with t
 adapt   visitors who move a slider of the Adapt page every 2 s, each with a task of their own
 join    visitors who open a page in the same second with empty caches
 queue   a run of each user, ten of the first: fair order, bounded memory, every one finishes
-soak    all of it for two hours: memory, threads, files and connections
+soak    all of it for two hours: memory, threads, files and connections, with a line a minute on stderr
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _scenario(given: argparse.Namespace, at: School) -> Coroutine[None, None, Fi
         return join(at, given.clients, given.page)
     if given.scenario == "queue":
         return queue(at, given.clients, given.outer_steps)
-    return soak(at, given.clients, given.minutes)
+    return soak(at, given.clients, given.minutes, lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def _arguments() -> argparse.Namespace:

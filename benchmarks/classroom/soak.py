@@ -3,82 +3,207 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from random import Random
 
-from classroom.scenarios import Hand, all_close, all_open, doing, following, moving, problems_of
+from classroom.http import Follower
+from classroom.scenarios import Hand, doing, moving
 from classroom.school import School, start_run
 from classroom.tab import Tab
 from classroom.table import Findings, median
 from classroom.usage import Usage
 
-PAGES = ("", "train", "adapt", "library", "speed", "lab")
-EVERY = 10.0
-"""Seconds between two visitors who come and go."""
-RUN_EVERY = 30.0
+PAGES = (
+    "", "train", "adapt", "speed", "library", "embeddings", "theta", "order", "sensitivity", "decision", "lab",
+    "sweeps",
+)  # fmt: skip
 RUN_STEPS = 2_000
-FORGOTTEN = 150.0
-"""Seconds after which Streamlit has let go of a closed tab's session, and of the event loop (three handles) in it."""
+WAITING = 2
+"""Runs that wait behind the one that trains."""
+LONGEST_LOOK = 60.0
+"""Seconds for which a viewer stays with one run."""
+LONGEST_STAY = 8.0
+"""Seconds that somebody who comes and goes spends on a page: less than what some of them compute for it."""
+PATIENCE = 300.0
+"""Seconds for an answer: this is not about time, and the machine may have other work."""
+FORGOTTEN = 130.0
+"""Streamlit keeps a closed tab's session, and the event loop (three handles) in it, for two minutes, and looks what it
+can let go of when the next tab closes."""
+SETTLING = 20.0
+"""Seconds for what is cleared away in the background."""
+MORE_HANDLES = 8
+MORE_THREADS = 8
+"""What may be open at the end and was not before: pools that are filled when they are first used."""
+MOST_GROWTH = 5.0
+"""Percent."""
 
 
-async def soak(school: School, clients: int, minutes: float) -> Findings:
-    """Half of the clients follow, half move sliders, others come and go; runs of theirs train one after another."""
+@dataclass
+class Day:
+    """What happened so far."""
+
+    school: School
+    chance: Random
+    hands: list[Hand] = field(default_factory=list)
+    viewed: int = 0
+    """Updates of live runs that viewers were sent."""
+    visits: int = 0
+    started: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def moves(self) -> int:
+        return sum(len(hand.taken) for hand in self.hands)
+
+    def tab(self) -> Tab:
+        """A tab of a new visitor, who has time."""
+        tab = self.school.tab()
+        tab.patience = PATIENCE
+        return tab
+
+    def line(self, minute: float, used: Usage) -> str:
+        """One sample, to be read."""
+        return (
+            f"{minute:6.1f} min: {used.resident:.0f} MB in {used.processes} processes, {used.threads} threads, "
+            f"{used.handles} handles, {used.connections} connections; {self.moves} moves, {self.viewed} updates, "
+            f"{self.visits} visits, {self.started} runs, {len(self.problems)} problems"
+        )
+
+
+async def soak(school: School, clients: int, minutes: float, tell: Callable[[str], None]) -> Findings:
+    """Half of the clients follow what trains, half move sliders, others come and go; runs of theirs queue.
+
+    `tell` is given a line about every minute. Counted are the server and whatever it started, before anybody came and
+    after everybody has left.
+    """
     found = Findings(f"soak: {clients} clients, {minutes:g} minutes")
-    begin = school.tab()
-    run_id = await start_run(school, begin, outer_steps=RUN_STEPS)
-    await begin.close()
-    idle = school.usage()
-    viewers = await all_open(school, clients - clients // 2, "train", {"runs": run_id})
-    hands = [Hand(school.tab(), Random(seed), seed) for seed in range(clients // 2)]
-    for hand in hands:
+    day = Day(school, Random(0))
+    await _visit(day, PAGES, stay=2.0)  # what is filled once is there before anything is counted
+    before = await _settled(day)
+    tell(f"before: {day.line(0, before)}")
+    day.hands = [Hand(day.tab(), Random(seed), seed) for seed in range(clients // 2)]
+    for hand in day.hands:
         await hand.sit_down()
-    tabs = [*viewers, *(hand.tab for hand in hands)]
-    taken: list[Usage] = []
-    comers: list[str] = []
-    until = time.monotonic() + 60 * minutes
-    async with following(school, viewers, run_id), moving(hands), doing([come_and_go(school, comers), train(school)]):
-        while time.monotonic() < until:
-            await asyncio.sleep(min(5.0, max(0.5, minutes)))
-            taken.append(school.usage())
-    found.problems += problems_of(tabs) + comers
-    await all_close(tabs)
-    warm, last = taken[len(taken) // 4 : len(taken) // 2], taken[-max(1, len(taken) // 4) :]
-    early, late = (median([each.resident for each in some]) for some in (warm, last))
-    await asyncio.sleep(FORGOTTEN)
-    end = school.usage()
-    found.add("resident size, second quarter", early, "MB")
-    found.add("resident size, last quarter", late, "MB")
-    found.add("growth", 100 * (late / early - 1), "%", most=5)
-    found.add("resident size, largest", end.peak, "MB", most=2560)
-    found.add("moves answered", sum(len(hand.taken) for hand in hands), "")
-    found.add("threads before", idle.threads, "")
-    found.add("threads after", end.threads, "", most=idle.threads + 8)
-    found.add("files and connections before", idle.handles, "")
-    found.add("files and connections after", end.handles, "", most=idle.handles + 8)
-    found.add("connections after", end.connections, "", most=idle.connections + 2)
-    found.add("errors", len(found.problems), "", most=0)
+    others = [come_and_go(day), train(day), *(view(day) for _ in range(clients - clients // 2))]
+    async with moving(day.hands), doing(others):
+        taken = await _sampled(day, minutes, tell)
+    for hand in day.hands:
+        day.problems += hand.tab.errors
+        await hand.tab.close()
+    after = await _settled(day)
+    tell(f"after:  {day.line(minutes, after)}")
+    found.problems = day.problems
+    _judge(found, day, taken, before, after)
     return found
 
 
-async def come_and_go(school: School, problems: list[str]) -> None:
-    """One visitor after another opens every page and leaves."""
-    while True:
-        tab = school.tab()
-        try:
-            for page in PAGES:
-                guest = Tab(school.port, tab.cookies)
-                await guest.open(page)
-                await guest.close()
-                problems += [f"/{page}: {problem}" for problem in guest.errors]
-        except (OSError, EOFError, TimeoutError) as problem:
-            problems.append(f"a visitor was turned away: {problem or type(problem).__name__}")
-        await asyncio.sleep(EVERY)
+async def _sampled(day: Day, minutes: float, tell: Callable[[str], None]) -> list[Usage]:
+    """What is used, about a hundred times and at least once a minute."""
+    every = min(60.0, 60 * minutes / 100)
+    taken: list[Usage] = []
+    began = told = time.monotonic()
+    problems: list[str] = []
+    while time.monotonic() < began + 60 * minutes:
+        await asyncio.sleep(every)
+        taken.append(day.school.usage())
+        if time.monotonic() > told + 59 or len(taken) == 1:
+            told = time.monotonic()
+            tell(day.line((told - began) / 60, taken[-1]))
+            for problem in day.problems[len(problems) :]:
+                tell(f"            problem: {problem}")
+            problems = list(day.problems)
+    return taken
 
 
-async def train(school: School) -> None:
-    """A new visitor's run now and then, so that one always trains."""
+async def _settled(day: Day) -> Usage:
+    """What is used once all runs have ended and Streamlit has let go of all closed tabs but one."""
+    while any(run.state in ("queued", "running") for run in day.school.runs()):
+        await asyncio.sleep(1)
+    await asyncio.sleep(FORGOTTEN)
+    await _visit(day, ("",), stay=0.0)
+    await asyncio.sleep(SETTLING)
+    return day.school.usage()
+
+
+def _judge(found: Findings, day: Day, taken: list[Usage], before: Usage, after: Usage) -> None:
+    quarter = max(1, len(taken) // 4)
+    early, late = (
+        median([each.resident for each in some]) for some in (taken[quarter : 2 * quarter], taken[-quarter:])
+    )
+    found.add("resident size, second quarter", early, "MB")
+    found.add("resident size, last quarter", late, "MB")
+    found.add("growth", 100 * (late / early - 1), "%", most=MOST_GROWTH)
+    found.add("resident size, largest", max(each.peak for each in taken), "MB", most=2560)
+    found.add("moves answered", day.moves, "")
+    found.add("updates of live runs", day.viewed, "")
+    found.add("visits of a page", day.visits, "")
+    found.add("runs", day.started, "")
+    found.add("threads before", before.threads, "")
+    found.add("threads after", after.threads, "", most=before.threads + MORE_THREADS)
+    found.add("files and connections before", before.handles, "")
+    found.add("files and connections after", after.handles, "", most=before.handles + MORE_HANDLES)
+    found.add("connections before", before.connections, "")
+    found.add("connections after", after.connections, "", most=before.connections + 2)
+    found.add("errors", len(found.problems), "", most=0)
+
+
+# --- who is there
+
+
+async def view(day: Day) -> None:
+    """Follow whatever trains in a new tab each time; now and then leave before it has ended."""
     while True:
-        tab = school.tab()
-        await start_run(school, tab, outer_steps=RUN_STEPS)
-        await tab.close()
-        await asyncio.sleep(RUN_EVERY)
+        running = next((run.id for run in day.school.runs() if run.state == "running"), None)
+        if running is None:
+            await asyncio.sleep(0.5)
+            continue
+        async with _here(day, "train", {"runs": running}) as tab:
+            follower = Follower(day.school.port, running, tab.cookies)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(follower.follow(), day.chance.uniform(1.0, LONGEST_LOOK))
+            day.viewed += len(follower.arrivals)
+            if follower.problem:
+                day.problems.append(f"the live stream of {running}: {follower.problem}")
+
+
+async def come_and_go(day: Day) -> None:
+    """One visitor after another opens every page and leaves it soon."""
+    while True:
+        await _visit(day, PAGES, stay=LONGEST_STAY)
+
+
+async def _visit(day: Day, pages: tuple[str, ...], stay: float) -> None:
+    """Every one of `pages` in a tab of its own, for up to `stay` seconds."""
+    for page in pages:
+        async with _here(day, page, {}):
+            await asyncio.sleep(day.chance.uniform(0, stay))
+        day.visits += 1
+
+
+async def train(day: Day) -> None:
+    """New visitors' runs, so that one always trains and some wait."""
+    while True:
+        if sum(run.state in ("queued", "running") for run in day.school.runs()) <= WAITING:
+            tab = day.tab()
+            await start_run(day.school, tab, outer_steps=RUN_STEPS, seed=day.started)
+            day.started += 1
+            day.problems += tab.errors
+            await tab.close()
+        await asyncio.sleep(1)
+
+
+@contextlib.asynccontextmanager
+async def _here(day: Day, page: str, query: dict[str, str]):
+    """A new visitor's tab, which is closed at the block's end; every other one without a word."""
+    tab = day.tab()
+    try:
+        await tab.open(page, query)
+        yield tab
+    except (OSError, EOFError, TimeoutError) as problem:
+        day.problems.append(f"/{page}: {problem or type(problem).__name__}")
+    finally:
+        day.problems += [f"/{page}: {problem}" for problem in tab.errors]
+        await tab.close(rude=day.chance.random() < 0.5)

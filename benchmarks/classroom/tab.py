@@ -55,6 +55,8 @@ class Tab:
     """Bytes over the websocket."""
     widgets: dict[str, Widget] = field(default_factory=dict)
     """By the key that the page gave them."""
+    patience: float = PATIENCE
+    """Seconds for an answer."""
     _path: str = ""
     _query: str = ""
     _page: str = ""
@@ -87,19 +89,21 @@ class Tab:
             subprotocols=[Subprotocol("streamlit"), Subprotocol("PLACEHOLDER_AUTH_TOKEN")],
             compression=None,
             max_size=None,
-            open_timeout=PATIENCE,
+            open_timeout=self.patience,
         )
         self._reader = asyncio.create_task(self._read(self._socket))
         await self.rerun()
         return time.monotonic() - began
 
-    async def close(self) -> None:
-        """Close the tab."""
+    async def close(self, *, rude: bool = False) -> None:
+        """Close the tab; where `rude`, as a browser that crashed: the connection ends and no word is said."""
         for task in [*self._repeating.values(), *([self._reader] if self._reader else [])]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         if self._socket is not None:
+            if rude:
+                self._socket.transport.abort()
             await self._socket.close()
 
     async def press(self, key: str) -> float:
@@ -125,7 +129,7 @@ class Tab:
         began = time.monotonic()
         self._waiting.setdefault(fragment, []).append(done)
         await self._ask(fragment, triggers)
-        return await asyncio.wait_for(done, PATIENCE) - began
+        return await asyncio.wait_for(done, self.patience) - began
 
     async def _ask(self, fragment: str, triggers: tuple[WidgetState, ...] = (), *, by_itself: bool = False) -> None:
         message = BackMsg()
