@@ -52,6 +52,7 @@ ATTACKS: dict[str, Callable[[attacks.Target], Awaitable[str]]] = {
     "streams": attacks.many_streams,
     "csv": attacks.many_downloads,
     "silent": attacks.silent_connections,
+    "visitors": attacks.made_up_visitors,
 }
 
 

@@ -15,8 +15,8 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from classroom.forger import Forger, ask, cookies, flood, forged, hold
-from classroom.http import HOST
+from classroom.forger import Forger, ask, flood, forged, hold, made_up, visitor
+from classroom.http import HOST, get
 from classroom.school import School
 
 SECONDS = 6.0
@@ -64,10 +64,10 @@ async def calm(target: Target) -> str:
 
 
 @contextlib.asynccontextmanager
-async def opened(target: Target, n: int, page: str = "home", one_visitor: bool = True):
-    """Up to `n` tabs, of one visitor or of as many; those that the server opened."""
-    visitor = cookies()
-    tabs = [Forger(target.port, visitor if one_visitor else None) for _ in range(n)]
+async def opened(target: Target, n: int, page: str = "home"):
+    """Up to `n` tabs of one new visitor; those that the server opened."""
+    one = await visitor(target.port)
+    tabs = [Forger(target.port, one) for _ in range(n)]
     done = await asyncio.gather(*(tab.open(page) for tab in tabs), return_exceptions=True)
     try:
         yield [tab for tab, result in zip(tabs, done, strict=True) if not isinstance(result, BaseException)]
@@ -138,13 +138,14 @@ async def hostile_links(target: Target) -> str:
     drawn = Counter[str]()
     for page in PAGES:
         for some in (LINKS[:10], LINKS[10:]):
-            results = await asyncio.gather(*(_open(target, page, link) for link in some))
+            one = await visitor(target.port)
+            results = await asyncio.gather(*(_open(target, page, link, one) for link in some))
             drawn.update(results)
     return ", ".join(f"{n} {what}" for what, n in drawn.items())
 
 
-async def _open(target: Target, page: str, link: str) -> str:
-    tab = Forger(target.port)
+async def _open(target: Target, page: str, link: str, cookies: dict[str, str]) -> str:
+    tab = Forger(target.port, cookies)
     try:
         await tab.open(page, dict(part.split("=", 1) for part in link.split("&") if part.count("=") == 1))
         return f"drawn with an error ({tab.errors[0][:60]})" if tab.errors else "drawn"
@@ -224,7 +225,7 @@ async def commands_to_anothers_run(target: Target) -> str:
     """
     before = target.at.run(target.run_id)
     names = ("stop", "pause", "reset", "step", "resume", "delete", "rename")
-    sent = await _command(target, names, cookies())
+    sent = await _command(target, names, await visitor(target.port))
     now = target.at.run(target.run_id)
     same = (now.state, now.owner) == (before.state, before.owner) and now.step >= before.step
     obeyed = []
@@ -239,8 +240,8 @@ async def commands_to_anothers_run(target: Target) -> str:
     return f"{sent} commands: {what}; its owner's {' and '.join(obeyed) or 'NONE'} were obeyed"
 
 
-async def _command(target: Target, names: Iterable[str], visitor: dict[str, str]) -> int:
-    tab = Forger(target.port, visitor)
+async def _command(target: Target, names: Iterable[str], cookies: dict[str, str]) -> int:
+    tab = Forger(target.port, cookies)
     await tab.open("train", {"runs": target.run_id})
     sent = 0
     for name in names:
@@ -264,7 +265,7 @@ async def many_streams(target: Target) -> str:
 
 
 async def _streams(target: Target, n: int, runs: str, readers_a_visitor: int) -> str:
-    visitors = [cookies() for _ in range(n // readers_a_visitor + 1)]
+    visitors = [await visitor(target.port) for _ in range(n // readers_a_visitor + 1)]
     path = f"/metalab/runs/{runs}/events"
     found = Counter[str]()
     writers = []
@@ -287,6 +288,22 @@ async def many_downloads(target: Target) -> str:
     answers = await asyncio.gather(*(ask(target.port, path, wait=60) for _ in range(100)))
     size = max(len(body) for _status, body in answers) / 1e6
     return f"{_counted(Counter(f'answered {status}' for status, _ in answers))}, {size:.1f} MB each"
+
+
+async def made_up_visitors(target: Target) -> str:
+    """Many shares for one script: by cookies that it makes up, and by opening the page anew again and again."""
+    path, held = f"/metalab/runs/{target.run_id}/events", []
+    for _ in range(100):
+        status, writer = await hold(target.port, path, made_up())
+        held += [writer] if writer and status == 200 else []
+    for writer in held:
+        writer.close()
+    opened_ = Counter[int]()
+    for _ in range(10):
+        answers = await asyncio.gather(*(get(target.port, "/", accept="text/html") for _ in range(50)))
+        opened_.update(answer.status for answer in answers)
+    pages = _counted(Counter({f"answered {status}": n for status, n in opened_.items()}))
+    return f"{len(held)} of 100 streams with as many made-up cookies; of 500 new visitors {pages}"
 
 
 async def silent_connections(target: Target) -> str:

@@ -14,7 +14,7 @@ from streamlit.proto.Delta_pb2 import Delta
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed
 
-from classroom.http import HOST
+from classroom.http import HOST, get
 from classroom.tab import Tab
 
 NASTY: tuple[Any, ...] = (
@@ -38,8 +38,16 @@ LISTS: Mapping[str, tuple[Any, ...]] = {
 MOST_THROWN = 20_000
 
 
-def cookies() -> dict[str, str]:
-    """A visitor of its own."""
+async def visitor(port: int) -> dict[str, str]:
+    """The cookies of a new visitor. Raises OSError where the server takes none."""
+    answer = await get(port, "/", accept="text/html")
+    if answer.status != 200:
+        raise OSError(f"no new visitor was taken: {answer.status}")
+    return answer.cookies
+
+
+def made_up() -> dict[str, str]:
+    """Cookies that no server gave."""
     return {"metalab_user": secrets.token_urlsafe(32)}
 
 
@@ -47,7 +55,7 @@ class Forger(Tab):
     """A tab that knows the ids of all widgets of its page, and sends bytes as they are."""
 
     def __init__(self, port: int, visitor: dict[str, str] | None = None) -> None:
-        super().__init__(port, visitor or cookies())
+        super().__init__(port, visitor or made_up())
         self.ids: dict[str, str] = {}
         """Of every widget on the page, to its kind."""
         self.largest = 0

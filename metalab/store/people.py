@@ -37,3 +37,13 @@ def shares(store: Store) -> list[Share]:
             (*ended, *ended, EXAMPLE),
         ).fetchall()
     return [Share(**dict(row)) for row in rows]
+
+
+def has_runs(store: Store, owner: str) -> bool:
+    """Whether somebody has runs or sweeps in this store, the bin included."""
+    with store.database.read() as db:
+        found = db.execute(
+            "SELECT EXISTS (SELECT 1 FROM runs WHERE owner = ?1) OR EXISTS (SELECT 1 FROM sweeps WHERE owner = ?1)",
+            (owner,),
+        ).fetchone()
+    return bool(found[0])

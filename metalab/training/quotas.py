@@ -38,6 +38,7 @@ class Limits(Settings):
     hours: float | None = setting(2.0, "Hours that a run trains, waits and pauses left out.", low=0.001)
     streams: int | None = setting(32, "Live views that one person has open.", low=1)
     all_streams: int | None = setting(300, "Live views that everybody has open together.", low=1)
+    newcomers: int | None = setting(200, "New visitors from one address within a minute.", low=1)
 
     def too_many_runs(self, theirs: int, together: int) -> str:
         """Of a person who has `theirs` of `together` runs that train or wait, and wants one more."""
@@ -98,6 +99,15 @@ class Limits(Settings):
         if self.streams is not None and theirs >= self.streams:
             return f"You already have {theirs} live views open. Close some of your tabs and try again."
         return ""
+
+    def too_many_newcomers(self, came: int) -> str:
+        """Of an address from which so many new visitors came within a minute, and now one more."""
+        if self.newcomers is None or came < self.newcomers:
+            return ""
+        return (
+            f"{came:,} new visitors came from your network within a minute, {self.newcomers:,} are allowed here. "
+            "Wait a minute, then open the page again."
+        )
 
 
 UNLIMITED = Limits(**dict.fromkeys(Limits.model_fields))

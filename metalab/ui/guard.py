@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from metalab.log import tell
-from metalab.ui.identity import user_of
+from metalab.ui.identity import address_of, user_of
+from metalab.ui.visitors import TooManyNewcomers, guestbook
 
 STREAM = "/_stcore/stream"
 UPLOADS = "/_stcore/upload_file/"
@@ -70,6 +71,9 @@ class GuardMiddleware:
             refused = TRY_LATER
         if refused:
             tell("refused", person=user, what="websocket", why=WHY[refused])
+        elif not _welcome(request):
+            refused = TRY_LATER
+        if refused:
             await receive()  # the request to connect
             await send({"type": "websocket.close", "code": refused})
             return
@@ -151,6 +155,16 @@ def needed(data: bytes) -> bool:
     if not known:
         tell("refused", what="message", why=f"no page of ours sends {kind}")
     return known
+
+
+def _welcome(request: HTTPConnection) -> bool:
+    """Whether a tab may be opened: each without a cookie of ours is a visitor of its own, and counts as a new one."""
+    try:
+        if guestbook().token(request.cookies) is None:
+            guestbook().welcome(address_of(request))
+    except TooManyNewcomers:
+        return False
+    return True
 
 
 def own_origin(request: HTTPConnection) -> bool:

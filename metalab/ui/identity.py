@@ -1,28 +1,31 @@
 """Who is who on a shared server, without accounts.
 
-Every browser gets a random cookie. Nothing that is shown or stored holds the cookie itself: a user is
-the first 16 hex digits of a SHA-256 digest of it, so a list of runs gives nobody another's session.
+Every browser gets a cookie with a random token that this server signed (`visitors`). Nothing that is shown or stored
+holds the token itself: a user is the first 16 hex digits of a SHA-256 digest of it, so a list of runs gives nobody
+another's session.
 
 Runs of the command line were started by no browser. They belong to whoever is in charge (`metalab.ui.teacher`).
 """
 
+import asyncio
 import hashlib
 import ipaddress
-import re
+import logging
 import secrets
 from collections.abc import Mapping
-from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metalab.store import COMMAND_LINE
+from metalab.places import PlaceError
+from metalab.store import COMMAND_LINE, StoreError
 from metalab.ui.teacher import desk
+from metalab.ui.visitors import MINUTE, TooManyNewcomers, guestbook
 
-COOKIE = "metalab_user"
-_COOKIE_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # what secrets.token_urlsafe(32) makes
 _ONE_YEAR = 365 * 24 * 3600
+_LOG = logging.getLogger(__name__)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PROXIED = (
     *("forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded"),
@@ -39,11 +42,6 @@ def short_id(kind: str, secret: str) -> str:
     return hashlib.sha256(f"metalab {kind} {secret}".encode()).hexdigest()[:16]
 
 
-def valid_cookie(value: object) -> TypeGuard[str]:
-    """Whether a browser's cookie has the length and the alphabet of those that we give out."""
-    return isinstance(value, str) and _COOKIE_SHAPE.fullmatch(value) is not None
-
-
 def current_user() -> str:
     """The short id of the browser whose page is running now.
 
@@ -56,18 +54,19 @@ def current_user() -> str:
     context = get_script_run_ctx(suppress_warning=True)
     if context is None:
         raise RuntimeError("current_user() was called outside a page's run. Pass the user to the thread instead.")
-    cookie = st.context.cookies.get(COOKIE)
-    if valid_cookie(cookie):
-        return short_id("cookie", cookie)
-    return short_id("session", context.session_id)
+    token = guestbook().token(st.context.cookies)
+    return short_id("session", context.session_id) if token is None else short_id("cookie", token)
 
 
 def user_of(request: HTTPConnection) -> str:
     """The short id of the browser that sent an HTTP request; without a valid cookie, of its address."""
-    cookie = request.cookies.get(COOKIE)
-    if valid_cookie(cookie):
-        return short_id("cookie", cookie)
-    return short_id("address", request.client.host if request.client else "unknown")
+    token = guestbook().token(request.cookies)
+    return short_id("address", address_of(request)) if token is None else short_id("cookie", token)
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where an HTTP request comes from."""
+    return request.client.host if request.client else "unknown"
 
 
 def current_owners() -> frozenset[str]:
@@ -138,17 +137,25 @@ def _to_loopback(headers: Mapping[str, str]) -> bool:
 
 
 class IdentityMiddleware:
-    """Gives each browser that opens a page without a valid cookie a fresh one (pure ASGI, no buffering)."""
+    """Gives each browser that opens a page without a cookie of ours one (pure ASGI, no buffering)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _opens_a_page(scope) or valid_cookie(HTTPConnection(scope).cookies.get(COOKIE)):
+        if not _opens_a_page(scope) or guestbook().token(HTTPConnection(scope).cookies) is not None:
             await self.app(scope, receive, send)
             return
-        secure = "; Secure" if scope["scheme"] == "https" else ""
-        cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; Max-Age={_ONE_YEAR}; HttpOnly; SameSite=Lax{secure}"
+        try:
+            cookie = await _fresh_cookie(HTTPConnection(scope))
+        except TooManyNewcomers as refusal:
+            answer = PlainTextResponse(str(refusal), status_code=429, headers={"Retry-After": f"{MINUTE:.0f}"})
+            await answer(scope, receive, send)
+            return
+        except (StoreError, PlaceError):
+            _LOG.warning("A visitor of before got no signed cookie.", exc_info=True)
+            await self.app(scope, receive, send)
+            return
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -156,6 +163,18 @@ class IdentityMiddleware:
             await send(message)
 
         await self.app(scope, receive, send_with_cookie)
+
+
+async def _fresh_cookie(request: HTTPConnection) -> str:
+    """A new visitor's cookie, or that of one who came before cookies were signed.
+
+    Raises TooManyNewcomers; StoreError, PlaceError where it cannot be known whether somebody came before.
+    """
+    book = guestbook()
+    book.welcome(address_of(request))
+    token = await asyncio.to_thread(book.from_before, request.cookies) or secrets.token_urlsafe(32)
+    secure = "; Secure" if request.scope["scheme"] == "https" else ""
+    return f"{book.cookie}={book.signed(token)}; Path=/; Max-Age={_ONE_YEAR}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _opens_a_page(scope: Scope) -> bool:

@@ -66,10 +66,19 @@ def friendly() -> Iterator[None]:
 # --- looking
 
 
+def store() -> Store:
+    """The store of this process's home. Raises StoreError, PlaceError."""
+    home = places.home()
+    with _lock:
+        if home not in _stores:
+            _stores[home] = Store(home)
+        return _stores[home]
+
+
 def recent(limit: int) -> list[Run]:
     """The newest runs of everybody, newest first; empty, with a message on the page, where the store cannot open."""
     try:
-        return _store().runs(limit)
+        return store().runs(limit)
     except (StoreError, places.PlaceError) as problem:
         st.error(escape(str(problem)), icon=":material/error:")
         return []
@@ -77,7 +86,7 @@ def recent(limit: int) -> list[Run]:
 
 def find(run_ids: Sequence[str]) -> list[Run]:
     """Those of the runs that exist, in the order of their ids."""
-    found = (_store().find(run_id) for run_id in run_ids)
+    found = (store().find(run_id) for run_id in run_ids)
     return [run for run in found if run is not None]
 
 
@@ -99,7 +108,7 @@ def numbered(listed: Sequence[Run]) -> dict[str, str]:
     """A name for each run: wherever there are several of one name, they have their number."""
     if not listed:
         return {}
-    everybody = {run.id: run.name for run in [*_store().runs(NAMESAKES), *listed]}
+    everybody = {run.id: run.name for run in [*store().runs(NAMESAKES), *listed]}
     names = Counter(everybody.values())
     return {run.id: run.name if names[run.name] == 1 else f"{run.name} #{run.number}" for run in listed}
 
@@ -203,7 +212,7 @@ def rename(run_id: str, name: str) -> None:
     """Raises Problem."""
     with friendly():
         try:
-            _store().rename(run_id, name, _acting(run_id))
+            store().rename(run_id, name, _acting(run_id))
         except ValueError as problem:
             raise Problem(str(problem)) from None
 
@@ -219,17 +228,9 @@ def delete(run_id: str) -> None:
 # --- within
 
 
-def _store() -> Store:
-    home = places.home()
-    with _lock:
-        if home not in _stores:
-            _stores[home] = Store(home)
-        return _stores[home]
-
-
 def _acting(run_id: str) -> str:
     """The name under which this page's visitor commands the run."""
-    run, user = _store().find(run_id), person()
+    run, user = store().find(run_id), person()
     return acting_on(run.owner) if run is not None else user
 
 

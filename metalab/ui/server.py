@@ -16,15 +16,16 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from metalab import log
+from metalab import log, places
+from metalab.allocator import keep_freed_memory
 from metalab.places import PlaceError
-from metalab.store import StoreError
+from metalab.store import StoreError, people
 from metalab.training.quotas import from_environment
-from metalab.ui import front, teacher
+from metalab.ui import front, runs, teacher, visitors
 from metalab.ui import routes as http
 from metalab.ui.front import FrontMiddleware
 from metalab.ui.guard import GuardMiddleware
-from metalab.ui.identity import IdentityMiddleware, listens_beyond_loopback
+from metalab.ui.identity import IdentityMiddleware, listens_beyond_loopback, short_id
 from metalab.ui.stream import Hub
 
 MAIN_SCRIPT = Path(__file__).with_name("main.py").resolve()
@@ -57,10 +58,13 @@ def middleware() -> list[Middleware]:
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Warm up beside the first page, and end the live streams when the server is told to stop.
 
-    Raises TokenError where the teacher's token cannot be used, ConfigError where a limit cannot be read.
+    Raises TokenError where the teacher's token cannot be used, ConfigError where a limit cannot be read, KeyFileError
+    where the home's secret is damaged.
     """
     _open_desk()
+    _open_guestbook()
     _allow_handles()
+    keep_freed_memory()
     sys.setswitchinterval(TURN_SECONDS)
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
     with StreamsEndOnSignal(HUB):
@@ -98,6 +102,20 @@ def _open_desk() -> None:
         teacher_token=desk.guarded,
         says=teacher.NONE_SET if beyond and not desk.guarded else "",
     )
+
+
+def _open_guestbook() -> None:
+    """Sign cookies with the home's secret. In a home that cannot be written they hold until the server ends."""
+
+    def known(token: str) -> bool:
+        return people.has_runs(runs.store(), short_id("cookie", token))
+
+    try:
+        key = visitors.read_key(places.home())
+    except PlaceError as problem:
+        _LOG.warning("%s: until then visitors are known until the server ends only.", problem)
+        key = os.urandom(visitors.KEY_BYTES)
+    visitors.open_guestbook(key, HUB.limits, known)
 
 
 def _allow_handles() -> None:

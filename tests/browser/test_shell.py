@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 def identity(page):
     """The cookie by which the server knows this browser."""
-    return next(cookie for cookie in page.context.cookies() if cookie["name"] == "metalab_user")
+    return next(cookie for cookie in page.context.cookies() if cookie["name"].startswith("metalab_user_"))
 
 
 def test_a_deep_link_as_the_very_first_request_then_navigation(unvisited_app, visitor):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from visiting import cookie
 
 from metalab.ui import guard
 from metalab.ui.guard import GuardMiddleware, Pace, Sieve, needed
@@ -90,7 +91,7 @@ def test_a_user_has_so_many_tabs_and_closing_one_makes_room(monkeypatch):
         await asyncio.sleep(0)
         await middleware(connection(), receive, send)
         assert (len(opened), codes) == (2, [1013])
-        await middleware(connection(cookie=f"metalab_user={'x' * 43}"), *_ended(release, receive, send))
+        await middleware(connection(cookie=cookie("x" * 43)), *_ended(release, receive, send))
         await asyncio.gather(*tabs)
         await middleware(connection(), receive, send)
         assert (len(opened), codes) == (4, [1013])

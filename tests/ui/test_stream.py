@@ -6,11 +6,12 @@ import time
 import pytest
 from fake_runs import FakeRun, FakeRuns
 from http_server import read_event, serving, wait_for
+from visiting import cookie
 
 from metalab.store import COMMAND_LINE
 from metalab.training.quotas import Limits
 from metalab.ui import stream
-from metalab.ui.identity import COOKIE, short_id
+from metalab.ui.identity import short_id
 from metalab.ui.stream import Hub, join_cursors, split_cursors
 
 ALICE = "a" * 43
@@ -93,7 +94,7 @@ def test_viewers_who_join_together_share_one_history_and_lack_nothing(monkeypatc
         early = client.get("/metalab/runs/r1/events")
         assert read_event(early)["data"]["metrics"]["train/loss"]["step"] == list(range(1, 11))
         runs.advance("r1", 5)
-        late = client.get("/metalab/runs/r1/events", Cookie=f"{COOKIE}={ALICE}")
+        late = client.get("/metalab/runs/r1/events", Cookie=cookie(ALICE))
         history, since = read_event(late)["data"], read_event(late)["data"]
         assert history["metrics"]["train/loss"]["step"] + since["metrics"]["train/loss"]["step"] == list(range(1, 16))
         assert (history["full"], since["full"]) == (True, False)
@@ -114,8 +115,8 @@ def test_each_viewer_is_told_what_is_its_own_and_nobody_is_told_of_another():
     owner = short_id("cookie", ALICE)
     runs = FakeRuns(FakeRun("r1", owner=owner))
     with serving(Hub(runs)) as client:
-        alice = client.get("/metalab/runs/r1/events", Cookie=f"{COOKIE}={ALICE}")
-        bob = client.get("/metalab/runs/r1/events", Cookie=f"{COOKIE}={BOB}")
+        alice = client.get("/metalab/runs/r1/events", Cookie=cookie(ALICE))
+        bob = client.get("/metalab/runs/r1/events", Cookie=cookie(BOB))
         assert read_event(alice)["data"]["run"]["controllable"] is True
         assert read_event(bob)["data"]["run"]["controllable"] is False
         runs.advance("r1", 1)
@@ -271,12 +272,12 @@ def test_limits_per_user_and_in_total():
     runs = FakeRuns(FakeRun("r1"))
     hub = Hub(runs, Limits(streams=2, all_streams=3))
     with serving(hub) as client:
-        alice = {"Cookie": f"{COOKIE}={ALICE}"}
+        alice = {"Cookie": cookie(ALICE)}
         opened = [client.get("/metalab/runs/r1/events", **alice) for _ in range(2)]
         refused = client.get("/metalab/runs/r1/events", **alice)
         assert refused.status == 429
         assert json.loads(refused.read())["error"].startswith("You already have 2 live views open.")
-        opened.append(client.get("/metalab/runs/r1/events", Cookie=f"{COOKIE}={BOB}"))
+        opened.append(client.get("/metalab/runs/r1/events", Cookie=cookie(BOB)))
         refused = client.get("/metalab/runs/r1/events")
         assert refused.status == 429
         assert "3 live views" in json.loads(refused.read())["error"]

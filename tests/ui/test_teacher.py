@@ -9,10 +9,11 @@ import logging
 
 import pytest
 from starlette.requests import Request
+from visiting import cookie
 
 from metalab.store import COMMAND_LINE
 from metalab.ui import identity, teacher
-from metalab.ui.identity import COOKIE, owners_of, short_id
+from metalab.ui.identity import owners_of, short_id
 from metalab.ui.teacher import Desk, NotAdmitted, TokenError, open_desk, read_token
 
 TOKEN = "a right horse"
@@ -47,7 +48,7 @@ def _a_desk_of_its_own():
 
 
 def request(who="ada", client="10.0.0.7", **headers):
-    given = {"cookie": f"{COOKIE}={COOKIES[who]}", "host": "localhost:8501", **headers}
+    given = {"cookie": cookie(COOKIES[who]), "host": "localhost:8501", **headers}
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
     return Request({"type": "http", "headers": pairs, "client": (client, 9), "path": "/", "method": "GET"})
 
