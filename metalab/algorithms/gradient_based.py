@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
+
+from torch import Tensor
 
 from metalab.algorithms.base import Algorithm, InnerStep, Learner
 from metalab.algorithms.inner_loop import Rates, inner_loop
@@ -27,6 +30,10 @@ class InnerDescent(Algorithm):
     def rates(self, phi: Params) -> float | Rates:
         """The inner learning rates of an inner loop that starts at phi (T, ...)."""
         return self.inner_lr
+
+    def at_rates(self, alphas: Tensor) -> Self:
+        """The same with an inner learning rate for each task, (T,), to `adapt` T tasks at once: no settings to keep."""
+        return self.model_copy(update={"inner_lr": alphas})
 
 
 class GradientBased(InnerDescent):

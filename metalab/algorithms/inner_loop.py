@@ -21,8 +21,8 @@ from metalab.tasks.base import Examples
 Optimiser = Literal["sgd", "adam"]
 Order = Literal[0, 1, 2]
 Rates = Callable[[int], Mapping[str, float | Tensor]]
-"""The inner learning rate of each entry at step k; an entry that it leaves out does not adapt. A rate broadcasts
-against (T, ...)."""
+"""The inner learning rate of each entry at step k; an entry that it leaves out does not adapt. A rate is one for each
+task, (T,), or broadcasts against (T, ...)."""
 
 
 def inner_loop(
@@ -74,6 +74,8 @@ def inner_loop(
 def descended(value: Tensor, rate: float | Tensor, slope: Tensor) -> Tensor:
     """value - rate * slope as one operation."""
     if isinstance(rate, Tensor):
+        if rate.ndim == 1:
+            rate = rate.view(-1, *[1] * (value.ndim - 1))
         return torch.addcmul(value, rate, slope, value=-1)
     return torch.add(value, slope, alpha=-rate)
 

@@ -16,22 +16,15 @@ from torch import Tensor
 
 from metalab.algorithms.base import Algorithm, Learner
 from metalab.algorithms.scratch import Scratch
+from metalab.analysis.adapted import QUERY, Columns, adapted, probe_inputs
 from metalab.analysis.challenge import Challenge, changed
 from metalab.analysis.memory import Memory
-from metalab.analysis.text import written_names
 from metalab.models.base import Model
-from metalab.params import Params, norm, weights
-from metalab.tasks.base import Examples, TaskFamily
-from metalab.tasks.navigation import Trajectories
+from metalab.params import Params
+from metalab.tasks.base import TaskFamily
 from metalab.training.config import RunConfig
 
 MOST_STEPS = 200
-QUERY = "query_"
-"""Prefix of the columns that hold the family's metrics on the query set."""
-WRITTEN = 10
-"""Names that a lane writes after each step."""
-PHIS_AT_ONCE = 8
-"""Inner steps that are measured in one call: few enough that a convolution's patches fit the cache."""
 Floats = NDArray[np.float32]
 
 
@@ -80,7 +73,7 @@ class Lane:
     positions: Floats | None
     """(K + 1, q, H, 2) after each of H time steps of each query trajectory, reinforcement only."""
     written: Floats | None = None
-    """(K + 1, WRITTEN, letters) tokens of names that it writes, generation only."""
+    """(K + 1, `adapted.WRITTEN`, letters) tokens of names that it writes, generation only."""
     spread: Floats | None = None
     """(K + 1, m) standard deviation of `functions`, of a contender that says how unsure it is."""
 
@@ -234,9 +227,14 @@ def _lane(contender: Contender, challenge: Challenge, steps: int, inner_lr: floa
         steps = algorithm.evaluation_steps
     writing = (challenge.temperature, challenge.draw)
     key = (contender.key, algorithm.model_dump_json(), model.model_dump_json(), challenge.key, writing)
-    known = _lanes.get(key, lambda: _run(contender, algorithm, learner, challenge, steps))
+
+    def run() -> Lane:
+        columns = adapted(contender.key, contender.theta, algorithm, learner, challenge, steps)
+        return _lane_of(contender, algorithm, columns)
+
+    known = _lanes.get(key, run)
     if known.steps < steps and known.axis == "inner step":
-        known = _lanes.put(key, _run(contender, algorithm, learner, challenge, steps))
+        known = _lanes.put(key, run())
     return known.upto(steps, contender)
 
 
@@ -244,31 +242,14 @@ def _mixes_queries(model: Model) -> bool:
     return getattr(model, "batch_norm", None) == "transductive"
 
 
-def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge: Challenge, steps: int) -> Lane:
-    dtype = next(iter(contender.theta.values())).dtype
-    support = Examples(*(part.to(dtype) if part.is_floating_point() else part for part in challenge.support))
-    phis: list[Params] = []
-    lengths: list[Tensor] = []
-    for inner in algorithm.adapt(learner, contender.theta, support, steps):
-        phis.append(inner.phi)
-        if inner.gradient is not None:
-            lengths.append(norm(weights(inner.gradient).values(), task_axis=True))
-    found: dict[str, list[Tensor]] = {}
-    # What was read of k shots has another shape for each k.
-    at_once = 1 if algorithm.axis == "shot" else PHIS_AT_ONCE
-    with torch.no_grad():
-        for first in range(0, len(phis), at_once):
-            some = phis[first : first + at_once]
-            for name, values in _measured(algorithm, learner, challenge, support, some).items():
-                found.setdefault(name, []).append(values)
-    columns = {name: torch.cat(values).float().numpy() for name, values in found.items()}
+def _lane_of(contender: Contender, algorithm: Algorithm, columns: Columns) -> Lane:
     return Lane(
         label=contender.label,
         colour_key=contender.colour_key,
         axis=algorithm.axis,
         inner_lr=algorithm.alpha,
         support_loss=columns["support_loss"],
-        gradient_norm=torch.cat(lengths).float().numpy() if lengths else np.zeros(0, np.float32),
+        gradient_norm=columns["gradient_norm"],
         query={name.removeprefix(QUERY): values for name, values in columns.items() if name.startswith(QUERY)},
         functions=columns.get("functions"),
         probabilities=columns.get("probabilities"),
@@ -278,54 +259,9 @@ def _run(contender: Contender, algorithm: Algorithm, learner: Learner, challenge
     )
 
 
-def _measured(
-    algorithm: Algorithm, learner: Learner, challenge: Challenge, support: Examples, phis: Sequence[Params]
-) -> dict[str, Tensor]:
-    """What a lane shows of each phi, in one batched call: the inner steps stand on the axis of tasks."""
-    n, family = len(phis), challenge.family
-    phi = {name: torch.cat([each[name] for each in phis]) for name in phis[0]}
-
-    def again(x: Tensor) -> Tensor:
-        return x.expand(n, *x.shape[1:])
-
-    x = again(support.x)
-    found = {"support_loss": algorithm.support_loss(learner, phi, Examples(x, again(support.y)))}
-    probe_x = _probe_x(family)
-    if probe_x is not None:
-        everywhere = again(probe_x[None].to(x))
-        found["functions"] = algorithm.predict(learner, phi, everywhere, x)[..., 0]
-        spread = algorithm.spread(learner, phi, everywhere)
-        if spread is not None:
-            found["spread"] = spread[..., 0]
-    if family.kind == "generation":
-        found["written"] = written_names(
-            algorithm, learner, phi, x, WRITTEN, temperature=challenge.temperature, seed=challenge.draw
-        )
-    if challenge.query_x is None:
-        return found
-    query_x, query_y = again(challenge.query_x.to(x)), challenge.query_y
-    if query_y is None:
-        prediction = algorithm.predict(learner, phi, query_x, x)
-    else:
-        target = again(query_y.to(x) if query_y.is_floating_point() else query_y)
-        own = Examples(x, again(support.y))
-        prediction, figures = algorithm.judged(learner, phi, own, Examples(query_x, target))
-        found |= {f"{QUERY}{name}": value for name, value in figures.items()}
-    if family.kind == "classification":
-        found["probabilities"] = prediction.softmax(-1)
-    elif family.kind == "reinforcement":
-        found["positions"] = Trajectories.unpack(prediction).positions
-    return found
-
-
-def _probe_x(family: TaskFamily) -> Tensor | None:
-    """The inputs (m, 1) of a picture of the whole function, for functions of one variable."""
-    return family.probe_x if family.input_shape == (1,) and family.output_size == 1 else None
-
-
 def _assembled(challenge: Challenge, steps: int, lanes: tuple[Lane, ...], one_by_one: bool) -> Race:
     family = challenge.family
-    probe_x = _probe_x(family)
+    probe_x = probe_inputs(family)
 
     def targets(y: Tensor) -> NDArray:
         if y.ndim == 2:

@@ -9,7 +9,8 @@ import torch
 from metalab.algorithms import MAML
 from metalab.algorithms.base import Learner
 from metalab.algorithms.prompting import Prompting
-from metalab.analysis.adaptation import WRITTEN, Contender, race
+from metalab.analysis.adaptation import Contender, race
+from metalab.analysis.adapted import WRITTEN
 from metalab.analysis.challenge import names_challenge, sample_challenge, words_challenge
 from metalab.analysis.text import origins, spelled, written_names
 from metalab.models import CharTransformer, NGrams
