@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"metalab.params", "metalab.settings", "metalab.places", "metalab.log"},
+    {"metalab.params", "metalab.settings", "metalab.places", "metalab.log", "metalab.allocator"},
     {"metalab.tasks"},
     {"metalab.models"},
     {"metalab.algorithms"},

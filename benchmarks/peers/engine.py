@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 
+from metalab.allocator import keep_freed_memory
 from metalab.training.evaluation import evaluate
 from metalab.training.outer import mean
 from metalab.training.parallel import Workers
@@ -13,6 +14,7 @@ from peers.work import Answer, Job, Work, computation, plain
 
 
 def job(work: Work) -> Job:
+    keep_freed_memory()  # as the server and the command line do
     torch.set_num_threads(1)  # as in a run, whose tasks share the cores where that is faster
     config, theta, batch = work.config, work.theta, work.batch
     learner, algorithm = config.learner, config.algorithm

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from metalab.allocator import keep_freed_memory
 from metalab.cli.parsing import BadInput, Parser, closest
 
 COMMANDS = {
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A name's letters that this terminal does not know are shown as marks: no run ends for that.
             stream.reconfigure(errors="replace")
     handler = _log_to_stderr(debug)
+    keep_freed_memory()
     try:
         return _run([word for word in words if word != "--debug"])
     except SystemExit as finished:
