@@ -7,14 +7,21 @@ import streamlit as st
 from metalab.analysis.speed import compare
 from metalab.ui import speed
 from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.background import first_words
 from metalab.ui.dials import draw_dials, read_dials
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.speed import STUDY
 
 DIALS = "speed.dials"
-FORMULA = r"""k^*(\ell) = \min\{k : \tfrac{1}{T}\textstyle\sum_i
-\mathcal{L}^{\mathrm{query}}_i(\phi_{i,k}) \le \ell\}"""
+FORMULAS = {
+    "steps": r"""k^*(\ell) = \min\{k : \tfrac{1}{T}\textstyle\sum_i
+\mathcal{L}^{\mathrm{query}}_i(\phi_{i,k}) \le \ell\}""",
+    "shots": r"""\bar{m}(n) = \tfrac{1}{T}\textstyle\sum_i
+m^{\mathrm{query}}_i\big(\phi_{i,K}(\text{first } n \text{ shots})\big)""",
+    "training": r"""\bar{m}(s, k) = \tfrac{1}{T}\textstyle\sum_i
+m^{\mathrm{query}}_i\big(\phi_{i,k}(\theta_s)\big)""",
+}
 
 
 @st.fragment
@@ -25,6 +32,7 @@ def bench(state: dict[str, Any], entrants: list[Entrant]) -> None:
         controls(state, entrants)
     with right:
         {"steps": steps_view, "shots": shots_view, "training": training_view}[state["view"]](state, entrants, left)
+    STUDY.explanation(*explanation(state["view"]))
 
 
 def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
@@ -90,7 +98,7 @@ def steps_view(state: dict[str, Any], entrants: list[Entrant], left: Any) -> Non
     with left:
         draw_dials([dial], key=DIALS, revision=revision)
     comparison = compare(found, speed.level_at(reading, first), state["cost"])
-    st.markdown(speed.verdict(found, comparison))
+    st.markdown(first_words(found.n_tasks, state["tasks"]) or speed.verdict(found, comparison))
     shown = speed.step_pictures(state, found, comparison)
     draw_gallery(shown, key="speed.steps", revision=state["revision"], trouble=speed.lost(found))
     if not reading.moving:
@@ -102,7 +110,7 @@ def shots_view(state: dict[str, Any], entrants: list[Entrant], _left: Any) -> No
     STUDY.write_link(state)
     found = speed.shots(state, entrants)
     if found is not None:
-        st.markdown(speed.shots_verdict(found))
+        st.markdown(first_words(found.n_tasks, state["tasks"]) or speed.shots_verdict(found))
         draw_gallery(speed.shot_pictures(state, found), key="speed.shots", revision=state["revision"])
 
 
@@ -140,22 +148,35 @@ def training_view(state: dict[str, Any], entrants: list[Entrant], left: Any) -> 
         st.switch_page(speed.ADAPT, query_params=link)
 
 
-def explanation() -> None:
+def explanation(view: str) -> tuple[str, str]:
     """Three sentences and one formula."""
-    STUDY.explanation(
-        _(
+    words = {
+        "steps": _(
             "Every run starts from its own θ and takes the same number of inner steps on the same held-out tasks, "
-            "which none of them has seen. "
+            "which none of them has seen; whoever takes no inner steps reads its shots at once. "
             "A curve is the mean over tasks, its band the 95 % interval from 1,000 bootstrap resamples of the tasks, "
             "and k* is where it first comes to the level ℓ that you drag, straight lines joining its steps. "
-            "Whoever takes no inner steps has read its shots at once: from where it stands without them to where it "
-            "stands with them. "
             "Two runs are compared within each resample, so that a hard task counts for both: their difference is real "
             "where its interval leaves zero out."
         ),
-        FORMULA,
-    )
+        "shots": _(
+            "Every run adapts to the same held-out tasks again and again, with more and more shots of each: fewer "
+            "shots are the first of more, and the query sets stay as they are. "
+            "A point is the mean over tasks after the last of the K inner steps, or once all shots are read, in its "
+            "95 % interval from 1,000 bootstrap resamples of the tasks. "
+            "The dotted line is what the runs were trained with: right of it more examples may bring little, for θ "
+            "was made for few."
+        ),
+        "training": _(
+            "Now and then a run is evaluated as it trains: from the θ that it has by then, K inner steps on held-out "
+            "tasks. "
+            "A column is one such evaluation, a row one inner step, and the shade the mean over the tasks, which are "
+            "the same in every column. "
+            "From bottom to top the inner loop learns a task, from left to right the outer loop learns to learn: "
+            "where it succeeds, fewer inner steps come as far."
+        ),
+    }
+    return words[view], FORMULAS[view]
 
 
 STUDY.show(_("Who learns fastest?"), bench)
-explanation()

@@ -6,6 +6,7 @@ import streamlit as st
 
 from metalab.ui import theta
 from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.background import first_words
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.theta import STUDY
@@ -114,7 +115,7 @@ def function_view(state: dict[str, Any], entrants: list[Entrant]) -> None:
     """f_theta, and the metric before and after."""
     found = theta.begun(state, entrants)
     if found is not None:
-        st.markdown(theta.start_verdict(found))
+        st.markdown(first_words(found.n_tasks, theta.n_tasks(state, entrants)) or theta.start_verdict(found))
     draw(state, entrants, theta.start_pictures(found) if found is not None else [])
 
 

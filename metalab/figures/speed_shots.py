@@ -166,9 +166,7 @@ def _practice_told(found: Practice, label: str, best: tuple[int, int] | None, sa
     if best is None:
         return say("{name} has no finite evaluation.").format(name=label)
     row, column = best
-    one = say("{name} is best after {outer} outer steps and {inner} inner step, at {value}.")
-    many = say("{name} is best after {outer} outer steps and {inner} inner steps, at {value}.")
-    return (one if column == 1 else many).format(
+    return say("{name} is best at outer step {outer} and inner step {inner}, with {value}.").format(
         name=label,
         outer=f"{int(found.outer_steps[row]):,}",
         inner=column,

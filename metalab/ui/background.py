@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     from metalab.analysis.background import Report, Work
 
 T = TypeVar("T")
-IN_LINE_SECONDS = 0.15
-"""A result that is there within this time is shown at once."""
+IN_LINE_SECONDS = 0.05
+"""A result that is there within this time is shown without a bar: one that was kept, mostly."""
+PATIENCE_SECONDS = 1.0
+"""So long the page itself waits for what it begins with, which is there sooner than by drawing the page anew."""
 REFRESH_SECONDS = 0.4
+TOO_FEW = 20
+"""Of fewer tasks the bootstrap's intervals are too narrow to judge by."""
 
 
-def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str) -> T | None:
+def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str, later: bool = False) -> T | None:
     """The result of `make(report)` for `key`; while it is computed None, and a bar with Stop on the page.
 
     `slot` is the place on the page: asking for another key there lets go of the former. `key` names everything that
-    the result depends on. `told` says what is computed, e.g. "Adapting to 600 tasks".
+    the result depends on. `told` says what is computed, e.g. "Adapting to 600 tasks". The page waits a little for it,
+    and not for what comes `later`, after something that is there to be drawn; whoever touches a control ends the wait.
     """
     from metalab.analysis.background import background
 
@@ -34,6 +39,8 @@ def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str
         return None
     asker = (_session(), slot)
     work = background().ask((slot, key), make, asker, wait=IN_LINE_SECONDS)
+    if not later:
+        _await(work, told)
     if work.state == "done":
         return cast("T", work.result)
     if work.state == "failed":
@@ -45,6 +52,27 @@ def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str
         return None
     st.fragment(_bar, run_every=REFRESH_SECONDS)(work, slot, key, told)
     return None
+
+
+def first_words(n_tasks: int, whole: int) -> str:
+    """That a first look is too small to judge by: Markdown. Nothing where it is not, and where no more will follow."""
+    if n_tasks >= min(TOO_FEW, whole):
+        return ""
+    told = _("**A first look:** {n} tasks, too few to tell who is better; {whole} follow.")
+    return told.format(n=n_tasks, whole=whole)
+
+
+def _await(work: Work, told: str) -> None:
+    """Show how far it is, for PATIENCE_SECONDS at most. Each bar lets a newer run of the page take over."""
+    import time
+
+    end = time.monotonic() + PATIENCE_SECONDS
+    bar = None
+    while not work.ended.wait(REFRESH_SECONDS / 4) and time.monotonic() < end:
+        bar = bar or st.empty()
+        bar.progress(work.fraction, text=f"{told} …")
+    if bar is not None:
+        bar.empty()
 
 
 def _bar(work: Work, slot: str, key: Hashable, told: str) -> None:

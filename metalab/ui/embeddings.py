@@ -133,10 +133,12 @@ def embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None) 
     large = heavy(entrant) or entrant.config.family.kind == "classification"
     few = min(FIRST_IMAGES if large else FIRST_OTHERS, whole)
     first = _embedded(state, entrant, new, few, "embeddings.first")
-    return None if first is None else _embedded(state, entrant, new, whole, "embeddings.map") or first
+    return None if first is None else _embedded(state, entrant, new, whole, "embeddings.map", later=True) or first
 
 
-def _embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None, n: int, slot: str) -> Embedding | None:
+def _embedded(
+    state: Mapping[str, Any], entrant: Entrant, new: Challenge | None, n: int, slot: str, later: bool = False
+) -> Embedding | None:
     view: Vector = state["view"]
     k = steps(state, entrant)
     if over_checkpoints(state, entrant):
@@ -150,13 +152,13 @@ def _embedded(state: Mapping[str, Any], entrant: Entrant, new: Challenge | None,
             return over_training([*stages[:-1], last], _sampled(entrant, n), view, steps=k, report=report)
 
         key = (*_key(entrant, n), view, k, "training", some)
-        return computed(slot, key, train, told=_("Adapting to {n} tasks at every checkpoint").format(n=n))
+        return computed(slot, key, train, told=_("Adapting to {n} tasks at every checkpoint").format(n=n), later=later)
 
     def make(report: Report) -> Embedding:
         return over_inner_steps(entrant.contender, _sampled(entrant, n), view, steps=k, new=new, report=report)
 
     key = (*_key(entrant, n), view, k, new.key if new else None)
-    return computed(slot, key, make, told=_("Adapting to {n} tasks").format(n=n))
+    return computed(slot, key, make, told=_("Adapting to {n} tasks").format(n=n), later=later)
 
 
 def over_checkpoints(state: Mapping[str, Any], entrant: Entrant) -> bool:

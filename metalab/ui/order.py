@@ -11,7 +11,7 @@ import numpy as np
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.alignment import Alignment, alignment
 from metalab.analysis.background import Report
-from metalab.analysis.bootstrap import Band
+from metalab.analysis.bootstrap import FEWEST, Band
 from metalab.analysis.order import ALPHAS, MOST_STEPS, Sweep, alphas_around, steps_up_to, sweep
 from metalab.analysis.order_cost import Cost, cost
 from metalab.figures import order as pictures
@@ -28,9 +28,9 @@ from metalab.ui.study import Study
 
 TASKS = (16, 32, 64, 128)
 BEGIN_TASKS = 32
-FIRST_LOOK = 8
+FIRST_LOOK = FEWEST
 """So many tasks, at FIRST_PLACES settings, are compared first, so that something is seen soon."""
-FIRST_PLACES = 4
+FIRST_PLACES = 2
 PRICED_TASKS = 8
 """Time and memory are measured on so many tasks: what they are for more follows."""
 MOST_CHECKPOINTS = 13
@@ -94,10 +94,14 @@ def compared(state: Mapping[str, Any], entrant: Entrant) -> Sweep | None:
     """The directions at each alpha or number of inner steps, of a few tasks first; None while they are computed."""
     first = _compared(state, entrant, "order.first", FIRST_LOOK, FIRST_PLACES)
     points = 6 if _large(entrant) else 10
-    return None if first is None else _compared(state, entrant, "order.sweep", state["tasks"], points) or first
+    if first is None:
+        return None
+    return _compared(state, entrant, "order.sweep", state["tasks"], points, later=True) or first
 
 
-def _compared(state: Mapping[str, Any], entrant: Entrant, slot: str, tasks: int, points: int) -> Sweep | None:
+def _compared(
+    state: Mapping[str, Any], entrant: Entrant, slot: str, tasks: int, points: int, later: bool = False
+) -> Sweep | None:
     alpha, steps = settings(state, entrant)
     values: Sequence[float] = (
         alphas_around(alpha, points) if state["over"] == "inner_lr" else steps_up_to(steps, min(points, 8))
@@ -109,7 +113,7 @@ def _compared(state: Mapping[str, Any], entrant: Entrant, slot: str, tasks: int,
         return sweep(entrant.contender, entrant.config.family, values, **asked, **more, report=report)
 
     told = _("Three meta-gradients of {tasks} tasks at {n} settings").format(tasks=tasks, n=len(values))
-    return computed(slot, (*_key(state, entrant), tuple(asked.values())), make, told=told)
+    return computed(slot, (*_key(state, entrant), tuple(asked.values()), tasks, *values), make, told=told, later=later)
 
 
 def priced(state: Mapping[str, Any], entrant: Entrant) -> Cost | None:
@@ -122,7 +126,7 @@ def priced(state: Mapping[str, Any], entrant: Entrant) -> Cost | None:
         return cost(entrant.contender, entrant.config.family, counts, inner_lr=alpha, **more, report=report)
 
     told = _("Measuring time and memory")
-    return computed("order.cost", (*_key(state, entrant), alpha, counts), make, told=told)
+    return computed("order.cost", (*_key(state, entrant), alpha, counts), make, told=told, later=True)
 
 
 def trained(state: Mapping[str, Any], entrant: Entrant) -> Alignment | None:
@@ -138,7 +142,7 @@ def trained(state: Mapping[str, Any], entrant: Entrant) -> Alignment | None:
         return alignment([(step, at(step)) for step in kept], entrant.config.family, **more, report=report)
 
     told = _("Gradients at {n} checkpoints").format(n=len(kept))
-    return computed("order.alignment", (*_key(state, entrant), kept), make, told=told)
+    return computed("order.alignment", (*_key(state, entrant), kept), make, told=told, later=True)
 
 
 def thinned(steps: Sequence[int], most: int) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ from metalab.ui.study import Study
 T = TypeVar("T")
 VIEWS = ("rates", "away", "ambiguous", "trained", "norm", "shots", "labels")
 TASKS = (20, 50, 100, 200, 400)
-FIRST_REGRESSION, FIRST_IMAGES = 20, 4
+FIRST_REGRESSION, FIRST_IMAGES = 20, 3
 """Tasks of a first look."""
 TRAINED = (1, 2, 3, 5, 10)
 """Inner steps of the runs that are compared by how they were trained."""
@@ -91,12 +91,16 @@ def inner_steps(state: Mapping[str, Any], entrant: Entrant) -> int:
 
 
 def _computed(
-    view: str, entrants: Sequence[Entrant], settings: tuple[Any, ...], make: Callable[[Report], T], told: str
+    view: str,
+    entrants: Sequence[Entrant],
+    settings: tuple[Any, ...],
+    make: Callable[[Report], T],
+    told: str,
+    later: bool = False,
 ) -> T | None:
     who = tuple((each.contender.label, each.contender.colour_key, identity(each.contender)) for each in entrants)
-    return computed(
-        f"sensitivity.{view}", (who, entrants[0].config.family.model_dump_json(), settings), make, told=told
-    )
+    key = (who, entrants[0].config.family.model_dump_json(), settings)
+    return computed(f"sensitivity.{view}", key, make, told=told, later=later)
 
 
 # --- what is computed
@@ -121,8 +125,8 @@ def _in_two(
     def whole(report: Report) -> T:
         return make(entrant.contender, entrant.config.family, n_tasks=tasks, steps=steps, report=report)
 
-    begun = _computed(f"{view}.first", [entrant], (tasks, steps), look, _("A first look"))
-    return None if begun is None else _computed(view, [entrant], (tasks, steps), whole, told) or begun
+    begun = _computed(f"{view}.first", [entrant], (tasks, steps, first), look, _("A first look"))
+    return None if begun is None else _computed(view, [entrant], (tasks, steps), whole, told, later=True) or begun
 
 
 def rates(state: Mapping[str, Any], entrant: Entrant) -> Grid | None:

@@ -34,8 +34,9 @@ from metalab.ui.links import RUN_ID, Parameter, escape
 from metalab.ui.study import Study
 
 TASKS = (50, 100, 200, 400, 600)
-FIRST_LOOK = 50
-"""Tasks that are adapted to first, so that something is seen soon."""
+LOOKS = {"regression": (50,)}
+LARGE_LOOKS = (8, 50)
+"""So many tasks are adapted to first, so that something is seen soon: of functions, and where networks are larger."""
 FEWEST_STEPS = 3
 """Fewer make no curve."""
 VIEWS = ("steps", "shots", "training")
@@ -63,20 +64,26 @@ def inner_steps(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> int:
     return int(state["steps"] or min(max(usual[(len(usual) - 1) // 2], FEWEST_STEPS), MOST_STEPS))
 
 
+def looks(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> list[int]:
+    """Over how many tasks at first, then, and in the end."""
+    first = LOOKS.get(entrants[0].config.family.kind, LARGE_LOOKS)
+    return [*(count for count in first if count < state["tasks"]), state["tasks"]]
+
+
 def measured(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> tuple[Speed, Speed] | None:
-    """The curves over the first few tasks, and over all; as long as those are not done, the first twice.
-
-    None before that.
-    """
-    first = _measured(state, entrants, min(FIRST_LOOK, state["tasks"]), "speed.first")
-    if first is None:
-        return None
-    if first.n_tasks == state["tasks"]:
-        return first, first
-    return first, _measured(state, entrants, state["tasks"], "speed.all") or first
+    """The curves over the first few tasks, and over as many as there are already, all in the end; None before that."""
+    found: list[Speed] = []
+    for place, n_tasks in enumerate(looks(state, entrants)):
+        look = _measured(state, entrants, n_tasks, f"speed.look{place}", later=place > 0)
+        if look is None:
+            break
+        found.append(look)
+    return (found[0], found[-1]) if found else None
 
 
-def _measured(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, slot: str) -> Speed | None:
+def _measured(
+    state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, slot: str, later: bool
+) -> Speed | None:
     contenders, family = [each.contender for each in entrants], entrants[0].config.family
     steps = inner_steps(state, entrants)
 
@@ -84,18 +91,21 @@ def _measured(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: in
         return measure(contenders, family, n_tasks=n_tasks, steps=steps, report=report)
 
     told = _("Adapting to {n} held-out tasks").format(n=n_tasks)
-    return computed(slot, (*_key(entrants), n_tasks, steps), make, told=told)
+    return computed(slot, (*_key(entrants), n_tasks, steps), make, told=told, later=later)
 
 
 def shots(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Shots | None:
-    """The figures over the numbers of shots, for the first few tasks and then for all; None before that."""
-    first = _shots(state, entrants, min(FIRST_LOOK, state["tasks"]), "speed.shots.first")
-    if first is None or first.n_tasks == state["tasks"]:
-        return first
-    return _shots(state, entrants, state["tasks"], "speed.shots") or first
+    """The figures over the numbers of shots, for the first few tasks, for more, and for all; None before that."""
+    found = None
+    for place, n_tasks in enumerate(looks(state, entrants)):
+        look = _shots(state, entrants, n_tasks, f"speed.shots.look{place}", later=place > 0)
+        if look is None:
+            break
+        found = look
+    return found
 
 
-def _shots(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, slot: str) -> Shots | None:
+def _shots(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, slot: str, later: bool) -> Shots | None:
     contenders, family = [each.contender for each in entrants], entrants[0].config.family
     steps = inner_steps(state, entrants)
 
@@ -103,7 +113,7 @@ def _shots(state: Mapping[str, Any], entrants: Sequence[Entrant], n_tasks: int, 
         return over_shots(contenders, family, n_tasks=n_tasks, steps=steps, report=report)
 
     told = _("Adapting to {n} held-out tasks with more and more shots").format(n=n_tasks)
-    return computed(slot, (*_key(entrants), n_tasks, steps), make, told=told)
+    return computed(slot, (*_key(entrants), n_tasks, steps), make, told=told, later=later)
 
 
 def practised(entrant: Entrant) -> Practice | None:

@@ -30,6 +30,8 @@ from metalab.ui.study import Study
 
 VIEWS = ("function", "layers", "landscape")
 TASKS = (8, 16, 32, 64, 128)
+FIRST_LOOK = 8
+"""Tasks that large networks adapt to first, so that something is seen soon."""
 MOST_STEPS = 30
 USUAL_STEPS = 10
 NEAR = 1 / 3
@@ -110,14 +112,25 @@ def _same(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> dict[str, in
 
 
 def begun(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Starts | None:
-    """Before and after adaptation; None while it is computed."""
-    contenders, family, same = [e.contender for e in entrants], entrants[0].config.family, _same(state, entrants)
+    """Before and after adaptation, of large networks over a few tasks first; None while it is computed."""
+    whole = n_tasks(state, entrants)
+    if not _large(entrants) or whole <= FIRST_LOOK:
+        return _begun(state, entrants, "theta.starts", whole)
+    first = _begun(state, entrants, "theta.starts.first", FIRST_LOOK)
+    return None if first is None else _begun(state, entrants, "theta.starts", whole, later=True) or first
+
+
+def _begun(
+    state: Mapping[str, Any], entrants: Sequence[Entrant], slot: str, tasks: int, later: bool = False
+) -> Starts | None:
+    contenders, family = [e.contender for e in entrants], entrants[0].config.family
+    same = _same(state, entrants) | {"n_tasks": tasks}
 
     def make(report: Report) -> Starts:
         return starts(contenders, family, **same, report=report)
 
-    key = (*_key(state, entrants), same["n_tasks"])
-    return computed("theta.starts", key, make, told=_("Adapting to {n} tasks").format(n=same["n_tasks"]))
+    key = (*_key(state, entrants), tasks)
+    return computed(slot, key, make, told=_("Adapting to {n} tasks").format(n=tasks), later=later)
 
 
 def layered(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> list[Layers] | None:
@@ -145,7 +158,7 @@ def with_frozen(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> list[B
         ]
 
     key = (*_key(state, entrants), same["n_tasks"], frozen)
-    return computed("theta.frozen", key, make, told=_("Adapting with the chosen layers frozen"))
+    return computed("theta.frozen", key, make, told=_("Adapting with the chosen layers frozen"), later=True)
 
 
 def mapped(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> Landscape | None:

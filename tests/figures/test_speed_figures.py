@@ -148,7 +148,7 @@ def test_every_cell_of_a_training_knows_its_outer_and_inner_step_and_the_best_is
     assert cells["z"][1, 2] == pytest.approx(0.5)
     assert divmod(int(cells["customdata"][1, 2]), PLACES) == (1000, 1)
     assert (ring["x"], ring["y"]) == ([500], [1])
-    assert "best after 500 outer steps and 1 inner step, at 0.2" in picture.alt
+    assert "best at outer step 500 and inner step 1, with 0.2" in picture.alt
     assert picture.alt.endswith(f"The darkest shade is {np.nanpercentile(values, 75):.3g} and worse.")
     assert picture.figure["layout"]["xaxis"]["tickvals"] == [0, 500, 1000]
     even = as_trained(Practice("loss", "nats", 40, np.array([0, 5]), np.ones((2, 2))), "maml", say)

@@ -2,13 +2,17 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from metalab.analysis.speed_shots import ShotCurve, Shots
+from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.sinusoid import Sinusoid
 from metalab.training.service import service
 from metalab.ui import speed as words
+from metalab.ui.background import first_words
 from metalab.ui.speed import STUDY
 
 
@@ -88,12 +92,43 @@ def test_every_control_has_one_line_of_help_and_wrong_links_are_told(speed):
 
 
 def test_shots_are_seen_over_a_few_tasks_before_those_of_all_are_there(monkeypatch):
-    first = Shots("loss", "nats", 50, 5, (1,), 1, ())
-    monkeypatch.setattr(words, "_shots", lambda _state, _entrants, n_tasks, _slot: first if n_tasks == 50 else None)
-    assert words.shots({"tasks": 600}, []) is first
-    assert words.shots({"tasks": 50}, []) is first
-    monkeypatch.setattr(words, "_shots", lambda *_asked: None)
-    assert words.shots({"tasks": 600}, []) is None
+    of_waves, of_glyphs = ([SimpleNamespace(config=SimpleNamespace(family=each))] for each in (Sinusoid(), Glyphs()))
+    there, asked = {8: "few", 50: "more"}, []
+
+    def look(_state, _entrants, n_tasks, slot, later):
+        asked.append((n_tasks, slot, later))
+        return there.get(n_tasks)
+
+    monkeypatch.setattr(words, "_shots", look)
+    monkeypatch.setattr(words, "_measured", look)
+    assert words.shots({"tasks": 600}, of_waves) == "more"
+    assert [n for n, _slot, _later in asked] == [50, 600]
+    assert words.shots({"tasks": 50}, of_waves) == "more"
+    asked.clear()
+    assert words.measured({"tasks": 600}, of_glyphs) == ("few", "more")
+    assert [(n, later) for n, _slot, later in asked] == [(8, False), (50, True), (600, True)]
+    assert len({slot for _n, slot, _later in asked}) == 3, "each look has its place: none lets go of another"
+    del there[50]
+    assert words.shots({"tasks": 600}, of_glyphs) == "few"
+    there.clear()
+    assert words.shots({"tasks": 600}, of_glyphs) is None
+    assert words.measured({"tasks": 600}, of_waves) is None
+
+
+def test_a_few_tasks_are_a_first_look_and_no_verdict():
+    assert first_words(8, 600) == "**A first look:** 8 tasks, too few to tell who is better; 600 follow."
+    assert first_words(50, 600) == first_words(8, 8) == ""
+
+
+def test_each_tab_has_its_own_explanation_and_formula(speed):
+    page, seen = speed(), []
+    for view in ("steps", "shots", "training"):
+        control(page, "segmented_control", "Look at").set_value(view).run()
+        settled(page)
+        seen.append((page.markdown[-1].value, page.latex[0].value))
+        assert len(page.latex) == 1
+    assert len({words for words, _formula in seen}) == len({formula for _words, formula in seen}) == 3
+    assert ["level" in words for words, _formula in seen] == [True, False, False]
 
 
 @pytest.mark.parametrize(
