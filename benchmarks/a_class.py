@@ -2,11 +2,11 @@
 
     python benchmarks/a_class.py follow --clients 100
     python benchmarks/a_class.py adapt --json
-    python benchmarks/a_class.py soak --minutes 10
+    python benchmarks/a_class.py soak --clients 8 --minutes 10
 
 The server is started by the README's command, with a home of its own that is removed at the end, and one run trains
-in it. Clients and server share this machine's cores; what the clients used is in the table. Needs Linux (/proc) and
-requirements-dev.txt.
+in it. Clients and server share this machine's cores; what the clients used is in the table. Ends with status 1 where a
+mark is missed. Needs Linux (/proc) and requirements-dev.txt.
 
 follow  viewers of the live run: age and number of updates, training rate with them over that without
 adapt   visitors who move a slider of the Adapt page every 2 s, each with a task of their own
@@ -25,7 +25,7 @@ from collections.abc import Coroutine
 
 from classroom.scenarios import adapt, follow, join, queue
 from classroom.school import School, school
-from classroom.soak import soak
+from classroom.soak import brief_soak, soak
 from classroom.table import Findings
 from serving import ROOT
 
@@ -35,6 +35,7 @@ def main() -> None:
     with school() as at:
         found = asyncio.run(_scenario(given, at))
     print(json.dumps(found.data()) if given.json else found.text())
+    sys.exit(found.missed)
 
 
 def _scenario(given: argparse.Namespace, at: School) -> Coroutine[None, None, Findings]:
@@ -46,7 +47,13 @@ def _scenario(given: argparse.Namespace, at: School) -> Coroutine[None, None, Fi
         return join(at, given.clients, given.page)
     if given.scenario == "queue":
         return queue(at, given.clients, given.outer_steps)
-    return soak(at, given.clients, given.minutes, lambda line: print(line, file=sys.stderr, flush=True))
+    if given.brief:
+        return brief_soak(at, given.clients, given.brief, _tell)
+    return soak(at, given.clients, given.minutes, _tell)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -64,6 +71,8 @@ def _arguments() -> argparse.Namespace:
     queueing.add_argument("--outer-steps", type=int, default=100, help="of each run (default 100)")
     soaking = scenarios.add_parser("soak", parents=[common])
     soaking.add_argument("--minutes", type=float, default=120.0, help="(default 120)")
+    told = "instead, a minute or two: so many times every page"
+    soaking.add_argument("--brief", type=int, default=0, metavar="ROUNDS", help=told)
     return parser.parse_args()
 
 

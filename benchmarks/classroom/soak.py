@@ -34,11 +34,18 @@ FORGOTTEN = 130.0
 can let go of when the next tab closes."""
 SETTLING = 20.0
 """Seconds for what is cleared away in the background."""
+KEPT_SESSIONS = 128
+"""Of closed tabs, that Streamlit keeps at most: so many are there before the brief soak counts, and after it."""
+BRIEF_STAY = 2.0
+QUIET = 5.0
+"""Seconds without a change after which nothing more is expected to close."""
 MORE_HANDLES = 8
 MORE_THREADS = 8
 """What may be open at the end and was not before: pools that are filled when they are first used."""
 MOST_GROWTH = 5.0
 """Percent."""
+MOST_GROWTH_BRIEF = 8.0
+"""Percent in the brief soak: what is remembered, such as lanes and results, is not full within a minute."""
 
 
 @dataclass
@@ -100,6 +107,62 @@ async def soak(school: School, clients: int, minutes: float, tell: Callable[[str
     return found
 
 
+async def brief_soak(school: School, clients: int, rounds: int, tell: Callable[[str], None]) -> Findings:
+    """About a minute of the same, by counts and not by time, so that a slower machine does the same work.
+
+    Streamlit's memory of closed tabs is filled first: from then on each that closes drives another out, so that what
+    is open with nobody there must be the same before and after.
+    """
+    found = Findings(f"soak, brief: {clients} clients, {rounds} rounds")
+    day = Day(school, Random(0))
+    for first in range(0, KEPT_SESSIONS, len(PAGES)):
+        await _visit(day, PAGES[: KEPT_SESSIONS - first], stay=0.0)
+    await _class(day, clients, 1)
+    before = await _quiet(day)
+    tell(f"before: {day.line(0, before)}")
+    await _class(day, clients, rounds)
+    after = await _quiet(day)
+    tell(f"after:  {day.line(0, after)}")
+    found.problems = day.problems
+    found.add("resident size before", before.resident, "MB")
+    found.add("resident size after", after.resident, "MB")
+    found.add("growth", 100 * (after.resident / before.resident - 1), "%", most=MOST_GROWTH_BRIEF)
+    _count(found, day, before, after)
+    return found
+
+
+async def _class(day: Day, clients: int, rounds: int) -> None:
+    """Viewers, slider moves and runs while somebody opens every page so many times; then all leave."""
+    hands = [Hand(day.tab(), Random(seed), seed) for seed in range(clients // 2)]
+    day.hands += hands
+    for hand in hands:
+        await hand.sit_down()
+    async with moving(hands), doing([train(day), *(view(day) for _ in range(clients - clients // 2))]):
+        for _ in range(rounds):
+            await _visit(day, PAGES, stay=BRIEF_STAY)
+    for hand in hands:
+        day.problems += hand.tab.errors
+        await hand.tab.close()
+
+
+async def _quiet(day: Day) -> Usage:
+    """What is used once all runs have ended and nothing closes any more."""
+    await _all_ended(day)
+    since, last = time.monotonic(), day.school.usage()
+    while time.monotonic() - since < QUIET:
+        await asyncio.sleep(0.5)
+        now = day.school.usage()
+        if (now.handles, now.threads) != (last.handles, last.threads):
+            since = time.monotonic()
+        last = now
+    return last
+
+
+async def _all_ended(day: Day) -> None:
+    while any(run.state in ("queued", "running") for run in day.school.runs()):
+        await asyncio.sleep(0.5)
+
+
 async def _sampled(day: Day, minutes: float, tell: Callable[[str], None]) -> list[Usage]:
     """What is used, about a hundred times and at least once a minute."""
     every = min(60.0, 60 * minutes / 100)
@@ -120,8 +183,7 @@ async def _sampled(day: Day, minutes: float, tell: Callable[[str], None]) -> lis
 
 async def _settled(day: Day) -> Usage:
     """What is used once all runs have ended and Streamlit has let go of all closed tabs but one."""
-    while any(run.state in ("queued", "running") for run in day.school.runs()):
-        await asyncio.sleep(1)
+    await _all_ended(day)
     await asyncio.sleep(FORGOTTEN)
     await _visit(day, ("",), stay=0.0)
     await asyncio.sleep(SETTLING)
@@ -137,6 +199,11 @@ def _judge(found: Findings, day: Day, taken: list[Usage], before: Usage, after: 
     found.add("resident size, last quarter", late, "MB")
     found.add("growth", 100 * (late / early - 1), "%", most=MOST_GROWTH)
     found.add("resident size, largest", max(each.peak for each in taken), "MB", most=2560)
+    _count(found, day, before, after)
+
+
+def _count(found: Findings, day: Day, before: Usage, after: Usage) -> None:
+    """What was done, and what is left open."""
     found.add("moves answered", day.moves, "")
     found.add("updates of live runs", day.viewed, "")
     found.add("visits of a page", day.visits, "")

@@ -44,6 +44,11 @@ class Findings:
     def add(self, name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None) -> None:
         self.lines.append(Line(name, float(value), unit, most, least))
 
+    @property
+    def missed(self) -> bool:
+        """Whether a mark is not reached."""
+        return any(line.reached is False for line in self.lines)
+
     def text(self) -> str:
         """As a table."""
         said = {True: "reached", False: "MISSED", None: ""}
