@@ -145,7 +145,7 @@ def page() -> None:
     announcement()
     st.fragment(overview, run_every=REFRESH_SECONDS)()
     with st.expander(_("What people may ask for"), icon=":material/rule:"):
-        st.dataframe(classroom.limit_rows(), hide_index=True)
+        st.dataframe(classroom.limit_rows(), hide_index=True, height="content")
         st.caption(
             _("The variables are read when the server starts; whoever is in charge is held to none of the limits.")
         )

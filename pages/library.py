@@ -12,7 +12,7 @@ from metalab.tasks import FAMILIES
 from metalab.ui import library, links, runs
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.gallery import draw_gallery
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.library import ALL, MOST, PAGES, STUDY
 
 FORMULA = r"""\hat\theta = \arg\min_{\theta \,\in\, \text{checkpoints}}
@@ -237,16 +237,32 @@ def the_bin() -> None:
     """One's deleted runs."""
     found = library.binned()
     days = round(KEPT_SECONDS / 86_400)
-    said = _("What you delete stays here for {days} days; then it is removed for good when MetaLab starts.")
-    st.markdown(said.format(days=days))
+    said = _("What you delete stays here for {days} days; then it is removed for good.")
+    st.markdown(f"{said.format(days=days)} {library.taken()}")
     if not found:
         st.info(_("Your bin is empty."), icon=":material/delete:")
+    else:
+        with st.popover(_("Empty the bin"), icon=":material/delete_forever:", help=_("Asks you first.")):
+            emptying(len(found))
     for run in found:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{links.escape(run.name)}** · {runs.subtitle(run)}")
             told = _("Puts the run back where it was.")
             if st.button(_("Take back"), icon=":material/undo:", key=f"library.restore.{run.id}", help=told):
                 act(lambda run=run: library.restore(run))
+
+
+def emptying(n: int) -> None:
+    """The question before runs are gone."""
+    said = ngettext(
+        "{n} run is removed for good, with its checkpoints.",
+        "{n} runs are removed for good, with their checkpoints.",
+        n,
+    )
+    st.markdown(said.format(n=n))
+    told = _("Cannot be taken back.")
+    if st.button(_("Remove for good"), type="primary", key="library.empty", help=told):
+        act(library.empty_bin)
 
 
 def act(do: Any) -> None:

@@ -136,6 +136,15 @@ def restore(store: Store, run_id: str, owner: str) -> None:
         raise RunNotFound(run_id)
 
 
+def empty_bin_of(store: Store, people: Collection[str]) -> int:
+    """Remove what somebody of these names has in the bin, with its files, for good; how many runs."""
+    names = sorted(people)
+    with store.database.write() as db:
+        done = db.execute(f"UPDATE runs SET deleted = 0 WHERE deleted > 0 AND {among('owner', names)}", names)
+    store.purge()
+    return done.rowcount
+
+
 def bin_of(store: Store, people: Collection[str]) -> list[Run]:
     """What somebody of these names has put into the bin, the latest first."""
     names = sorted(people)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from metalab.store import checkpoints as files
 from metalab.store import unwritten
 from metalab.store.runs import EXAMPLE
 from metalab.store.store import Store, among
+
+STEP_BYTES = 150
+"""Of the database for one outer step: the rows of its two or three metrics, and their places in the index."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,41 @@ def shares(store: Store) -> list[Share]:
             (*ended, *ended, EXAMPLE),
         ).fetchall()
     return [Share(**dict(row)) for row in rows]
+
+
+def disk_bytes(store: Store, owner: str) -> int:
+    """What somebody's runs and sweeps take on the disk, those in the bin included: checkpoints, and about as much as
+    the database holds of each."""
+    with store.database.read() as db:
+        rows = db.execute(
+            "SELECT id, step, length(config) + length(current) AS words, "
+            "(SELECT count(*) FROM checkpoints WHERE run = number) AS kept, "
+            "(SELECT max(step) FROM checkpoints WHERE run = number) AS newest, "
+            "(SELECT total(length(payload)) FROM evaluations WHERE run = number) AS looks "
+            "FROM runs WHERE owner = ?",
+            (owner,),
+        ).fetchall()
+        sweeps = db.execute(
+            "SELECT total(length(plan)) FROM sweeps WHERE owner = ?1 UNION ALL "
+            "SELECT total(length(changes) + length(trials.message)) FROM trials JOIN sweeps ON sweep = number "
+            "WHERE owner = ?1",
+            (owner,),
+        ).fetchall()
+    found = sum(row[0] for row in sweeps)
+    for row in rows:
+        folder = store.folder(row["id"])
+        # The checkpoints of a run are all of one size: its network's.
+        theta = _size(files.theta_path(folder, row["newest"])) if row["kept"] else 0
+        found += row["kept"] * theta + _size(folder / files.RESUME)
+        found += row["words"] + row["looks"] + row["step"] * STEP_BYTES
+    return round(found)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def has_runs(store: Store, owner: str) -> bool:

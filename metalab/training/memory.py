@@ -29,6 +29,7 @@ from metalab.training.evaluation import TASKS_PER_CALL
 from metalab.training.machine import free
 from metalab.training.outer import differentiated
 from metalab.training.parallel import Workers
+from metalab.training.quotas import GIGABYTE
 from metalab.training.start import initialise, place, stream
 
 SHARE = 0.8
@@ -43,7 +44,6 @@ COPIES = 6
 PASSES, PASSES_A_STEP = 6, 5
 """What a pass through the network makes and theta, for each task: no algorithm was seen to hold more at one time than
 so many of them, and so many more for each inner step."""
-GIGABYTE = 1e9
 IDLE = {"outer_lr", "schedule", "clip_norm", "outer_steps", "evaluate_every", "seed", "fisher_damping", "fisher_decay"}
 """Settings that change nothing here."""
 

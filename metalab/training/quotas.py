@@ -17,6 +17,7 @@ from metalab.settings import Settings, explain, setting
 from metalab.store import COMMAND_LINE
 
 PREFIX = "METALAB_MAX_"
+GIGABYTE = 1e9
 OTHERWISE = "or ask whoever runs this server"
 
 
@@ -35,6 +36,7 @@ class Limits(Settings):
     memory: float | None = setting(
         None, "Gigabytes of memory that a run needs at a time; in any case no more than is free.", low=0.01
     )
+    disk: float | None = setting(2.0, "Gigabytes that one person's runs take on the disk.", low=0.001)
     hours: float | None = setting(2.0, "Hours that a run trains, waits and pauses left out.", low=0.001)
     streams: int | None = setting(32, "Live views that one person has open.", low=1)
     all_streams: int | None = setting(300, "Live views that everybody has open together.", low=1)
@@ -81,6 +83,16 @@ class Limits(Settings):
         return (
             f"The network has {parameters:,} parameters, at most {self.parameters:,} are allowed here. "
             f"Choose a narrower or a shallower one, {OTHERWISE}."
+        )
+
+    def out_of_room(self, taken: int) -> str:
+        """Of a person whose runs take so many bytes on the disk."""
+        if self.disk is None or taken < self.disk * GIGABYTE:
+            return ""
+        return (
+            f"Your runs take {size_in_words(taken)} on the disk, those in the bin included, and "
+            f"{size_in_words(self.disk * GIGABYTE)} are allowed here. Delete some on Library and empty the bin there, "
+            f"{OTHERWISE}."
         )
 
     def out_of_time(self, seconds: float) -> str:
@@ -163,3 +175,10 @@ def in_words(seconds: float) -> str:
             n = f"{seconds / size:.1f}".removesuffix(".0")
             return f"{n} {unit}" if n == "1" else f"{n} {unit}s"
     return f"{seconds:.0f} seconds"
+
+
+def size_in_words(count: float) -> str:
+    """So many bytes as people say them: 0.3 MB, 12 MB, 2 GB."""
+    value, unit = (count / GIGABYTE, "GB") if count >= GIGABYTE else (count / 1e6, "MB")
+    n = f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+    return f"{n.removesuffix('.0')} {unit}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from metalab import places
 from metalab.log import tell
-from metalab.store import CheckpointError, StoreError
+from metalab.store import CheckpointError, Store, StoreError
+from metalab.store.people import disk_bytes
 from metalab.tasks.base import DataMissing
 from metalab.training.config import ConfigError, RunConfig
 from metalab.training.machine import cores
-from metalab.training.memory import GIGABYTE, is_full, too_much
-from metalab.training.quotas import Limits
+from metalab.training.memory import is_full, too_much
+from metalab.training.quotas import GIGABYTE, Limits
 from metalab.training.start import initialise, place
 
 
@@ -37,6 +38,12 @@ def check_memory(config: RunConfig, owner: str, limits: Limits, threads: int) ->
     """Whether there is memory for a run of `owner` now, that trains on so many threads. Raises TooMuch, DataMissing."""
     allowed = None if limits.memory is None else limits.memory * GIGABYTE
     hold(owner, too_much(config, threads, allowed), TooMuch)
+
+
+def check_disk(store: Store, owner: str, limits: Limits) -> None:
+    """Whether the runs of `owner` may take more of the disk. Raises TooMuch, StoreError."""
+    if limits.disk is not None:
+        hold(owner, limits.out_of_room(disk_bytes(store, owner)), TooMuch)
 
 
 def hold(owner: str, sentence: str, error: type[CommandError] = CommandError) -> None:

@@ -29,7 +29,7 @@ from metalab.training.jobs import OUTCOME, Foreground, Job, Vitals
 from metalab.training.machine import cores, worker_count
 from metalab.training.quotas import Quotas, from_environment
 from metalab.training.recorder import differences, in_words
-from metalab.training.refusals import CommandError, TooMuch, check, hold
+from metalab.training.refusals import CommandError, TooMuch, check, check_disk, hold
 from metalab.training.workshop import Workshop
 
 CLOSING_SECONDS = 5.0
@@ -96,7 +96,9 @@ class Service:
 
     def start(self, config: RunConfig, owner: str, name: str = "") -> str:
         """Queue a new run of `owner` and return its id. Raises DataMissing, ConfigError, CommandError, StoreError."""
-        check(config, owner, self.quotas.of(owner))
+        limits = self.quotas.of(owner)
+        check(config, owner, limits)
+        check_disk(self.store, owner, limits)
         with self._changed:
             self._check_room(owner)
             run = self.store.create(config, owner, name)
@@ -247,6 +249,7 @@ class Service:
                 return
         limits = self.quotas.of(owner)
         check(run.current, owner, limits)
+        check_disk(self.store, owner, limits)
         hold(owner, limits.out_of_time(run.seconds), TooMuch)
         with self._changed:
             self._check_room(owner)

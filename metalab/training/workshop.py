@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,13 +14,17 @@ import torch
 from metalab.log import Event as LogEvent
 from metalab.log import tell
 from metalab.store import News, RunNotFound, State, Store
+from metalab.store.people import disk_bytes
 from metalab.store.store import INTERRUPTED
-from metalab.training.events import Event, Failed, Finished
+from metalab.training.events import Checkpointed, Event, Failed, Finished
 from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job
 from metalab.training.quotas import Quotas
 from metalab.training.recorder import Recorder
 from metalab.training.refusals import check_memory, in_one_sentence
 from metalab.training.trainer import train
+
+DISK_SECONDS = 2.0
+"""So often at most the disk that its owner's runs take is looked at while a run trains."""
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +74,9 @@ class Workshop:
             event = next(events)
             while True:
                 recorder.take(event)
+                spent = self.quotas.of(job.owner).out_of_time(recorder.seconds) or self._out_of_room(job, event)
                 with self.lock:
-                    job.hear(self.quotas.of(job.owner).out_of_time(recorder.seconds))
+                    job.hear(spent)
                     command = job.reply(event)
                     job.over = job.over or isinstance(event, Finished | Failed)
                 if job.over:
@@ -82,6 +88,14 @@ class Workshop:
         seconds = round(recorder.seconds, 1)
         tell(event_name, run=run.id, person=run.owner, state=state, step=event.step, seconds=seconds, why=message)
         return recorder.last({"state": state, "message": message, "rate": None})
+
+    def _out_of_room(self, job: Job, event: Event) -> str:
+        """A sentence where the owner's runs take too much of the disk; looked at when there was time for more."""
+        limits, now = self.quotas.of(job.owner), time.monotonic()
+        if limits.disk is None or not isinstance(event, Checkpointed) or now - job.weighed < DISK_SECONDS:
+            return ""
+        job.weighed = now
+        return limits.out_of_room(disk_bytes(self.store, job.owner))
 
 
 def _outcome(job: Job, event: Event) -> tuple[State, str]:

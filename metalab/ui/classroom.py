@@ -10,9 +10,9 @@ import streamlit as st
 from metalab.log import tell
 from metalab.settings import declarations
 from metalab.store import COMMAND_LINE, Run
-from metalab.store.people import Share, shares
+from metalab.store.people import Share, disk_bytes, shares
 from metalab.store.store import clean_name
-from metalab.training.quotas import PREFIX, Limits, in_words
+from metalab.training.quotas import GIGABYTE, PREFIX, Limits, in_words, size_in_words
 from metalab.ui import runs, teacher
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.identity import current_user, in_charge, listens_beyond_loopback
@@ -45,6 +45,9 @@ def allowed() -> list[str]:
         found.append(_("It may train for {time}.").format(time=in_words(limits.hours * 3600)))
     if limits.parameters is not None:
         found.append(_("Its network may have {n} parameters.").format(n=f"{limits.parameters:,}"))
+    if limits.disk is not None:
+        size = size_in_words(limits.disk * GIGABYTE)
+        found.append(_("Your runs may take {size} on the disk.").format(size=size))
     return found
 
 
@@ -157,8 +160,8 @@ def people() -> list[dict[str, Any]]:
     """A row for each person who has runs or live views here."""
     from metalab.training.service import service
 
-    streams = HUB.streams_of()
-    found = shares(service().store)
+    streams, store = HUB.streams_of(), service().store
+    found = shares(store)
     known = {share.owner for share in found}
     found += [Share(user, 0, 0, 0, 0, 0.0) for user in streams if user not in known]
     return [
@@ -170,6 +173,7 @@ def people() -> list[dict[str, Any]]:
             _("Live views"): streams.get(share.owner, 0),
             _("Runs kept"): share.kept,
             _("Hours trained"): round(share.seconds / 3600, 2),
+            _("MB on disk"): round(disk_bytes(store, share.owner) / 1e6, 1),
         }
         for share in found
     ]

@@ -22,9 +22,11 @@ from metalab.figures.library import compared, starts
 from metalab.figures.speed import spelled
 from metalab.settings import declarations
 from metalab.store import Run, Store, library
+from metalab.store.people import disk_bytes
 from metalab.tasks import FAMILIES
 from metalab.tasks.base import TaskFamily
 from metalab.training.config import ConfigError, RunConfig
+from metalab.training.quotas import GIGABYTE, size_in_words
 from metalab.training.service import service
 from metalab.ui import examples, runs
 from metalab.ui.adapt_entrants import SCRATCH
@@ -234,6 +236,21 @@ def restore(run: Run) -> None:
     """Raises Problem."""
     with runs.friendly():
         library.restore(service().store, run.id, acting_on(run.owner))
+
+
+def empty_bin() -> None:
+    """Remove what this visitor has in the bin for good. Raises Problem."""
+    with runs.friendly():
+        library.empty_bin_of(service().store, current_owners())
+
+
+def taken() -> str:
+    """How much of the disk this visitor's runs take, in a sentence."""
+    used, allowed = disk_bytes(service().store, current_user()), service().quotas.of(runs.person()).disk
+    if allowed is None:
+        return _("Your runs take {used} on the disk, those in the bin included.").format(used=size_in_words(used))
+    said = _("Your runs take {used} of {allowed} that are allowed here, those in the bin included.")
+    return said.format(used=size_in_words(used), allowed=size_in_words(allowed * GIGABYTE))
 
 
 # --- the best start

@@ -79,7 +79,9 @@ class Guestbook:
 
     def token(self, cookies: Mapping[str, str]) -> str | None:
         """The token of a browser's cookie; None where it has none that was signed here."""
-        value = cookies.get(self.cookie, "")
+        value: object = cookies.get(self.cookie)
+        if not isinstance(value, str):
+            return None
         token = value.partition(".")[0]
         if not valid_token(token):
             return None

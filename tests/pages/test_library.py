@@ -121,6 +121,17 @@ def test_a_deleted_run_is_taken_back_out_of_the_bin(open_page, store):
     assert "three" in ids(store)
 
 
+def test_the_bin_is_emptied_after_a_question_and_nobody_elses(open_page, store):
+    mine = ids(store)["three"]
+    for run_id, owner in ((mine, "ada"), (ids(store)["two"], "eve")):
+        library.put_into_bin(store, run_id, owner)
+    page = open_page("library", view="bin")
+    assert "of 2 GB that are allowed here, those in the bin included." in text(page)
+    assert "1 run is removed for good, with its checkpoints." in text(page)
+    press(page, "library.empty")
+    assert (library.bin_of(store, {"ada"}), len(library.bin_of(store, {"eve"}))) == ([], 1)
+
+
 def test_a_few_runs_stand_side_by_side(open_page, store):
     chosen = ids(store)
     page = open_page("library", who=f"{chosen['one']},{chosen['two']}")

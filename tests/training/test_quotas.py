@@ -9,9 +9,11 @@ import time
 import pytest
 from small_runs import ENDLESS, PATIENCE, SINE, small, trained
 
-from metalab.store import COMMAND_LINE
+from metalab.store import COMMAND_LINE, library
 from metalab.store import sweeps as disk
+from metalab.store.people import disk_bytes
 from metalab.training import quotas as module
+from metalab.training import workshop
 from metalab.training.config import ConfigError
 from metalab.training.quotas import UNLIMITED, Limits, Quotas, from_environment
 from metalab.training.recorder import Recorder
@@ -30,6 +32,11 @@ from metalab.training.sweeps import Sweeps, parse_plan
         (Limits(checkpoints=10).too_long(91, 10), "would keep 11 checkpoints, at most 10 are allowed here. Take fewer"),
         (Limits(parameters=100).too_large(101), "has 101 parameters, at most 100 are allowed here. Choose a narrower"),
         (Limits(hours=1.5).out_of_time(5400), "trained for 1.5 hours, and 1.5 hours are allowed here. Its last checkp"),
+        (
+            Limits(disk=2).out_of_room(2_300_000_000),
+            "Your runs take 2.3 GB on the disk, those in the bin included, and",
+        ),
+        (Limits(newcomers=9).too_many_newcomers(9), "9 new visitors came from your network within a minute, 9 are all"),
         (Limits(streams=2).too_many_streams(2, 2), "You already have 2 live views open. Close some of your tabs and"),
         (Limits(all_streams=5).too_many_streams(0, 5), "already sends 5 live views. Close one, or try again in a min"),
     ],
@@ -41,11 +48,13 @@ def test_each_limit_says_what_was_asked_what_is_allowed_and_what_to_do(said, exp
 
 def test_up_to_the_limit_nothing_is_said_and_without_limits_never():
     limits = Limits(
-        runs=3, queue=9, sweeps=2, outer_steps=1000, checkpoints=11, parameters=100, hours=1, streams=2, all_streams=5
+        **{"runs": 3, "queue": 9, "sweeps": 2, "outer_steps": 1000, "checkpoints": 11, "parameters": 100, "hours": 1},
+        **{"streams": 2, "all_streams": 5, "disk": 2, "newcomers": 9},
     )
     for said in (
         *(limits.too_many_runs(2, 8), limits.too_many_sweeps(1), limits.too_long(1000, 100), limits.too_large(100)),
-        *(limits.out_of_time(3599.9), limits.too_many_streams(1, 4)),
+        *(limits.out_of_time(3599.9), limits.too_many_streams(1, 4), limits.too_many_newcomers(8)),
+        *(limits.out_of_room(1_999_999_999), UNLIMITED.out_of_room(10**15), UNLIMITED.too_many_newcomers(10**6)),
         *(UNLIMITED.too_many_runs(10**6, 10**6), UNLIMITED.too_many_sweeps(99), UNLIMITED.too_long(10**6, 1)),
         *(UNLIMITED.too_large(10**9), UNLIMITED.out_of_time(1e9), UNLIMITED.too_many_streams(10**6, 10**6)),
     ):
@@ -58,6 +67,13 @@ def test_up_to_the_limit_nothing_is_said_and_without_limits_never():
 )
 def test_times_are_said_as_people_say_them(seconds, words):
     assert module.in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 MB"), (340_000, "0.3 MB"), (12_000_000, "12 MB"), (2e9, "2 GB"), (2.5e9, "2.5 GB")]
+)
+def test_sizes_are_said_as_people_say_them(count, words):
+    assert module.size_in_words(count) == words
 
 
 def test_limits_come_from_the_environment():
@@ -172,6 +188,29 @@ def test_when_its_time_is_over_a_run_is_stopped_with_a_checkpoint_and_says_why(s
     serving.resume(run, "ada")
     trained(serving, run, done.step + 1)
     assert serving.store.get(run).message == ""
+
+
+def test_whose_runs_fill_the_disk_is_stopped_and_starts_no_more_until_there_is_room(serve, monkeypatch):
+    monkeypatch.setattr(workshop, "DISK_SECONDS", 0.0)
+    serving = serve()
+    full = small(outer_steps=1_000_000, evaluate_every=1)
+    serving.quotas.limits = Limits(outer_steps=None, checkpoints=None).model_copy(update={"disk": 1e-4})
+    done = serving.wait(serving.start(full, "ada"), PATIENCE)
+    assert done.state == "stopped"
+    assert done.message.startswith(
+        "Your runs take 0.1 MB on the disk, those in the bin included, and 0.1 MB are allowed"
+    )
+    assert 100_000 <= disk_bytes(serving.store, "ada") < 200_000
+    assert serving.store.load_checkpoint(done.id).step == done.step
+    serving.wait(serving.start(small(), "eve"), PATIENCE)  # it is nobody else's matter
+    for command in (lambda: serving.start(small(), "ada"), lambda: serving.resume(done.id, "ada")):
+        with pytest.raises(CommandError, match="Delete some on Library and empty the bin there, or ask whoever"):
+            command()
+    serving.delete(done.id, "ada")
+    with pytest.raises(CommandError, match="those in the bin included"):
+        serving.start(small(), "ada")
+    library.empty_bin_of(serving.store, {"ada"})
+    assert serving.wait(serving.start(small(), "ada"), PATIENCE).state == "finished"
 
 
 def test_a_sweep_leaves_out_the_trials_that_are_too_much_and_finishes(serve, caplog):
