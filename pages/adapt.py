@@ -14,6 +14,7 @@ from metalab.ui.adapt_race import STAGE, diverged, pictures, scores
 from metalab.ui.adapt_task import Task, own, sampled
 from metalab.ui.dials import Reading, draw_dials, read_dials
 from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.fold import fold_button, folded
 from metalab.ui.i18n import _
 from metalab.ui.stage import draw_stage, player_step
 from metalab.ui.take_home import take_home_later
@@ -42,19 +43,21 @@ def question(state: dict[str, Any]) -> None:
 
 def menus(state: dict[str, Any], wrong: list[str]) -> None:
     """Which family, whose task, who races; `wrong` gets a sentence for whatever the link asks in vain."""
+    opener = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        family = st.selectbox(
-            _("Task family"),
-            list(FAMILIES),
-            format_func=lambda name: _(FAMILIES[name].title),
-            width=280,
-            key=adapt.menu("family", state["family"]),
-            help=_("What kind of task is to be learned: only runs that practised on its family can race."),
-        )
+        with folded("family", width=280):
+            family = st.selectbox(
+                _("Task family"),
+                list(FAMILIES),
+                format_func=lambda name: _(FAMILIES[name].title),
+                key=adapt.menu("family", state["family"]),
+                help=_("What kind of task is to be learned: only runs that practised on its family can race."),
+            )
         adapt.choose_family(state, family)
         found = adapt_entrants.candidates(state["family"])
         if FAMILIES[state["family"]].kind == "classification":
-            found = ways_menu(state, found, wrong)
+            with folded("ways", width="content"):
+                found = ways_menu(state, found, wrong)
         state["mode"] = st.segmented_control(
             _("Task"),
             ["sample", "own"],
@@ -63,7 +66,13 @@ def menus(state: dict[str, Any], wrong: list[str]) -> None:
             key=adapt.menu("mode", state["mode"]),
             help=_("A held-out task drawn at random, or one that you click or draw yourself."),
         )
-    contenders_menu(state, found, wrong)
+    if found:
+        with opener:
+            fold_button()
+    else:
+        nobody(state["family"])
+    with folded("contenders"):
+        contenders_menu(state, found, wrong)
 
 
 def ways_menu(state: dict[str, Any], found: list[runs.Run], wrong: list[str]) -> list[runs.Run]:
@@ -94,8 +103,6 @@ def contenders_menu(state: dict[str, Any], found: list[runs.Run], wrong: list[st
     begin, gone = adapt_entrants.begin_with(state["who"], found, asked=state["fresh"])
     lost = _("Run {run} of the link is not here, or learned another family or other ways: it is left out.")
     wrong += [lost.format(run=name) for name in gone]
-    if not found:
-        nobody(state["family"])
 
     def label(name: str) -> str:
         if name == SCRATCH:
@@ -148,7 +155,10 @@ def race(state: dict[str, Any], wrong: list[str]) -> None:
         reading = read_dials(dials, key="adapt.dials", revision=revision)
         adapt.take(state, reading, found)
         with left:
-            controls_of(state, found, dials, revision)
+            if state["mode"] == "sample":
+                new_task(state)
+            with folded("controls"):
+                controls_of(state, found, dials, revision)
         with right:
             task = make_task(state, found)
             show(state, task, reading)
@@ -166,16 +176,19 @@ def checkpoints_moved(state: dict[str, Any], found: list[Entrant]) -> list[Entra
     return adapt_entrants.entrants(adapt.at_checkpoints(state), state["family"], state["ways"])
 
 
+def new_task(state: dict[str, Any]) -> None:
+    """Another task, and its number."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        key = adapt.menu("seed", state["seed"])
+        told = _("Draws another held-out task, that of the next number.")
+        if st.button(_("New task"), icon=":material/casino:", type="primary", key="adapt.new", help=told):
+            st.session_state[key] += 1
+        number = _("The same number is always the same task.")
+        state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch", help=number)
+
+
 def controls_of(state: dict[str, Any], found: Sequence[Entrant], dials: Sequence[Any], revision: int) -> None:
-    """New task, its number, the dials, the switches."""
-    if state["mode"] == "sample":
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            key = adapt.menu("seed", state["seed"])
-            told = _("Draws another held-out task, that of the next number.")
-            if st.button(_("New task"), icon=":material/casino:", type="primary", key="adapt.new", help=told):
-                st.session_state[key] += 1
-            number = _("The same number is always the same task.")
-            state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch", help=number)
+    """The dials, the switches."""
     draw_dials(dials, key="adapt.dials", revision=revision)
     if len(adapt.rated(found)) > 1:
         state["together"] = st.toggle(

@@ -7,6 +7,7 @@ import streamlit as st
 from metalab.ui import decision, links
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.decision import STUDY
+from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery, picked
 from metalab.ui.i18n import _
 
@@ -28,7 +29,9 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
     """Everything below the menus of runs."""
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        controls(state, entrant)
+        new_task(state)
+        with folded("controls"):
+            controls(state, entrant)
     with right:
         reason = decision.unsuitable(entrant)
         if reason:
@@ -42,8 +45,8 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
     STUDY.write_link(state)
 
 
-def controls(state: dict[str, Any], entrant: Entrant) -> None:
-    """Which task, and how far it is adapted to."""
+def new_task(state: dict[str, Any]) -> None:
+    """Which task."""
     key = STUDY.menu(state, "seed", state["seed"])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         told = _("Draws another held-out task, that of the next number.")
@@ -51,6 +54,10 @@ def controls(state: dict[str, Any], entrant: Entrant) -> None:
             st.session_state[key] += 1
         number = _("The same number is always the same task, here and on Adapt.")
         state["seed"] = st.number_input(_("Task number"), 0, 2**31 - 1, key=key, width="stretch", help=number)
+
+
+def controls(state: dict[str, Any], entrant: Entrant) -> None:
+    """How far it is adapted to."""
     if decision.has_steps(entrant):
         state["steps"] = st.slider(
             _("Inner steps"),
@@ -70,7 +77,7 @@ def classes(state: dict[str, Any], entrant: Entrant, left: Any) -> None:
     found = decision.explained(state, entrant)
     if found is None:
         return
-    with left:
+    with left, folded("query"):
         names = decision.query_names(found)
         st.selectbox(
             _("Query"),

@@ -11,6 +11,7 @@ from metalab.ui.canvas.characters import character_canvas, current_drawings
 from metalab.ui.canvas.points import current_points, points_canvas
 from metalab.ui.canvas.strokes import MAX_WAYS
 from metalab.ui.embeddings import STUDY
+from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery, picked
 from metalab.ui.i18n import _
 
@@ -30,14 +31,16 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
     embeddings.take_pick(state, picked(MAP, state["revision"]))
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        controls(state, entrant)
+        settings = folded("controls")
+        with settings:
+            controls(state, entrant)
         new = own_task(state, entrant)
     with right:
         reason = embeddings.unsuitable(state, entrant)
         if reason:
             st.info(reason, icon=":material/info:")
         else:
-            show(state, entrant, new, left)
+            show(state, entrant, new, settings)
     STUDY.write_link(state)
 
 
@@ -150,13 +153,13 @@ def pads(state: dict[str, Any], entrant: Entrant) -> None:
     character_canvas(ways, 1, key=PADS, revision=state["revision"], asks=False)
 
 
-def show(state: dict[str, Any], entrant: Entrant, new: Any, left: Any) -> None:
-    """The map and what belongs to it."""
+def show(state: dict[str, Any], entrant: Entrant, new: Any, settings: Any) -> None:
+    """The map and what belongs to it; `settings` is where its controls stand."""
     found = embeddings.embedded(state, entrant, new)
     if found is None:
         return
     attributes = found.about.attributes
-    with left:
+    with settings:
         colours(state, attributes)
     whole = embeddings.count(state, entrant)
     done = found.about.n >= whole

@@ -9,6 +9,7 @@ from metalab.figures.quadratic_lab import quadratic_lab
 from metalab.ui import lab, links
 from metalab.ui.canvas.lab import draw_lab, read_lab
 from metalab.ui.dials import draw_dials, read_dials
+from metalab.ui.fold import fold_button, folded
 from metalab.ui.i18n import _
 from metalab.ui.take_home import take_home_files
 
@@ -36,8 +37,10 @@ def bench(state: dict[str, Any]) -> None:
     question(state)
     left, middle, right = st.columns([3, 6.3, 3.5], gap="medium")
     with left:
+        fold_button(_("More controls"))
         found = settings(state)
-        shown(state)
+        with folded("shown"):
+            shown(state)
     with middle:
         show(state, found)
     with right:
@@ -59,13 +62,14 @@ def question(state: dict[str, Any]) -> None:
 
 def settings(state: dict[str, Any]) -> Lab:
     """How many tasks, the dials, and what the inner loops do at this α."""
-    count = st.segmented_control(
-        _("Tasks"),
-        list(range(lab.FEWEST, lab.MOST + 1)),
-        required=True,
-        key=lab.menu(state, "count", len(state["bowls"])),
-        help=_("How many quadratic tasks lie on the map."),
-    )
+    with folded("count"):
+        count = st.segmented_control(
+            _("Tasks"),
+            list(range(lab.FEWEST, lab.MOST + 1)),
+            required=True,
+            key=lab.menu(state, "count", len(state["bowls"])),
+            help=_("How many quadratic tasks lie on the map."),
+        )
     lab.choose_count(state, count)
     draw_dials(lab.dials(state), key=DIALS, revision=state["revision"])
     found = lab.computed(state)

@@ -9,8 +9,9 @@ from metalab.algorithms import ALGORITHMS
 from metalab.analysis.catalogue import Entry
 from metalab.store.library import KEPT_SECONDS
 from metalab.tasks import FAMILIES
-from metalab.ui import library, links, runs
+from metalab.ui import library, library_words, links, runs
 from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.library import ALL, MOST, PAGES, STUDY
@@ -167,8 +168,10 @@ def best_start(state: dict[str, Any]) -> None:
     """Checkpoints ranked on one task."""
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        STUDY.family_menu(state)
-        task_controls(state)
+        opener = st.container()
+        with folded("task"):
+            STUDY.family_menu(state)
+            task_controls(state)
     with right:
         lacking = missing(state["family"])
         if lacking:
@@ -176,6 +179,8 @@ def best_start(state: dict[str, Any]) -> None:
                 STUDY.restart(state, family="glyphs")
                 st.rerun()
             return
+        with opener:
+            fold_button(_("Task and controls"))
         try:
             found = library.ranking(state)
         except runs.Problem as problem:
@@ -185,7 +190,7 @@ def best_start(state: dict[str, Any]) -> None:
             return
         if found.title:
             st.caption(_("Task {number}: {title}").format(number=state["task"], title=links.escape(found.title)))
-        st.markdown(library.start_verdict(found))
+        st.markdown(library_words.start_verdict(found))
         if not found.starts:
             return
         draw_gallery(library.start_pictures(found), key="library.starts", revision=state["revision"])
@@ -279,7 +284,9 @@ def runs_view(state: dict[str, Any]) -> None:
     """The list, and what is done with the runs chosen in it."""
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        filters(state)
+        fold_button(_("Search"))
+        with folded("filters"):
+            filters(state)
     with right:
         try:
             chosen = listed(state)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from metalab.ui import order
 from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.order import STUDY
@@ -21,7 +22,7 @@ g_{\mathrm{Reptile}} &= (\theta - \phi_K) / (\alpha K)
 def bench(state: dict[str, Any], entrant: Entrant) -> None:
     """Everything below the menus of runs."""
     left, right = st.columns([3, 9], gap="medium")
-    with left:
+    with left, folded("controls"):
         controls(state, entrant)
     STUDY.write_link(state)
     with right:

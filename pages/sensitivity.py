@@ -8,6 +8,7 @@ import streamlit as st
 from metalab.ui import links, runs, sensitivity, sensitivity_words
 from metalab.ui import sensitivity_verdicts as verdicts
 from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.fold import folded
 from metalab.ui.gallery import Placed, draw_gallery, picked
 from metalab.ui.i18n import _
 from metalab.ui.sensitivity import STUDY
@@ -72,7 +73,7 @@ def show(words: str, pictures: Sequence[Placed], state: dict[str, Any], view: st
 
 def grid(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
     """Rates and steps, or shots and steps."""
-    with left:
+    with left, folded("controls"):
         how_many(state, entrant)
     whole = sensitivity.n_tasks(state, entrant)
     with right:
@@ -88,7 +89,7 @@ def grid(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None
 
 def norm(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
     """The ways of normalising query images."""
-    with left:
+    with left, folded("controls"):
         how_many(state, entrant, steps=False)
     with right:
         found = sensitivity.modes(state, entrant)
@@ -119,7 +120,7 @@ def labels(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> No
 def away(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
     """Waves unlike those of training: a map, and the wave of the place that was clicked."""
     sensitivity.take_place(state, picked(MAP, state["revision"]))
-    with left:
+    with left, folded("controls"):
         state["amplitude"] = st.slider(
             _("Amplitude"),
             0.1,
@@ -162,7 +163,7 @@ def task_number(state: dict[str, Any]) -> None:
 def ambiguous(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> None:
     """Support sets that leave half of the wave open."""
     halves = {"left": _("Left"), "right": _("Right")}
-    with left:
+    with left, folded("controls"):
         state["half"] = st.segmented_control(
             _("Half with points"),
             list(halves),
@@ -190,7 +191,8 @@ def trained(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> N
     found = sensitivity.siblings(entrant)
     lacking = [steps for steps in sensitivity.TRAINED if steps not in found]
     with left:
-        how_many(state, entrant)
+        with folded("controls"):
+            how_many(state, entrant)
         if lacking:
             told = _("Queues a run with the same settings for each of k = {steps}.")
             steps = ", ".join(map(str, lacking))
@@ -212,7 +214,7 @@ def trained(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> N
             )
     with right:
         ready = sensitivity.loaded(found, entrant)
-        st.markdown(verdicts.ready_words(ready))
+        st.markdown(verdicts.ready_words(ready, lacking))
         speed = sensitivity.tested(state, ready) if ready else None
         if speed is not None:
             pictures = sensitivity.matrix_pictures(speed, list(ready))

@@ -9,6 +9,7 @@ from metalab.ui import speed
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import first_words
 from metalab.ui.dials import draw_dials, read_dials
+from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.speed import STUDY
@@ -29,14 +30,16 @@ def bench(state: dict[str, Any], entrants: list[Entrant]) -> None:
     """Everything below the menus of runs."""
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        controls(state, entrants)
+        view(state)
+        with folded("controls"):
+            controls(state, entrants)
     with right:
         {"steps": steps_view, "shots": shots_view, "training": training_view}[state["view"]](state, entrants, left)
     STUDY.explanation(*explanation(state["view"]))
 
 
-def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
-    """What is looked at, over how many tasks, how far."""
+def view(state: dict[str, Any]) -> None:
+    """What is looked at."""
     names = {"steps": _("Inner steps"), "shots": _("Shots"), "training": _("As it trained")}
     state["view"] = st.segmented_control(
         _("Look at"),
@@ -46,6 +49,10 @@ def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
         key=STUDY.menu(state, "view", state["view"]),
         help=_("The adaptation curve itself, what more examples bring, or how the curve came about in training."),
     )
+
+
+def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
+    """Over how many tasks, how far, against what."""
     if state["view"] == "training":
         return
     state["tasks"] = st.select_slider(

@@ -12,6 +12,7 @@ from metalab.tasks import FAMILIES
 from metalab.training.sweeps import MOST_AXES, MOST_TRIALS, Plan, optuna_there
 from metalab.ui import links, runs, sweeps
 from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery, picked
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.sweeps import METHODS, ROOT, STUDY
@@ -274,7 +275,12 @@ def page() -> None:
     STUDY.show_warnings(state, wrong)
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        controls(state)
+        opener = st.container()
+        with folded("controls"):
+            controls(state)
+        if not missing(state["family"]):
+            with opener:
+                fold_button(_("A new sweep"))
     with right:
         shown(state)
     STUDY.write_link(state)

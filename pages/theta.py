@@ -7,6 +7,7 @@ import streamlit as st
 from metalab.ui import theta
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import first_words
+from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
 from metalab.ui.theta import STUDY
@@ -17,15 +18,17 @@ def bench(state: dict[str, Any], entrants: list[Entrant]) -> None:
     """Everything below the menus of runs."""
     left, right = st.columns([3, 9], gap="medium")
     with left:
-        controls(state, entrants)
+        view(state)
+        with folded("controls"):
+            controls(state, entrants)
     STUDY.write_link(state)
     with right:
         {"function": function_view, "layers": layers_view, "landscape": landscape_view}[state["view"]](state, entrants)
     explanation(state["view"], entrants)
 
 
-def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
-    """What is looked at, how far the inner loops go, on how many tasks, and what the view needs."""
+def view(state: dict[str, Any]) -> None:
+    """What is looked at."""
     names = {"function": _("Start"), "layers": _("Layers"), "landscape": _("Landscape")}
     state["view"] = st.segmented_control(
         _("Look at"),
@@ -35,6 +38,10 @@ def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
         key=STUDY.menu(state, "view", state["view"]),
         help=_("What θ predicts by itself, what each layer does in the inner loop, or the loss around θ."),
     )
+
+
+def controls(state: dict[str, Any], entrants: list[Entrant]) -> None:
+    """How far the inner loops go, on how many tasks, and what the view needs."""
     steps = st.slider(
         _("Inner steps"),
         1,

@@ -336,31 +336,6 @@ def _loaded(store: Store, run: Run, step: int) -> Contender:
     return from_checkpoint("", config, store.load_theta(run.id, step), (str(store.home), run.id, step, run.epoch))
 
 
-def start_verdict(found: Ranking) -> str:
-    """Who starts best, and how far the next one is behind."""
-    if not found.starts:
-        return _("None of the stored networks has as many outputs as this task needs.")
-    first = found.starts[0]
-    sentence = _("Start from **{run}** at outer step {step}: {metric} goes from {before} to {after}")
-    said = sentence.format(
-        run=escape(first.label),
-        step=f"{first.step:,}",
-        metric=_(found.metric),
-        before=spelled(first.before, found.metric),
-        after=spelled(first.after, found.metric),
-    )
-    others = [start for start in found.starts[1:] if start.run != first.run]
-    if others:
-        said += _("; the next run, {run}, gets to {after}").format(
-            run=escape(others[0].label), after=spelled(others[0].after, found.metric)
-        )
-    said += ". " + _("This is one task: another may prefer another start.")
-    if found.unfit:
-        more = ngettext("{n} checkpoint does not fit this task.", "{n} checkpoints do not fit this task.", found.unfit)
-        said += " " + more.format(n=found.unfit)
-    return said
-
-
 def start_pictures(found: Ranking) -> list[Placed]:
     """The way of each of the best starts."""
     return [Placed(starts(found, _), 90 + 46 * min(len(found.starts), 12), "whole")]

@@ -275,7 +275,7 @@ def shots_pictures(found: Grid) -> list[Placed]:
 
 def matrix_pictures(found: Speed, trained: Sequence[int]) -> list[Placed]:
     """A row for each run, a column for each number of steps at test."""
-    return [Placed(sensitivity.matrix(found, trained, _), 160 + 56 * len(trained), "whole")]
+    return [Placed(sensitivity.matrix(found, trained, _), max(300, 160 + 56 * len(trained)), "whole")]
 
 
 def modes_pictures(found: Modes) -> list[Placed]:

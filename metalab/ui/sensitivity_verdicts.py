@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from metalab.analysis.curvature import SETTLED
 from metalab.analysis.memorisation import META_BATCH, OUTER_STEPS, Memorisation
@@ -118,8 +118,8 @@ def _limit_words(found: Grid) -> str:
     return said
 
 
-def ready_words(trained: Mapping[int, Entrant]) -> str:
-    """Which runs there are to compare, and which of them are not done: Markdown."""
+def ready_words(trained: Mapping[int, Entrant], lacking: Sequence[int] = ()) -> str:
+    """Which runs there are to compare, which of them are not done, and how to get those `lacking`: Markdown."""
     if not trained:
         return _("No run with these settings has begun to train yet.")
     said = []
@@ -128,7 +128,11 @@ def ready_words(trained: Mapping[int, Entrant]) -> str:
         told = _("{k} (so far {step} of {whole} outer steps)") if under_way else "{k}"
         said.append(told.format(k=steps, step=f"{entrant.step:,}", whole=f"{entrant.config.outer_steps:,}"))
     told = _("With these settings, and else the same, runs have trained with **k = {steps}** inner steps.")
-    return told.format(steps=", ".join(said))
+    words = told.format(steps=", ".join(said))
+    if len(trained) == 1 and lacking:
+        more = _("A row alone shows half of the answer: press **Train the missing runs** for k = {steps}.")
+        words += " " + more.format(steps=", ".join(map(str, lacking)))
+    return words
 
 
 def away_verdict(found: Away) -> str:

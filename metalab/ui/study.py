@@ -13,6 +13,7 @@ from metalab.tasks import FAMILIES
 from metalab.ui import adapt_entrants, examples, links, runs
 from metalab.ui.adapt_entrants import MOST_CONTENDERS, Entrant
 from metalab.ui.downloads import missing, missing_data_card
+from metalab.ui.fold import fold_button, folded
 from metalab.ui.i18n import _
 from metalab.ui.links import RUN_ID, Parameter
 from metalab.ui.take_home import take_home_later
@@ -109,8 +110,9 @@ class Study:
         """Question and menus, then `bench(state, entrants)` where there are runs to study; the page's state."""
         state, wrong = self.begin()
         self.question(title, state)
-        box = st.container()
-        family, who = st.columns([3, 9], gap="medium")
+        box, opener = st.container(), st.container()
+        with folded("menus"):
+            family, who = st.columns([3, 9], gap="medium")
         with family:
             self.family_menu(state)
         lacking = missing(state["family"])
@@ -123,6 +125,8 @@ class Study:
                 entrants = self.runs_menu(state, wrong, suits=suits, label=label)
                 self.left_out()
             if entrants:
+                with opener:
+                    fold_button()
                 bench(state, entrants)
         with box:
             self.show_warnings(state, wrong)
