@@ -274,16 +274,17 @@ class Stage {
   drawCard(card, k, look) {
     const width = Math.floor(card.plot.clientWidth);
     if (!width) return false;
-    const { figure, aspect, height, name } = card.picture;
+    const { figure, aspect, height, name } = fitting(card.picture, width);
     const state = `${k} ${width} ${look.dark}`;
     if (card.drawn === state) return false;
     card.drawn = state;
     const tall = aspect ? Math.min(width * aspect + 32, 900) : width < 480 ? Math.min(height, 300) : height;
-    const { data, layout } = figureAt(figure, k, look, { width, height: tall, revision: name });
-    this.drawKey(card, width, look);
     const touch = matchMedia("(pointer: coarse)").matches;
     const { pickable } = this.data;
-    const bar = (touch || aspect) && !pickable ? false : touch ? true : "hover";
+    const lasso = pickable && Boolean(figure.layout.dragmode);
+    const { data, layout } = figureAt(figure, k, look, { width, height: tall, revision: name, touch, lasso });
+    this.drawKey(card, width, look);
+    const bar = touch ? lasso : aspect && !pickable ? false : "hover";
     const buttons = ["zoom2d", "pan2d", "resetScale2d", ...(pickable ? ["lasso2d", "select2d"] : [])];
     const drawing = this.plotly.react(card.plot, data, layout, { displaylogo: false, displayModeBar: bar, modeBarButtons: [buttons] });
     if (pickable && !card.listening) {

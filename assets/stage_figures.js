@@ -1,6 +1,8 @@
 // How the stage's figures get from Python to plotly, into the page's colours, and into a table. No state.
 
 const NARROW = 360;
+// Above a figure where a finger can encircle points: room for plotly's tools, which would cover it.
+const TOOLS = 34;
 // Pixels that a figure in a map's cell needs, and those beside the cells: the axis and the scale.
 const CELL = 38;
 const BESIDE_CELLS = 150;
@@ -25,19 +27,24 @@ function unpacked(value) {
   return Array.from({ length: rows }, (_, row) => flat.subarray(row * columns, (row + 1) * columns));
 }
 
-/** The figure at frame k in the page's colours and size. */
-function figureAt({ data, layout, frames }, k, look, { width, height, revision }) {
+/** The picture as this width shows it. */
+const fitting = (picture, width) => (picture.narrow && width < NARROW ? { ...picture, ...picture.narrow } : picture);
+
+/** The figure at frame k in the page's colours and size; on a touch screen a finger scrolls the page past it. */
+function figureAt({ data, layout, frames }, k, look, { width, height, revision, touch = false, lasso = false }) {
   const frame = frames?.[k];
   const merged = data.map((trace) => ({ ...trace }));
   frame?.data.forEach((part, i) => Object.assign(merged[frame.traces[i]], part));
   const painted = look.paint({ data: merged, layout });
   const unlabelled = width < NARROW && hasEndLabels(layout);
   const annotations = (painted.layout.annotations ?? []).filter(({ name }) => !(unlabelled && name === "end"));
-  const margin = unlabelled ? { ...painted.layout.margin, r: 14 } : painted.layout.margin;
+  const margin = { ...painted.layout.margin, ...(unlabelled && { r: 14 }), ...(touch && lasso && { t: TOOLS }) };
+  const hand = touch && !lasso && !layout.scene ? { dragmode: false } : {};
+  const modebar = { bgcolor: "rgba(0,0,0,0)", color: look.border, activecolor: look.text };
   const crowded = ({ type, texttemplate, z }) => type === "heatmap" && texttemplate && (width - BESIDE_CELLS) / (z[0]?.length || 1) < CELL;
   return {
     data: painted.data.map((trace) => (crowded(trace) ? { ...trace, texttemplate: "" } : trace)),
-    layout: { ...painted.layout, annotations, margin, width, height, uirevision: revision, font: { ...painted.layout.font, family: look.font }, hoverlabel: { ...painted.layout.hoverlabel, bgcolor: look.surface, bordercolor: look.border, font: { size: 15, color: look.text, family: look.font } } },
+    layout: { ...painted.layout, ...hand, modebar, annotations, margin, width, height, uirevision: revision, font: { ...painted.layout.font, family: look.font }, hoverlabel: { ...painted.layout.hoverlabel, bgcolor: look.surface, bordercolor: look.border, font: { size: 15, color: look.text, family: look.font } } },
   };
 }
 

@@ -332,6 +332,8 @@ def _bars(names: Sequence[str], values: NDArray, colour: str, name: str) -> dict
         "y": values,
         "text": [f"{value:.0%}" for value in values],
         "textposition": "outside",
+        "constraintext": "none",
+        "textfont": {"size": 12},
         "cliponaxis": False,
         "marker": {"color": colour},
         "name": name,

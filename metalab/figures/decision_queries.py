@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,24 @@ from metalab.figures.decision import GAP, frame, ink
 from metalab.figures.images import RIGHT, WRONG, class_name
 from metalab.figures.style import CLEAR, FONT_SMALL, INK, Picture, Say, axis, layout, static
 
+MARK = 48
+"""Side of what can be clicked, in pixels of the screen: at most an image's, on every screen."""
 LINE = 9
 """Height of a line of text, in pixels of an image."""
 ERROR = "#D1495B"
 """A wrong answer, which is also crossed, framed and set in bold."""
-PER_ROW = 10
+PER_ROW, PER_NARROW_ROW = 10, 5
 
 
 def queries(found: Decision, say: Say) -> Picture:
     """All query images with their answers, to choose one from; the explained one is framed."""
+    narrow = _queries(found, PER_NARROW_ROW, say)
+    return replace(_queries(found, PER_ROW, say), narrow=narrow)
+
+
+def _queries(found: Decision, per_row: int, say: Say) -> Picture:
     n, side = len(found.query_x), found.query_x.shape[-1]
-    columns = min(n, PER_ROW)
+    columns = min(n, per_row)
     rows = -(-n // columns)
     across, down = side + GAP, side + LINE
     board = np.zeros((rows * down, columns * across), np.float32)
@@ -67,7 +75,7 @@ def _marks(found: Decision, places: Sequence[tuple[int, int]]) -> list[dict[str,
         "mode": "markers",
         "x": middles,
         "y": [top + side / 2 for _left, top in places],
-        "marker": {"symbol": "square", "size": 36, "color": CLEAR},
+        "marker": {"symbol": "square", "size": MARK, "color": CLEAR},
         "hovertemplate": "%{text}<extra></extra>",
         **here,
         **static(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metalab.analysis.decision import Decision, Evidence
 from metalab.figures.images import class_name
-from metalab.figures.style import Say
+from metalab.figures.style import Say, fixed
 from metalab.tasks.cldr import decode
 
 
@@ -34,13 +34,13 @@ def resembles(found: Decision, say: Say) -> str:
     rest = [int(i) for i in order if found.support_y[i] != label]
     sentence = say("Most alike is {what} (cosine {value}, {before} before adaptation)").format(
         what=_example(found, best, say),
-        value=f"{found.after.similarity[best]:.2f}",
-        before=f"{found.before.similarity[best]:.2f}",
+        value=fixed(found.after.similarity[best], 2),
+        before=fixed(found.before.similarity[best], 2),
     )
     if not rest:
         return sentence + "."
     second = say("; of another class the nearest is {what} ({value}).")
-    return sentence + second.format(what=_example(found, rest[0], say), value=f"{found.after.similarity[rest[0]]:.2f}")
+    return sentence + second.format(what=_example(found, rest[0], say), value=fixed(found.after.similarity[rest[0]], 2))
 
 
 def _example(found: Decision, i: int, say: Say) -> str:

@@ -18,6 +18,7 @@ from metalab.figures.style import (
     Picture,
     Say,
     axis,
+    fixed,
     layout,
     line,
     plain,
@@ -313,4 +314,4 @@ def _told(found: Embedding, view: View, say: Say) -> str:
         return first + "."
     second = say("the {k} nearest tasks tell its {attribute} with a score of {score} (1 is perfect, 0 guessing).")
     attribute = tasks.attributes[view.attribute].name
-    return f"{first}; " + second.format(k=5, attribute=attribute, score=f"{chosen.value:.2f}")
+    return f"{first}; " + second.format(k=5, attribute=attribute, score=fixed(chosen.value, 2))

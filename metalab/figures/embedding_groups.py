@@ -19,6 +19,7 @@ from metalab.figures.style import (
     Say,
     axis,
     contender_colour,
+    fixed,
     layout,
     line,
     number,
@@ -58,7 +59,7 @@ def views(
     )
     told = say("{verdict} All scores: {parts}.").format(
         verdict=views_verdict(rows, agreement.attribute, say),
-        parts=", ".join(f"{name} {each.value:.2f}" for name, each, _colour in reversed(rows)),
+        parts=", ".join(f"{name} {fixed(each.value, 2)}" for name, each, _colour in reversed(rows)),
     )
     return Picture(
         "views",
@@ -81,7 +82,7 @@ def views_verdict(rows: Sequence[tuple[str, Interval, str]], attribute: str, say
         told = say("{attribute} scores highest by {best}, {score}; not to be told from it: {others}.")
     else:
         told = say("{attribute} is known best by {best}, {score}: no other interval reaches that far.")
-    return told.format(attribute=attribute, best=name, score=f"{best.value:.2f}", others=", ".join(level))
+    return told.format(attribute=attribute, best=name, score=fixed(best.value, 2), others=", ".join(level))
 
 
 def _dot(name: str, each: Interval, colour: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metalab.analysis.landscape import SHOWN, Landscape
+from metalab.figures.maps import scale_ticks
 from metalab.figures.style import (
     FONT_SMALL,
     INK,
@@ -54,7 +55,8 @@ def _of_task(found: Landscape, i: int, label: str, colour: str, say: Say) -> Pic
         off=f"{100 * found.off[i]:.0f} %",
     )
     question = say("Where does task {n} lead?").format(n=i + 1)
-    return Picture(f"landscape_{i + 1}", question, alt, figure, columns=_columns(found), aspect=0.9)
+    key = (("line", say("inner loop on this task; grey: on the others")), _blank(say))
+    return Picture(f"landscape_{i + 1}", question, alt, figure, columns=_columns(found), key=key, aspect=0.9)
 
 
 def _of_mean(found: Landscape, label: str, colour: str, say: Say) -> Picture:
@@ -78,7 +80,13 @@ def _of_mean(found: Landscape, label: str, colour: str, say: Say) -> Picture:
         away=number(away),
     )
     question = say("And all {n} tasks together?").format(n=n)
-    return Picture("landscape_mean", question, alt, figure, columns=_columns(found), aspect=0.9)
+    key = (("line", say("inner loop on each task")), _blank(say))
+    return Picture("landscape_mean", question, alt, figure, columns=_columns(found), key=key, aspect=0.9)
+
+
+def _blank(say: Say) -> tuple[str, str]:
+    """What is not coloured."""
+    return "blank", say("not coloured: more than {times} times the loss at θ").format(times=HIGHEST)
 
 
 def _columns(found: Landscape) -> tuple[str, ...]:
@@ -100,7 +108,7 @@ def _figure(found: Landscape, losses: Any, over: list[dict[str, Any]], say: Say)
     low = float(kept.min(initial=here))
     high = max(low * 1.5, HIGHEST * here)
     levels = np.log10(np.clip(np.nan_to_num(losses, nan=high, posinf=high), low, high))
-    ticks, step = _round_values(low, high), (math.log10(high) - math.log10(low)) / LEVELS
+    ticks, step = scale_ticks(low, high), (math.log10(high) - math.log10(low)) / LEVELS
     contour = {
         "type": "contour",
         "x": found.x.astype(np.float32),
@@ -129,13 +137,6 @@ def _figure(found: Landscape, losses: Any, over: list[dict[str, Any]], say: Say)
         hovermode="closest",
     )
     return {"data": [contour, *over], "layout": look}
-
-
-def _round_values(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each power of ten between the ends, or the ends where there are none."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
-    return found or [low, high]
 
 
 def _axes(found: Landscape, say: Say) -> tuple[str, str]:

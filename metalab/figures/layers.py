@@ -19,6 +19,7 @@ from metalab.figures.style import (
     Say,
     axis,
     contender_colour,
+    fixed,
     layout,
     line,
     number,
@@ -173,7 +174,7 @@ def _points(found: Influence, here: Floats, say: Say) -> dict[str, Any]:
             "color": ["#D55E00" if value > 0 else "#0072B2" for value in here],
             "line": {"color": "#FFFFFF", "width": 1.5},
         },
-        "text": [f"{value:+.2f}" for value in here],
+        "text": [fixed(value, 2, sign=True) for value in here],
         "textposition": "top center",
         "textfont": {"size": FONT_SMALL},
         "name": say("pull of a support point"),
@@ -202,11 +203,11 @@ def pulled(found: Influence, x: float, say: Say) -> str:
         "At x = {x} {contender} predicts {y}; the support point at x = {point} pulls most: one unit up moves the "
         "prediction by {pull}."
     ).format(
-        x=f"{round(float(found.probe_x[at]), 1) + 0.0:.1f}",
+        x=fixed(float(found.probe_x[at]), 1),
         contender=found.label,
         y=number(float(found.after[at])),
-        point=f"{float(found.support_x[best]):.1f}",
-        pull=f"{float(here[best]):+.2f}",
+        point=fixed(float(found.support_x[best]), 1),
+        pull=fixed(float(here[best]), 2, sign=True),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metalab.figures.bands import SHADES, colour_bar
-from metalab.figures.style import FONT_SMALL, Say, line, number, static
+from metalab.figures.style import FONT_SMALL, Say, fixed, line, number, static
 
 MARK = "#D1495B"
 """Lines and marks on a map; it stands out from all its shades."""
@@ -17,6 +17,10 @@ EDGE = "#10161D"
 """Around bright cells, on a light page and on a dark one."""
 LOST = "rgba(127,139,151,0.4)"
 """Of cells that have no mean."""
+FEWEST_TICKS = 3
+"""Of a colour scale: with fewer nobody can tell what lies between."""
+INSET = 0.07
+"""Between a row's edge and the outline of its own cells, as a share of its height."""
 MOST_WRITTEN = 90
 """Cells of a map in which figures are still written."""
 
@@ -49,7 +53,7 @@ def heat(
     words = [[_word(v, percent) for v in row] for row in values]
     bar = colour_bar(title, percent=percent)
     if log:
-        ticks = [t for t in ticks_between(float(low), float(high)) if low <= math.log10(t) <= high]
+        ticks = scale_ticks(10 ** float(low), 10 ** float(high))
         bar |= {"tickvals": [math.log10(t) for t in ticks], "ticktext": [number(t) for t in ticks]}
     trace = {
         "type": "heatmap",
@@ -72,7 +76,7 @@ def heat(
 
 
 def _word(value: float, percent: bool) -> str:
-    return f"{100 * value:.0f} %" if percent and math.isfinite(value) else number(value).replace("-", "−")
+    return f"{fixed(100 * value, 0)} %" if percent and math.isfinite(value) else number(value)
 
 
 def ticks_between(low: float, high: float) -> list[float]:
@@ -80,6 +84,19 @@ def ticks_between(low: float, high: float) -> list[float]:
     steps = (1, 2, 5) if high - low < 2.5 else (1,)
     decades = range(math.floor(low), math.ceil(high) + 1)
     return [step * 10.0**decade for decade in decades for step in steps]
+
+
+def scale_ticks(low: float, high: float) -> list[float]:
+    """Round values for a logarithmic colour scale from `low` to `high`, both positive: at least three."""
+    found = [t for t in ticks_between(math.log10(low), math.log10(high)) if low <= t <= high]
+    if len(found) >= FEWEST_TICKS or not high > low:
+        return found
+    step = 10.0 ** math.ceil(math.log10(high - low))
+    for part in (1, 2, 5, 10, 20, 50, 100):  # the widest steps of 1, 5 or 2 times a power of ten that leave enough
+        first, last = math.ceil(low * part / step), math.floor(high * part / step)
+        if last - first + 1 >= FEWEST_TICKS:
+            return [n * step / part for n in range(first, last + 1)]
+    return found
 
 
 def mark(x: Any, y: Any, name: str, symbol: str, size: int = 16) -> dict[str, Any]:
@@ -145,6 +162,16 @@ def outline(inside: NDArray[np.bool_], name: str, begin: float = 0.0, wide: floa
             shared | {"x0": x, "x1": x, "y0": first - 0.5, "y1": last - 0.5} for first, last in _runs(edges[1:-1])
         ]
     return shapes
+
+
+def row_outlines(inside: NDArray[np.bool_], name: str) -> list[dict[str, Any]]:
+    """A line around each row's own cells `inside`, apart from those of the rows beside it."""
+    shared = {"type": "rect", "name": name, "line": line(EDGE, 2.2), "layer": "above"}
+    return [
+        shared | {"x0": first - 0.5, "x1": last - 0.5, "y0": row - 0.5 + INSET, "y1": row + 0.5 - INSET}
+        for row, flags in enumerate(inside)
+        for first, last in _runs(flags)
+    ]
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from metalab.figures.style import (
     Say,
     axis,
     contender_colour,
+    fixed,
     layout,
     line,
     plain,
@@ -103,7 +104,7 @@ def sentence(found: Embedding, which: int, say: Say) -> str:
             "{high}), and 0 is as good as guessing"
         )
     words = words.format(
-        attribute=agreement.attribute, score=f"{last.value:.2f}", low=f"{last.low:.2f}", high=f"{last.high:.2f}"
+        attribute=agreement.attribute, score=fixed(last.value, 2), low=fixed(last.low, 2), high=fixed(last.high, 2)
     )
     if agreement.raw is None or agreement.gain is None:
         return words + "."
@@ -114,7 +115,7 @@ def sentence(found: Embedding, which: int, say: Say) -> str:
         verdict = say("worse than the raw inputs' {raw}: the difference is real ({low} to {high})")
     else:
         verdict = say("and the raw inputs {raw}: no difference can be told ({low} to {high})")
-    told = verdict.format(raw=f"{agreement.raw.value:.2f}", low=f"{gain.low:.2f}", high=f"{gain.high:.2f}")
+    told = verdict.format(raw=fixed(agreement.raw.value, 2), low=fixed(gain.low, 2), high=fixed(gain.high, 2))
     return f"{words}, {told}."
 
 

@@ -215,7 +215,7 @@ def _ends(band: Band, i: int, percent: bool = False) -> dict[str, str]:
 
 
 def _signed(value: float) -> str:
-    return number(float(value)).replace("-", "−")
+    return number(float(value))
 
 
 def _percent(value: float) -> str:

@@ -314,4 +314,4 @@ def _line(path: Floats, name: str, look: dict[str, Any], **more: Any) -> Figure:
 
 
 def _coordinates(place: Floats) -> str:
-    return ", ".join(number(float(part)).replace("-", "−") for part in place)
+    return ", ".join(number(float(part)) for part in place)

@@ -13,7 +13,7 @@ from metalab.analysis.best_cell import best_cell
 from metalab.analysis.sensitivity import Grid, Modes
 from metalab.analysis.speed import Speed
 from metalab.figures.bands import Row, forest
-from metalab.figures.maps import MARK, frame, heat, lost, lost_key, outline, ticks_between, unadapted
+from metalab.figures.maps import MARK, frame, heat, lost, lost_key, outline, row_outlines, ticks_between, unadapted
 from metalab.figures.speed import metric_title, roughly, spelled
 from metalab.figures.style import (
     FONT_SMALL,
@@ -67,7 +67,7 @@ def rates(grid: Grid, say: Say) -> Picture:
         lines, look["annotations"] = _limit(grid.limits, span, steps, written="texttemplate" in trace, say=say)
         shapes = lines + shapes
         look["margin"] = look["margin"] | {"t": 30}
-        key.append(("dash", say("2/λ of the tasks: the middle one, and 80 % of them")))
+        key.append(("dash mark", say("2/λ of the tasks: the middle one, and 80 % of them")))
     if shapes:
         look["shapes"] = shapes
     return Picture(
@@ -235,11 +235,7 @@ def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
             parts.append(told.format(own=own, best=column, value=value))
         if own < steps:
             shapes.append(frame(say("as trained"), own, i, 1.0, "dot"))
-    told = say("cannot be told from the best")
-    for i, row in enumerate(level):
-        alone = np.zeros_like(level)
-        alone[i] = row
-        shapes += outline(alone, told)
+    shapes += row_outlines(level, say("cannot be told from the best"))
     look = layout(
         xaxis=axis(say("inner steps at test, k′"), showgrid=False, tickformat="d", dtick=1 if steps <= 16 else 5),
         yaxis=axis(say("inner steps in training, k"), type="category", showgrid=False),

@@ -6,14 +6,18 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metalab.analysis.sensitivity_waves import RESAMPLES, Away, Spread
 from metalab.figures.bands import banded
 from metalab.figures.maps import MARK, heat, lost, lost_key, mark
-from metalab.figures.style import GRID, INK, Picture, Say, axis, layout, line, number, plain
+from metalab.figures.style import FONT_SMALL, GRID, INK, Picture, Say, axis, layout, line, number, plain
 
 PER_ROW = 100
 """A place of the map is known by the place of its amplitude * PER_ROW + that of its phase."""
+
+BELOW = 0.1
+"""Room on the map under the training box, whose weakest waves are weaker than those of the lowest row."""
 
 
 def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
@@ -28,6 +32,8 @@ def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
         log=True, higher=False, cells=cells,
     )  # fmt: skip
     (low, high), (first, last) = found.box
+    across, up = _edges(found.phases), _edges(found.amplitudes)
+    up[0] = min(up[0], low - BELOW)
     box = {"type": "rect", "x0": first, "x1": last, "y0": low, "y1": high, "line": line(MARK, 3, "dash")}
     words = {
         "text": say("trained on"),
@@ -36,17 +42,19 @@ def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
         "xanchor": "left",
         "yanchor": "bottom",
         "xshift": 4,
+        "yshift": 4,
         "showarrow": False,
-        "font": {"color": MARK},
-        "bgcolor": "rgba(255,255,255,0.75)",
+        "font": {"color": MARK, "size": FONT_SMALL},
+        "bgcolor": "rgba(255,255,255,0.85)",
+        "borderpad": 3,
     }
     turns = {
         "tickvals": [0, math.pi / 2, math.pi, 1.5 * math.pi, 2 * math.pi],
         "ticktext": ["0", "π/2", "π", "3π/2", "2π"],
     }
     look = layout(
-        xaxis=axis(say("phase (radians)"), showgrid=False, **turns),
-        yaxis=axis(say("amplitude"), showgrid=False),
+        xaxis=axis(say("phase (radians)"), range=across, showgrid=False, **turns),
+        yaxis=axis(say("amplitude"), range=up, showgrid=False),
         hovermode="closest",
         shapes=[box],
         annotations=[words],
@@ -72,6 +80,12 @@ def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
         columns=("phase", "amplitude", "log10_error"),
         key=(("ring", say("the wave below: click another")), *lost_key(found.errors, say)),
     )
+
+
+def _edges(middles: NDArray[np.float64]) -> list[float]:
+    """Where a row of equal cells begins and ends."""
+    half = float(middles[1] - middles[0]) / 2
+    return [float(middles[0]) - half, float(middles[-1]) + half]
 
 
 def spread(found: Spread, reach: float, say: Say) -> Picture:

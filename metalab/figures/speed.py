@@ -20,6 +20,7 @@ from metalab.figures.style import (
     Say,
     axis,
     contender_colour,
+    fixed,
     layout,
     number,
     plain,
@@ -41,19 +42,19 @@ def spelled(value: float, metric: str) -> str:
     """A figure of a metric in a sentence."""
     if metric == "accuracy" and math.isfinite(value):
         return f"{100 * value:.1f} %"
-    return number(value).replace("-", "−")
+    return number(value)
 
 
 def gained(value: float, metric: str, say: Say) -> str:
     """A difference of a metric in a sentence; an accuracy's is given in percentage points."""
     if metric == "accuracy" and math.isfinite(value):
-        return say("{n} percentage points").format(n=f"{value:.1f}".replace("-", "−"))
-    return number(value).replace("-", "−")
+        return say("{n} percentage points").format(n=fixed(value, 1))
+    return number(value)
 
 
 def roughly(value: float) -> str:
     """The end of an interval in a sentence: two significant digits."""
-    return number(float(f"{value:.2g}")).replace("-", "−")
+    return number(float(f"{value:.2g}"))
 
 
 def cost_title(speed: Speed, cost: Cost, say: Say) -> str:

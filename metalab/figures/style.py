@@ -103,6 +103,8 @@ class Picture:
     name itself."""
     aspect: float | None = None
     """Height over width, where the content needs a fixed one."""
+    narrow: Picture | None = None
+    """The same for a narrow screen, which takes its figure and aspect."""
 
 
 def layout(**more: Any) -> dict[str, Any]:
@@ -182,5 +184,15 @@ def number(value: float) -> str:
     if value != value or value in (float("inf"), float("-inf")):
         return "∞"
     if abs(value) >= 1e4:
-        return f"{value:.1e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        return _minus(f"{value:.1e}")
+    return _minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}")
+
+
+def fixed(value: float, digits: int, *, sign: bool = False) -> str:
+    """A figure with so many digits after the point; with `sign` a positive one shows it too. Never "-0.00"."""
+    return _minus(f"{value:{'+' if sign else ''}z.{digits}f}")
+
+
+def _minus(text: str) -> str:
+    """With a minus in place of the keyboard's hyphen, and none before a bare zero."""
+    return "0" if text == "-0" else text.replace("-", "−")

@@ -17,6 +17,7 @@ from metalab.figures.style import (
     Say,
     axis,
     contender_colour,
+    fixed,
     layout,
     line,
     number,
@@ -39,7 +40,7 @@ def metric_title(metric: str, loss_name: str, say: Say) -> str:
 
 def told(value: float, metric: str) -> str:
     """A metric in a sentence."""
-    return f"{100 * value:.0f} %" if metric == "accuracy" and np.isfinite(value) else number(value)
+    return f"{fixed(100 * value, 0)} %" if metric == "accuracy" and np.isfinite(value) else number(value)
 
 
 # --- before adaptation

@@ -12,7 +12,7 @@ import streamlit as st
 
 from metalab.analysis.quadratic_lab import BENDS, LABELS, PROXIMALS, Bowl, Lab, Setup, lab
 from metalab.figures.quadratic_lab import HALF, View
-from metalab.figures.style import number
+from metalab.figures.style import fixed, number
 from metalab.ui import links
 from metalab.ui.canvas.lab import Arrangement
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
@@ -265,4 +265,4 @@ def points_csv(found: Lab) -> str:
 
 
 def _place(place: Any) -> str:
-    return "(" + ", ".join(f"{float(part):.4f}".replace("-", "−") for part in place) + ")"
+    return "(" + ", ".join(fixed(float(part), 4) for part in place) + ")"

@@ -15,7 +15,7 @@ from metalab.analysis.bootstrap import FEWEST, Band
 from metalab.analysis.order import ALPHAS, MOST_STEPS, Sweep, alphas_around, steps_up_to, sweep
 from metalab.analysis.order_cost import Cost, cost
 from metalab.figures import order as pictures
-from metalab.figures.style import Picture, number
+from metalab.figures.style import Picture, fixed, number
 from metalab.store import Run
 from metalab.tasks import FAMILIES
 from metalab.training.service import service
@@ -219,7 +219,7 @@ def _price(price: Cost, steps: int) -> str:
 def _interval(band: Band, i: int) -> str:
     told = _("{value} ({low} to {high})")
     ends = {"value": band.mean[i], "low": band.low[i], "high": band.high[i]}
-    return told.format(**{name: f"{value:.3f}".replace("-", "−") for name, value in ends.items()})
+    return told.format(**{name: fixed(value, 3) for name, value in ends.items()})
 
 
 def agreement(found: Alignment) -> str:

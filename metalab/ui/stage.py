@@ -148,6 +148,7 @@ def _packed(placed: Placed) -> dict[str, Any]:
         "title": picture.title,
         "alt": picture.alt,
         "figure": pack(picture.figure),
+        "narrow": picture.narrow and {"figure": pack(picture.narrow.figure), "aspect": picture.narrow.aspect},
         "columns": list(picture.columns),
         "key": [{"look": look, "text": text} for look, text in picture.key],
         "aspect": picture.aspect,

@@ -313,7 +313,7 @@ def layer_verdict(found: Sequence[Layers], metric: str) -> str:
     return "  \n".join(
         sentence.format(
             name=escape(each.label),
-            share=told(kept(each), "accuracy").replace("-", "−"),
+            share=told(kept(each), "accuracy"),
             head=told(float(each.frozen.mean[-2]), metric),
             free=told(float(each.frozen.mean[0]), metric),
             nothing=told(float(each.frozen.mean[-1]), metric),

@@ -320,4 +320,4 @@ def test_an_algorithms_own_metric_is_drawn_of_those_that_have_it_below_zero_too(
     low, high = picture.figure["layout"]["yaxis"]["range"]
     assert low < -1 < 2 < high
     assert picture.figure["layout"]["yaxis"]["type"] == "linear"
-    assert "CNP from 2 to -1" in picture.alt
+    assert "CNP from 2 to −1" in picture.alt

@@ -178,5 +178,5 @@ def test_the_strongest_pull_is_named_and_is_the_largest_point():
     found = Influence("MAML", ("maml", 2, 0), 5, "", points, points, x, 0 * x, x, None, force)
     assert "x = 0.0 MAML predicts 0; the support point at x = 2.0 pulls most" in pulled(found, 0.04, say)
     dots = next(trace for trace in pull(found, 0.04, say).figure["data"] if trace["name"] == "pull of a support point")
-    assert dots["text"] == ["+0.25", "-0.75"]
+    assert dots["text"] == ["+0.25", "−0.75"]
     assert dots["marker"]["size"][1] > dots["marker"]["size"][0]

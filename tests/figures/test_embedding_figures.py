@@ -134,7 +134,7 @@ def test_neighbours_that_are_no_better_than_guessing_are_said_to_tell_nothing():
     told = replace(found.agreements[0], stages=(None, last, last, last), raw=Interval(0.01, -0.03, 0.05))
     said = sentence(replace(found, agreements=(told,)), 0, say)
     assert said.startswith("The 5 nearest tasks do not tell amplitude")
-    assert "0.01 (95% interval -0.02 to 0.04)" in said
+    assert "0.01 (95% interval −0.02 to 0.04)" in said
 
 
 def test_the_score_leaves_out_where_all_tasks_lie_in_one_point():

@@ -10,7 +10,7 @@ from metalab.analysis.bootstrap import Band, resampled
 from metalab.analysis.sensitivity import MODES, Grid, Modes
 from metalab.analysis.sensitivity_waves import AMPLITUDES, PHASES, Away, Spread
 from metalab.analysis.speed import Curve, Speed
-from metalab.figures.maps import outline
+from metalab.figures.maps import outline, row_outlines, scale_ticks
 from metalab.figures.sensitivity import matrix, modes, rates, shots
 from metalab.figures.sensitivity_waves import PER_ROW, away, reach_of, spread
 
@@ -87,6 +87,25 @@ def test_an_outline_goes_once_around_what_it_holds():
         (2.5, -0.5, 2.5, 0.5),
     }
     assert outline(np.zeros((2, 2), bool), "level") == []
+
+
+def test_outlines_of_adjacent_rows_stay_apart():
+    shapes = row_outlines(np.array([[1, 1, 0, 1], [0, 1, 0, 0]], bool), "level")
+    assert [(s["x0"], s["x1"]) for s in shapes] == [(-0.5, 1.5), (2.5, 3.5), (0.5, 1.5)]
+    lower, upper = shapes[0], shapes[2]
+    assert -0.5 < lower["y0"] < lower["y1"] < 0.5 < upper["y0"] < upper["y1"] < 1.5
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.1, 1.9), (1.5, 3.2), (0.93, 1.04), (3.1, 3.2), (0.0021, 0.0068)])
+def test_a_colour_scale_has_at_least_three_round_ticks(low, high):
+    ticks = scale_ticks(low, high)
+    assert len(ticks) >= 3
+    assert all(low - 1e-12 <= tick <= high + 1e-12 for tick in ticks)
+    assert all(len(f"{tick:.10g}".replace(".", "").strip("0")) <= 3 for tick in ticks)
+
+
+def test_over_decades_a_colour_scale_is_told_by_ones_twos_and_fives():
+    assert scale_ticks(0.3, 12) == pytest.approx([0.5, 1, 2, 5, 10])
 
 
 def test_accuracies_keep_their_scale_and_without_limits_there_is_no_line():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metalab.algorithms import ALGORITHMS
-from metalab.figures.style import ALGORITHM_COLOURS, DARK, axis, colour_of, spare_colour
+from metalab.figures.style import ALGORITHM_COLOURS, DARK, axis, colour_of, fixed, number, spare_colour
 
 NAMES = [("maml", 1), *((name, 2) for name in ALGORITHMS), ("an algorithm to come", 2)]
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
@@ -81,3 +81,9 @@ def test_ticks_of_a_logarithmic_axis_are_told_in_full():
     assert (short["dtick"], short["tickformat"]) == ("D2", "~g")
     assert (long["dtick"], long["tickformat"]) == (1, "~g")
     assert "dtick" not in axis("loss", type="linear", range=[0, 1])
+
+
+def test_numbers_have_a_minus_and_no_negative_zero():
+    assert [fixed(v, 2) for v in (-0.004, -1.005, 0.0, 2.5)] == ["0.00", "−1.00", "0.00", "2.50"]
+    assert [fixed(v, 1, sign=True) for v in (0.25, -0.25, -0.04)] == ["+0.2", "−0.2", "+0.0"]
+    assert [number(v) for v in (-0.0, -3.14159, -1e-5)] == ["0", "−3.14", "−1e−05"]

@@ -161,6 +161,6 @@ def test_losses_that_overflow_are_as_high_as_anything():
         assert z[0, 0] == z[0, 1] == z.max()
 
 
-def test_round_values_lie_between_the_ends():
-    assert landscape._round_values(0.3, 12) == pytest.approx([0.5, 1, 2, 5, 10])
-    assert landscape._round_values(3.1, 3.2) == [3.1, 3.2]
+def test_what_a_landscape_leaves_uncoloured_is_named():
+    for picture in landscape.pictures(landscape_of(), "MAML", MAML, said):
+        assert ("blank", "not coloured: more than 1.6 times the loss at θ") in picture.key

@@ -65,5 +65,5 @@ def test_the_ramp_runs_through_its_colours():
 
 def test_the_sentence_says_the_returns_and_the_distances():
     alt = trajectories(made_up(2), str).alt
-    assert "return of MAML <b> goes from -40 to -38, where -0.9 is possible" in alt
+    assert "return of MAML <b> goes from −40 to −38, where −0.9 is possible" in alt
     assert "0.56 from the goal before and 0 after" in alt
