@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -35,13 +35,14 @@ can let go of when the next tab closes."""
 SETTLING = 20.0
 """Seconds for what is cleared away in the background."""
 KEPT_SESSIONS = 128
-"""Of closed tabs, that Streamlit keeps at most: so many are there before the brief soak counts, and after it."""
+"""Of closed tabs, that Streamlit keeps at most: the brief soak counts when so many are there."""
 BRIEF_STAY = 2.0
 QUIET = 5.0
 """Seconds without a change after which nothing more is expected to close."""
-MORE_HANDLES = 8
+MORE_HANDLES = 20
 MORE_THREADS = 8
-"""What may be open at the end and was not before: pools that are filled when they are first used."""
+"""What may be open at the end and was not before, of pools that fill as they are used: eight connections to the
+database with two files each, and those who wait and read for live streams."""
 MOST_GROWTH = 5.0
 """Percent."""
 MOST_GROWTH_BRIEF = 8.0
@@ -108,15 +109,10 @@ async def soak(school: School, clients: int, minutes: float, tell: Callable[[str
 
 
 async def brief_soak(school: School, clients: int, rounds: int, tell: Callable[[str], None]) -> Findings:
-    """About a minute of the same, by counts and not by time, so that a slower machine does the same work.
-
-    Streamlit's memory of closed tabs is filled first: from then on each that closes drives another out, so that what
-    is open with nobody there must be the same before and after.
-    """
+    """About a minute of the same, by counts and not by time, so that a slower machine does the same work."""
     found = Findings(f"soak, brief: {clients} clients, {rounds} rounds")
     day = Day(school, Random(0))
-    for first in range(0, KEPT_SESSIONS, len(PAGES)):
-        await _visit(day, PAGES[: KEPT_SESSIONS - first], stay=0.0)
+    await _visit(day, PAGES, stay=BRIEF_STAY)
     await _class(day, clients, 1)
     before = await _quiet(day)
     tell(f"before: {day.line(0, before)}")
@@ -146,8 +142,13 @@ async def _class(day: Day, clients: int, rounds: int) -> None:
 
 
 async def _quiet(day: Day) -> Usage:
-    """What is used once all runs have ended and nothing closes any more."""
+    """What is used with nobody there, once all runs have ended and nothing closes any more.
+
+    Streamlit then remembers as many closed tabs as it can, of the same pages each time.
+    """
     await _all_ended(day)
+    for first in range(0, KEPT_SESSIONS, len(PAGES)):
+        await _visit(day, PAGES[: KEPT_SESSIONS - first], stay=0.0)
     since, last = time.monotonic(), day.school.usage()
     while time.monotonic() - since < QUIET:
         await asyncio.sleep(0.5)
@@ -222,18 +223,20 @@ def _count(found: Findings, day: Day, before: Usage, after: Usage) -> None:
 
 async def view(day: Day) -> None:
     """Follow whatever trains in a new tab each time; now and then leave before it has ended."""
+    cookies: dict[str, str] = {}
     while True:
         running = next((run.id for run in day.school.runs() if run.state == "running"), None)
         if running is None:
             await asyncio.sleep(0.5)
             continue
-        async with _here(day, "train", {"runs": running}) as tab:
-            follower = Follower(day.school.port, running, tab.cookies)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(follower.follow(), day.chance.uniform(1.0, LONGEST_LOOK))
-            day.viewed += len(follower.arrivals)
-            if follower.problem:
-                day.problems.append(f"the live stream of {running}: {follower.problem}")
+        follower = Follower(day.school.port, running, cookies)
+        with _noted(day, f"a viewer of {running}"):
+            async with _here(day, cookies, "train", runs=running):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(follower.follow(), day.chance.uniform(1.0, LONGEST_LOOK))
+        day.viewed += len(follower.arrivals)
+        if follower.problem:
+            day.problems.append(f"the live stream of {running}: {follower.problem}")
 
 
 async def come_and_go(day: Day) -> None:
@@ -243,10 +246,12 @@ async def come_and_go(day: Day) -> None:
 
 
 async def _visit(day: Day, pages: tuple[str, ...], stay: float) -> None:
-    """Every one of `pages` in a tab of its own, for up to `stay` seconds."""
+    """A new visitor opens every one of `pages` in a tab of its own, for up to `stay` seconds."""
+    cookies: dict[str, str] = {}
     for page in pages:
-        async with _here(day, page, {}):
-            await asyncio.sleep(day.chance.uniform(0, stay))
+        with _noted(day, f"/{page}"):
+            async with _here(day, cookies, page):
+                await asyncio.sleep(day.chance.uniform(0, stay))
         day.visits += 1
 
 
@@ -254,23 +259,35 @@ async def train(day: Day) -> None:
     """New visitors' runs, so that one always trains and some wait."""
     while True:
         if sum(run.state in ("queued", "running") for run in day.school.runs()) <= WAITING:
-            tab = day.tab()
-            await start_run(day.school, tab, outer_steps=RUN_STEPS, seed=day.started)
-            day.started += 1
-            day.problems += tab.errors
-            await tab.close()
+            with _noted(day, "a new run"):
+                tab = day.tab()
+                await start_run(day.school, tab, outer_steps=RUN_STEPS, seed=day.started)
+                day.started += 1
+                day.problems += tab.errors
+                await tab.close()
         await asyncio.sleep(1)
 
 
 @contextlib.asynccontextmanager
-async def _here(day: Day, page: str, query: dict[str, str]):
-    """A new visitor's tab, which is closed at the block's end; every other one without a word."""
+async def _here(day: Day, cookies: dict[str, str], page: str, **query: str) -> AsyncIterator[None]:
+    """A visitor's new tab, which is closed at the block's end; every other one without a word.
+
+    `cookies` are the visitor's: empty at first, and those that the server gave from then on.
+    """
     tab = day.tab()
+    tab.cookies = cookies
     try:
         await tab.open(page, query)
-        yield tab
-    except (OSError, EOFError, TimeoutError) as problem:
-        day.problems.append(f"/{page}: {problem or type(problem).__name__}")
+        yield
     finally:
         day.problems += [f"/{page}: {problem}" for problem in tab.errors]
         await tab.close(rude=day.chance.random() < 0.5)
+
+
+@contextlib.contextmanager
+def _noted(day: Day, what: str) -> Iterator[None]:
+    """Whatever goes wrong in the block is a problem of the day, which goes on."""
+    try:
+        yield
+    except (OSError, EOFError, TimeoutError, RuntimeError) as problem:
+        day.problems.append(f"{what}: {problem or type(problem).__name__}")

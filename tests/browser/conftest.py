@@ -27,9 +27,9 @@ def app(tmp_path_factory):
 
 
 @pytest.fixture
-def unvisited_app(tmp_path):
-    """The address of an app of this test alone, which nobody has visited yet."""
-    with app_server(tmp_path) as address:
+def unvisited_app(tmp_path, request):
+    """The address of an app of this test alone, which nobody has visited yet; its parameter adds to the environment."""
+    with app_server(tmp_path, **getattr(request, "param", {})) as address:
         yield address
 
 
