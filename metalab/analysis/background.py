@@ -6,9 +6,10 @@
 Whoever asks for a key that somebody computes already joins in. An asker follows one computation for each of its
 places; asking for another there lets go of the former, which ends when nobody follows it any more.
 
-Computations take turns: whichever has had the least time goes next, and gives way at its next report to one that has
-had less by `TURN_SECONDS`. So a short one is not held up by a long one, whoever asked first (least attained service;
-Nuyens and Wierman 2008, "The foreground-background queue").
+Computations take turns: one of whoever has had the least time lately goes next, and of theirs the one that has had
+the least; it gives way at its next report to one that has had less by `TURN_SECONDS`. So a short one is not held up by
+a long one, whoever asked first, and nobody's many hold up another's one (least attained service; Nuyens and Wierman
+2008, "The foreground-background queue").
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import logging
 import os
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from metalab.analysis.kept import Kept
@@ -33,13 +35,19 @@ Report = Callable[[float], None]
 """Takes the fraction done, in [0, 1]. Raises Cancelled when nobody wants the result any more."""
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
-KEPT = 200
-"""Results, of everybody."""
+KEPT, KEPT_BYTES = 200, 256 << 20
+"""Results, of everybody, and what their arrays take in memory."""
 AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
 """Computations that run at the same time: the other cores are for training and the pages."""
 MOST_BEGUN = 12
 """Computations that have begun and take turns, each in a thread with what it holds in memory; others wait."""
+BEGUN_OF_ONE, MOST_OF_ONE = 4, 24
+"""Computations of one person that have begun, and that have begun or wait: what waits longest unasked for is left."""
+LATELY_SECONDS = 20.0
+"""After so long half of the time that a person has had is forgiven."""
 TURN_SECONDS = 0.5
+MOST_PEOPLE = 1_000
+"""Whose time is reckoned."""
 WORTH_KEEPING_SECONDS = 0.3
 """What takes less is computed again after the next start."""
 CLOSING_SECONDS = 5.0
@@ -65,9 +73,13 @@ class Work:
     key: Hashable
     make: Callable[[Report], Any] | None
     """None once it has ended: it may hold much."""
+    person: Hashable
+    """Who asked first."""
     state: State = "waiting"
     fraction: float = 0.0
     result: Any = None
+    size: int = 0
+    """Bytes of the result's arrays."""
     problem: str = ""
     """Why it failed, in one sentence."""
     started: float | None = None
@@ -110,18 +122,33 @@ class Background:
         self._idle = 0
         """Threads that could begin a computation."""
         self._running = 0
+        self._begun: Counter[Hashable] = Counter()
+        """Computations that have begun, by person."""
+        self._had: dict[Hashable, tuple[float, float]] = {}
+        """Seconds of turns that a person has had lately, and when that was reckoned."""
         self._paused: list[Work] = []
         self._closing = False
 
-    def ask(self, key: Hashable, make: Callable[[Report], Any], asker: Hashable, wait: float = 0.0) -> Work:
-        """The computation of `key`, begun if nobody has yet; returns after `wait` seconds, or as soon as it ends."""
+    def ask(
+        self,
+        key: Hashable,
+        make: Callable[[Report], Any],
+        asker: Hashable,
+        wait: float = 0.0,
+        person: Hashable | None = None,
+    ) -> Work:
+        """The computation of `key`, begun if nobody has yet; returns after `wait` seconds, or as soon as it ends.
+
+        `person`: whose the asker is, by default nobody's but its own.
+        """
         with self._changed:
             if self._closing:
                 raise RuntimeError("the program ends: nothing is computed any more")
             work = self._works.get(key)
             if work is None or work.state == "cancelled":
-                work = self._works[key] = Work(key, make)
+                work = self._works[key] = Work(key, make, asker if person is None else person)
                 self._waiting.append(work)
+                self._leave_out(work.person)
                 self._hire()
                 self._changed.notify_all()
             work.asked = time.monotonic()
@@ -180,9 +207,21 @@ class Background:
         work.ended.set()
 
     def _forget(self) -> None:
-        over = [key for key, work in self._works.items() if work.over]
-        for key in over[: max(0, len(over) - self._kept)]:
-            del self._works[key]
+        over = [work for work in self._works.values() if work.over]
+        taken = sum(work.size for work in over)
+        for place, work in enumerate(over):
+            if len(over) - place <= self._kept and taken <= KEPT_BYTES:
+                return
+            taken -= work.size
+            del self._works[work.key]
+
+    def _leave_out(self, person: Hashable) -> None:
+        """Cancel what waits and of which no page has asked for long, and of one person's all but so many."""
+        late = time.monotonic() - ABANDONED_SECONDS
+        theirs = sorted((work for work in self._waiting if work.person == person), key=lambda work: work.asked)
+        many = theirs[: max(0, self._begun[person] + len(theirs) - MOST_OF_ONE)]
+        for work in [work for work in self._waiting if work.asked < late or (work in many and len(work.followers) < 2)]:
+            self._cancel(work)
 
     def _hire(self) -> None:
         if self._idle < len(self._waiting) and len(self._threads) < self._most_begun:
@@ -195,21 +234,42 @@ class Background:
         """Whose turn it is: of those that can go on, the one that has had the least; None if no turn is free."""
         if self._running >= self._at_once:
             return None
-        return min(self._in_line(), key=lambda work: work.spent, default=None)
+        now = time.monotonic()
+        return min(self._in_line(), key=lambda work: (self._lately(work.person, now), work.spent), default=None)
 
     def _in_line(self) -> list[Work]:
-        return self._paused + (self._waiting[:1] if self._idle else [])
+        waiting = [work for work in self._waiting if self._begun[work.person] < BEGUN_OF_ONE]
+        return self._paused + (waiting if self._idle else [])
+
+    def _lately(self, person: Hashable, now: float) -> float:
+        """Seconds of turns that a person has had; what was long ago counts less."""
+        had, then = self._had.get(person, (0.0, now))
+        return had * 0.5 ** ((now - then) / LATELY_SECONDS)
+
+    def _charge(self, work: Work) -> None:
+        """Reckon the time of its turn since this was done last."""
+        now = time.monotonic()
+        work.spent += now - work.turn
+        self._had[work.person] = self._lately(work.person, now) + now - work.turn, now
+        work.turn = now
+        if len(self._had) > MOST_PEOPLE:
+            del self._had[min(self._had, key=lambda person: self._lately(person, now))]
+
+    def _to_begin(self) -> Work | None:
+        work = self._next()
+        return work if work is not None and work.state == "waiting" else None
 
     def _serve(self) -> None:
         torch.set_num_threads(1)  # of this thread: beside a trainer two are slower than one
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or (self._waiting and self._next() is self._waiting[0]))
-                if self._closing:
+                work = self._changed.wait_for(lambda: self._closing or self._to_begin())
+                if not isinstance(work, Work):
                     return
-                work = self._waiting.pop(0)
+                self._waiting.remove(work)
                 work.state, work.started = "running", time.monotonic()
                 self._idle -= 1
+                self._begun[work.person] += 1
                 self._begin_turn(work)
             self._compute(work)
 
@@ -224,16 +284,21 @@ class Background:
     def _give_way(self, work: Work) -> None:
         """Wait for its next turn if somebody who has had less stands in line."""
         with self._changed:
-            now = time.monotonic()
-            work.spent += now - work.turn
-            work.turn = now
-            if not any(other.spent + TURN_SECONDS < work.spent for other in self._in_line()):
+            self._charge(work)
+            if not any(self._comes_before(other, work) for other in self._in_line()):
                 return
             self._paused.append(work)
             self._end_turn()
             self._changed.wait_for(lambda: self._closing or work.state == "cancelled" or self._next() is work)
             self._paused.remove(work)
             self._begin_turn(work)
+
+    def _comes_before(self, other: Work, work: Work) -> bool:
+        """Whether the other has had less by a turn: its person or, of the same person's, itself."""
+        if other.person == work.person:
+            return other.spent + TURN_SECONDS < work.spent
+        now = work.turn
+        return self._lately(other.person, now) + TURN_SECONDS < self._lately(work.person, now)
 
     def _compute(self, work: Work) -> None:
         def report(fraction: float) -> None:
@@ -256,7 +321,10 @@ class Background:
             log.exception("A computation in the background failed.")
             state, work.problem = "failed", UNKNOWN
         with self._changed:
-            work.state = state
+            work.state, work.size = state, size_of(work.result)
+            self._charge(work)
+            self._begun[work.person] -= 1
+            self._begun += Counter()  # drops whoever has none
             self._end(work)
             self._forget()
             self._idle += 1
@@ -273,6 +341,19 @@ class Background:
         if time.monotonic() - began > WORTH_KEEPING_SECONDS:
             self._files.put(work.key, result)
         return result
+
+
+def size_of(result: Any) -> int:
+    """Bytes of the arrays and tensors in a result of dataclasses, tuples, lists and mappings."""
+    if isinstance(result, torch.Tensor | np.ndarray):
+        return result.nbytes
+    if isinstance(result, Mapping):
+        return sum(map(size_of, result.values()))
+    if isinstance(result, tuple | list):
+        return sum(map(size_of, result))
+    if is_dataclass(result) and not isinstance(result, type):
+        return sum(size_of(getattr(result, each.name, None)) for each in fields(result))
+    return 0
 
 
 _background: Background | None = None

@@ -30,8 +30,8 @@ from metalab.places import cache as cache_folder
 PACKAGE = Path(__file__).resolve().parents[1]
 MADE_BY = ("analysis", "algorithms", "models", "tasks", "training")
 """The folders of the package whose code a result depends on."""
-MOST_BYTES = 200 << 20
-"""Of all files: the ones not used for longest go first."""
+MOST_BYTES, MOST_FILES = 200 << 20, 2_000
+"""Of all files together: the ones not used for longest go first."""
 LARGEST_BYTES = 20 << 20
 SUFFIX = ".safetensors"
 
@@ -169,9 +169,9 @@ def _class(module: str, qualname: str) -> Any:
 
 def _make_room(folder: Path) -> None:
     files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob(f"*{SUFFIX}"))
-    excess = sum(size for _, size, _ in files) - MOST_BYTES
-    for _, size, path in files:
-        if excess <= 0:
+    taken = sum(size for _, size, _ in files)
+    for place, (_, size, path) in enumerate(files):
+        if len(files) - place <= MOST_FILES and taken <= MOST_BYTES:
             return
         path.unlink(missing_ok=True)
-        excess -= size
+        taken -= size

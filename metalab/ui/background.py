@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from metalab.ui.i18n import _
+from metalab.ui.identity import current_user
 from metalab.ui.links import escape
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str
         _restart(slot, told)
         return None
     asker = (_session(), slot)
-    work = background().ask((slot, key), make, asker, wait=IN_LINE_SECONDS)
+    work = background().ask((slot, key), make, asker, wait=IN_LINE_SECONDS, person=current_user())
     if not later:
         _await(work, told)
     if work.state == "done":

@@ -4,7 +4,9 @@ import itertools
 import threading
 import time
 
+import numpy as np
 import pytest
+import torch
 
 from metalab.analysis import background
 from metalab.analysis.background import UNKNOWN, Background
@@ -184,3 +186,68 @@ def test_one_that_waits_for_its_turn_can_be_stopped(pool, monkeypatch):
     assert first.ended.wait(5)
     assert first.state == "cancelled"
     second_go.set()
+
+
+# --- one person's many
+
+
+def test_one_persons_many_do_not_hold_up_anothers_one(pool, monkeypatch):
+    """Eve always has a new one in line; each by itself has had no time yet, and would go first."""
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.01)
+    order, gate, go = [], threading.Event(), threading.Event()
+    pool.ask("gate", _blocking(gate, go), "nobody")
+    assert gate.wait(5)
+    numbers = itertools.count()
+
+    def more(report):
+        pool.ask(next(numbers), more, f"tab {next(numbers)}", person="eve")
+        return _counting(order, "eve", 8)(report)
+
+    for tab in range(2):
+        pool.ask(f"first {tab}", more, f"first {tab}", person="eve")
+    ada = pool.ask("ada", _counting(order, "ada", 40), "a tab", person="ada")
+    go.set()
+    assert ada.ended.wait(20)
+    assert ada.state == "done"
+    assert order.count("eve") < 3 * order.count("ada")
+    pool.close()
+
+
+def test_one_person_begins_only_so_many_and_others_find_a_place(monkeypatch):
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.01)
+    pool, go = Background(at_once=1, kept=9, most_begun=background.BEGUN_OF_ONE + 1), threading.Event()
+    begun = [threading.Event() for _ in range(background.BEGUN_OF_ONE + 2)]
+    works = [pool.ask(n, _blocking(each, go), n, person="eve") for n, each in enumerate(begun)]
+    assert all(each.wait(5) for each in begun[: background.BEGUN_OF_ONE])
+    assert pool.ask("ada", lambda report: 1, "ada", wait=5).result == 1
+    assert [each.is_set() for each in begun].count(True) == background.BEGUN_OF_ONE
+    go.set()
+    assert all(work.ended.wait(5) for work in works)
+    pool.close()
+
+
+def test_one_person_has_only_so_many_and_what_is_not_asked_for_any_more_is_left(pool, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+    pool.ask("slow", _blocking(begun, go), "me", person="me")
+    assert begun.wait(5)
+    works = [pool.ask(n, lambda report: 1, n, person="eve") for n in range(background.MOST_OF_ONE + 2)]
+    assert [work.state for work in works] == ["cancelled"] * 2 + ["waiting"] * background.MOST_OF_ONE
+    other = pool.ask("other", lambda report: 1, "ada", person="ada")
+    monkeypatch.setattr(background, "ABANDONED_SECONDS", 60.0)
+    for work in works:
+        work.asked -= 61
+    pool.ask("one more", lambda report: 1, "bob", person="bob")
+    assert {work.state for work in works} == {"cancelled"}
+    go.set()
+    assert other.ended.wait(5)
+    assert other.result == 1
+
+
+def test_what_is_kept_in_memory_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr(background, "KEPT_BYTES", 1000)
+    pool = Background(at_once=1, kept=50)
+    for key in ("a", "b", "c"):
+        pool.ask(key, lambda report: (np.zeros(100, np.float32), {"more": [torch.zeros(2)]}), "me", wait=5)
+    assert [key for key, work in pool._works.items() if work.over] == ["b", "c"]
+    assert background.size_of(pool.ask("c", lambda report: None, "me").result) == 408
+    pool.close()

@@ -105,14 +105,15 @@ def test_a_damaged_file_is_no_result(files, tmp_path, data):
         files.get(KEY)
 
 
-def test_the_ones_not_used_for_longest_make_room(files, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("limit", "most"), [("MOST_BYTES", 3 * 8200), ("MOST_FILES", 3)])
+def test_the_ones_not_used_for_longest_make_room(files, tmp_path, monkeypatch, limit, most):
     import os
 
     for i in range(4):
         files.put(i, np.zeros(1000))
         os.utime(tmp_path / kept.name(i), (i, i))
     files.get(0)
-    monkeypatch.setattr(kept, "MOST_BYTES", 3 * 8200)
+    monkeypatch.setattr(kept, limit, most)
     files.put("new", np.zeros(1000))
     there = {path.name for path in tmp_path.iterdir()}
     assert there == {kept.name(key) for key in (0, 3, "new")}
