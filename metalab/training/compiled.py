@@ -41,6 +41,8 @@ PATIENCE = 300.0
 KEPT = 40
 """Libraries' folders in the cache (about 1 MB each); the ones that were used longest ago go first."""
 A_DAY = 86_400.0
+WORKSHOP_BYTES = 256 << 20
+"""Of what compilers leave behind; where it is more, all goes that no compiler can be at."""
 MANIFEST = "manifest.json"
 ENGINE = ("tasks", "models", "algorithms")
 """Packages whose source decides what a library computes."""
@@ -306,8 +308,15 @@ def _tidy(used: Path) -> None:
     with suppress(OSError):
         os.utime(used)
         folders = sorted(used.parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-        workshop = used.parents[1] / "inductor"
-        # Those with short names hold what was found out about the compiler: worth keeping.
-        left = [folder for folder in workshop.glob("???????*") if time.time() - folder.stat().st_mtime > A_DAY]
+        workshop = list((used.parents[1] / "inductor").glob("*"))
+        crowded = sum(_bytes(folder) for folder in workshop) > WORKSHOP_BYTES
+        # Those with short names hold what was found out about the compiler: worth keeping while there is room.
+        kept, longest = (0, PATIENCE) if crowded else (6, A_DAY)
+        now = time.time()
+        left = [each for each in workshop if len(each.name) > kept and now - each.stat().st_mtime > longest]
         for folder in [*folders[KEPT:], *left]:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))

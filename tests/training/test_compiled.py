@@ -261,6 +261,25 @@ def test_a_damaged_library_is_thrown_away_and_the_run_goes_on(home):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_what_is_kept_of_compiling_is_bounded(home, monkeypatch, crowded):
+    """Libraries by number; beside them what compilers leave, by age, and by size where that is too much."""
+    monkeypatch.setattr(compiled, "KEPT", 2)
+    monkeypatch.setattr(compiled, "WORKSHOP_BYTES", 3_000 if crowded else 5_000)
+    now, cache = time.time(), home / "cache"
+    for age, name in enumerate(("used", "newer", "older")):
+        (cache / "compiled" / name).mkdir(parents=True)
+        os.utime(cache / "compiled" / name, (now - age, now - age))
+    for name, age in (("ab", 2 * compiled.A_DAY), ("leftover", 2 * compiled.A_DAY), ("cd", 400), ("at work", 10)):
+        (cache / "inductor" / name).mkdir(parents=True)
+        (cache / "inductor" / name / "file").write_bytes(bytes(1_000))
+        os.utime(cache / "inductor" / name, (now - age, now - age))
+    compiled._tidy(cache / "compiled" / "used")
+    assert {path.name for path in (cache / "compiled").iterdir()} == {"used", "newer"}
+    left = {path.name for path in (cache / "inductor").iterdir()}
+    assert left == ({"at work"} if crowded else {"ab", "cd", "at work"})
+
+
 def test_another_inner_rate_is_prepared_anew(home, monkeypatch):
     monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
     events = train(auto())
