@@ -42,7 +42,7 @@ def _scenario(given: argparse.Namespace, at: School) -> Coroutine[None, None, Fi
     if given.scenario == "follow":
         return follow(at, given.clients, given.seconds)
     if given.scenario == "adapt":
-        return adapt(at, given.clients, given.seconds)
+        return adapt(at, given.clients, given.seconds, at_once=given.at_once)
     if given.scenario == "join":
         return join(at, given.clients, given.page)
     if given.scenario == "queue":
@@ -65,6 +65,8 @@ def _arguments() -> argparse.Namespace:
     for name, seconds in {"follow": 15.0, "adapt": 20.0}.items():
         timed = scenarios.add_parser(name, parents=[common])
         timed.add_argument("--seconds", type=float, default=seconds, help=f"of each measurement (default {seconds:g})")
+        if name == "adapt":
+            timed.add_argument("--at-once", action="store_true", help="all move at the same moment")
     joining = scenarios.add_parser("join", parents=[common])
     joining.add_argument("--page", default="", help="which page: train, adapt, ... (default: Home)")
     queueing = scenarios.add_parser("queue", parents=[common])

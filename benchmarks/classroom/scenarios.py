@@ -62,9 +62,13 @@ async def follow(school: School, clients: int, seconds: float) -> Findings:
     return found
 
 
-async def adapt(school: School, clients: int, seconds: float) -> Findings:
-    """Visitors of Adapt, each with a task of their own, who move a slider every two seconds while a run trains."""
-    found = Findings(f"adapt: {clients} clients, a move every {MOVE_EVERY:g} s each")
+async def adapt(school: School, clients: int, seconds: float, *, at_once: bool = False) -> Findings:
+    """Visitors of Adapt, each with a task of their own, who move a slider every two seconds while a run trains.
+
+    They do so evenly spread over the two seconds, or all `at_once`.
+    """
+    how = ", all at the same moment" if at_once else ""
+    found = Findings(f"adapt: {clients} clients, a move every {MOVE_EVERY:g} s each{how}")
     starter = school.tab()
     run_id = await start_run(school, starter)
     await starter.close()
@@ -75,7 +79,7 @@ async def adapt(school: School, clients: int, seconds: float) -> Findings:
     watch = Stopwatch(school, run_id)
     await asyncio.sleep(seconds / 2)
     before = watch.read()
-    async with moving(hands):
+    async with moving(hands, at_once=at_once):
         await asyncio.sleep(SETTLING)
         for hand in hands:
             hand.taken.clear()
@@ -213,10 +217,10 @@ class Hand:
 
 
 @contextlib.asynccontextmanager
-async def moving(hands: Sequence[Hand]) -> AsyncIterator[None]:
-    """All hands move while the block runs, evenly spread over the two seconds."""
-    start = time.monotonic()
-    async with doing([hand.keep_moving(start + MOVE_EVERY * n / len(hands)) for n, hand in enumerate(hands)]):
+async def moving(hands: Sequence[Hand], *, at_once: bool = False) -> AsyncIterator[None]:
+    """All hands move while the block runs, evenly spread over the two seconds or `at_once`."""
+    start, apart = time.monotonic(), 0.0 if at_once else MOVE_EVERY / max(1, len(hands))
+    async with doing([hand.keep_moving(start + apart * n) for n, hand in enumerate(hands)]):
         yield
 
 

@@ -144,11 +144,10 @@ async def _class(day: Day, clients: int, rounds: int) -> None:
 async def _quiet(day: Day) -> Usage:
     """What is used with nobody there, once all runs have ended and nothing closes any more.
 
-    Streamlit then remembers as many closed tabs as it can, of the same pages each time.
+    Streamlit then remembers as many closed tabs as it can, all of Home.
     """
     await _all_ended(day)
-    for first in range(0, KEPT_SESSIONS, len(PAGES)):
-        await _visit(day, PAGES[: KEPT_SESSIONS - first], stay=0.0)
+    await _visit(day, ("",) * KEPT_SESSIONS, stay=0.0)
     since, last = time.monotonic(), day.school.usage()
     while time.monotonic() - since < QUIET:
         await asyncio.sleep(0.5)
