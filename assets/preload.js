@@ -1,8 +1,9 @@
-// Fetches and compiles plotly.js while nobody waits, so that the first live chart need not; live.js shares the promise.
+// Fetches and compiles plotly.js before the first chart needs it, which shares the promise (live.js, stage.js).
 
 export default function (component) {
   const idle = window.requestIdleCallback || ((work) => setTimeout(work, 300));
-  idle(() => {
+  const begin = component.data.idle ? idle : (work) => work();
+  begin(() => {
     window.metalabPlotly ||= new Promise((loaded, failed) => {
       const script = document.createElement("script");
       script.src = component.data.plotly;

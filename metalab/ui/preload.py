@@ -11,9 +11,9 @@ from metalab.ui.live import plotly_address
 _SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "preload.js"
 
 
-def preload_charts(*, key: str) -> None:
-    """Let the browser load plotly.js when it is idle. Draws nothing."""
-    _component()(key=key, data={"plotly": plotly_address()})
+def preload_charts(*, key: str, idle: bool = True) -> None:
+    """Let the browser load plotly.js: when it is `idle`, or at once on a page with charts. Draws nothing."""
+    _component()(key=key, data={"plotly": plotly_address(), "idle": idle})
 
 
 @cache

@@ -147,7 +147,7 @@ def _allow_handles() -> None:
 
 def _warm_up() -> None:
     """Connect the training service, and pay for first times (torch, a gradient, plotly.js) before the first click."""
-    for work in (_connect, front.pack_first, http.pack_plotly_js, _train_a_little, _draw_characters):
+    for work in (_connect, front.pack_first, http.pack_plotly_js, _train_a_little, _draw_characters, _read_pages):
         try:
             work()
         except Exception:
@@ -182,6 +182,13 @@ def _draw_characters() -> None:
     from metalab.tasks.glyphs import Glyphs
 
     Glyphs().images("train")
+
+
+def _read_pages() -> None:
+    """Import what pages that study runs draw with, and pandas, which Streamlit imports for the first component."""
+    import pandas  # noqa: F401
+
+    from metalab.ui import decision, embeddings, order, sensitivity, speed, theta  # noqa: F401
 
 
 class StreamsEndOnSignal:
