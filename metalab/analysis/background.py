@@ -9,7 +9,8 @@ places; asking for another there lets go of the former, which ends when nobody f
 Computations take turns: one of whoever has had the least time lately goes next, and of theirs the one that has had
 the least; it gives way at its next report to one that has had less by `TURN_SECONDS`. So a short one is not held up by
 a long one, whoever asked first, and nobody's many hold up another's one (least attained service; Nuyens and Wierman
-2008, "The foreground-background queue").
+2008, "The foreground-background queue"). One of which no page asks any more rests, so that the page that is looked at
+instead has the processor.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ MOST_PEOPLE = 1_000
 WORTH_KEEPING_SECONDS = 0.3
 """What takes less is computed again after the next start."""
 CLOSING_SECONDS = 5.0
+UNATTENDED_SECONDS = 1.0
+"""A computation of which no page has asked for so long rests until one asks again: another page is looked at."""
 ABANDONED_SECONDS = 20.0
-"""A computation of which no page has asked for so long ends: its tab was closed."""
+"""And after so long it ends: its tab was closed."""
 UNKNOWN = "The computation failed; the server's log says why."
 
 log = logging.getLogger(__name__)
@@ -95,6 +98,11 @@ class Work:
     @property
     def over(self) -> bool:
         return self.ended.is_set()
+
+    @property
+    def unasked(self) -> float:
+        """Seconds since a page last asked for it."""
+        return time.monotonic() - self.asked
 
     @property
     def seconds_left(self) -> float | None:
@@ -154,8 +162,10 @@ class Background:
             work.asked = time.monotonic()
             self._works.move_to_end(key)
             self._follow(asker, work)
-        if wait:
-            work.ended.wait(wait)
+        end = time.monotonic() + wait
+        while not work.over and (left := end - time.monotonic()) > 0:
+            work.ended.wait(min(left, UNATTENDED_SECONDS / 2))
+            work.asked = time.monotonic()
         return work
 
     def cancel(self, asker: Hashable) -> None:
@@ -238,8 +248,9 @@ class Background:
         return min(self._in_line(), key=lambda work: (self._lately(work.person, now), work.spent), default=None)
 
     def _in_line(self) -> list[Work]:
+        attended = [work for work in self._paused if work.unasked < UNATTENDED_SECONDS]
         waiting = [work for work in self._waiting if self._begun[work.person] < BEGUN_OF_ONE]
-        return self._paused + (waiting if self._idle else [])
+        return attended + (waiting if self._idle else [])
 
     def _lately(self, person: Hashable, now: float) -> float:
         """Seconds of turns that a person has had; what was long ago counts less."""
@@ -282,14 +293,16 @@ class Background:
         self._changed.notify_all()
 
     def _give_way(self, work: Work) -> None:
-        """Wait for its next turn if somebody who has had less stands in line."""
+        """Wait for its next turn if somebody who has had less stands in line, or as long as no page asks for it."""
         with self._changed:
             self._charge(work)
-            if not any(self._comes_before(other, work) for other in self._in_line()):
+            others = any(self._comes_before(other, work) for other in self._in_line())
+            if not others and work.unasked < UNATTENDED_SECONDS:
                 return
             self._paused.append(work)
             self._end_turn()
-            self._changed.wait_for(lambda: self._closing or work.state == "cancelled" or self._next() is work)
+            while not (self._closing or self._wanted_no_more(work) or self._next() is work):
+                self._changed.wait(UNATTENDED_SECONDS / 4)
             self._paused.remove(work)
             self._begin_turn(work)
 
@@ -300,14 +313,22 @@ class Background:
         now = work.turn
         return self._lately(other.person, now) + TURN_SECONDS < self._lately(work.person, now)
 
+    def _wanted_no_more(self, work: Work) -> bool:
+        """Whether nobody waits for it; sooner where it holds the place of another."""
+        if work.state == "cancelled":
+            return True
+        many = self._begun[work.person] >= BEGUN_OF_ONE
+        full = not self._idle and len(self._threads) >= self._most_begun
+        wanted = any(full or (many and other.person == work.person) for other in self._waiting)
+        return work.unasked > (UNATTENDED_SECONDS if wanted else ABANDONED_SECONDS)
+
     def _compute(self, work: Work) -> None:
         def report(fraction: float) -> None:
             work.fraction = min(max(fraction, 0.0), 1.0)
             self._give_way(work)
-            if work.state == "cancelled" or self._closing:
-                raise Cancelled
-            if time.monotonic() - work.asked > ABANDONED_SECONDS:
-                raise Cancelled
+            with self._changed:
+                if self._closing or self._wanted_no_more(work):
+                    raise Cancelled
 
         state: State = "cancelled"
         try:

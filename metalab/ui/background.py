@@ -70,6 +70,7 @@ def _await(work: Work, told: str) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     bar = None
     while not work.ended.wait(REFRESH_SECONDS / 4) and time.monotonic() < end:
+        work.asked = time.monotonic()
         bar = bar or st.empty()
         bar.progress(work.fraction, text=f"{told} …")
     if bar is not None:

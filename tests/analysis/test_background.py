@@ -12,6 +12,12 @@ from metalab.analysis import background
 from metalab.analysis.background import UNKNOWN, Background
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """These tests ask once and look later, as no page does."""
+    monkeypatch.setattr(background, "UNATTENDED_SECONDS", 1e9)
+
+
 @pytest.fixture
 def pool():
     return Background(at_once=1, kept=2)
@@ -186,6 +192,38 @@ def test_one_that_waits_for_its_turn_can_be_stopped(pool, monkeypatch):
     assert first.ended.wait(5)
     assert first.state == "cancelled"
     second_go.set()
+
+
+def _resting(pool, work):
+    end = time.monotonic() + 5
+    while work not in pool._paused and time.monotonic() < end:
+        time.sleep(0.005)
+    return work in pool._paused
+
+
+def test_one_that_no_page_asks_for_rests_until_one_does(pool, monkeypatch):
+    monkeypatch.setattr(background, "UNATTENDED_SECONDS", 0.02)
+    order = []
+    work = pool.ask("long", _counting(order, "long", 40), "me")
+    assert _resting(pool, work)
+    done = len(order)
+    time.sleep(0.1)
+    assert len(order) == done < 40
+    assert pool.ask("other", lambda report: 1, "you", wait=5).result == 1
+    assert pool.ask("long", _counting(order, "long", 40), "me", wait=5).result == "long"
+    assert len(order) == 40, "what it had done was not done again"
+
+
+@pytest.mark.parametrize(("most_begun", "begun_of_one"), [(1, 4), (12, 1)])
+def test_one_that_rests_leaves_its_place_to_another(monkeypatch, most_begun, begun_of_one):
+    monkeypatch.setattr(background, "UNATTENDED_SECONDS", 0.02)
+    monkeypatch.setattr(background, "BEGUN_OF_ONE", begun_of_one)
+    pool = Background(at_once=1, most_begun=most_begun)
+    work = pool.ask("long", _counting([], "long", 10_000), "Speed", person="me")
+    assert _resting(pool, work)
+    assert pool.ask("short", lambda report: 1, "Theta", wait=5, person="me").result == 1
+    assert work.state == "cancelled"
+    pool.close()
 
 
 # --- one person's many
