@@ -163,5 +163,10 @@ def explanation(family: str) -> None:
     )
 
 
-state = STUDY.show(_("Why this answer?"), lambda state, entrants: bench(state, entrants[0]), suits=decision.suits)
+state = STUDY.show(
+    _("Why this answer?"),
+    lambda state, entrants: bench(state, entrants[0]),
+    suits=decision.suits,
+    check=decision.fit,
+)
 explanation(state["family"])

@@ -280,5 +280,7 @@ def explanation() -> None:
     )
 
 
-STUDY.show(_("How do tasks lie to each other?"), lambda state, entrants: bench(state, entrants[0]))
+STUDY.show(
+    _("How do tasks lie to each other?"), lambda state, entrants: bench(state, entrants[0]), check=embeddings.fit
+)
 explanation()

@@ -186,4 +186,4 @@ def explanation(view: str) -> tuple[str, str]:
     return words[view], FORMULAS[view]
 
 
-STUDY.show(_("Who learns fastest?"), bench)
+STUDY.show(_("Who learns fastest?"), bench, check=speed.fit)

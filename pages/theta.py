@@ -181,4 +181,4 @@ def explanation(view: str, entrants: list[Entrant]) -> None:
     STUDY.explanation(words[view], theta.formula(view, entrants))
 
 
-STUDY.show(_("What is theta doing?"), bench, suits=theta.suits)
+STUDY.show(_("What is theta doing?"), bench, suits=theta.suits, check=theta.fit)

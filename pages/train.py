@@ -31,15 +31,15 @@ INSTEAD = "glyphs"
 def opened() -> tuple[Draft, str]:
     """Where the controls start, and a key that is new whenever they are to start anew: when a link was opened."""
     state, link = st.session_state, dict(st.query_params)
-    if link != state.get("train.link") or FOLLOW not in state:  # the menu is forgotten while another page is open
-        ours = set(link) - links.NOT_OURS
-        if ours or "train.draft" not in state:
+    news = links.is_news("train")
+    if news or FOLLOW not in state:  # the menu is forgotten while another page is open
+        if news or "train.draft" not in state:
             state["train.draft"], state[FOLLOW], state["train.warnings"] = described(link)
         else:  # back from another page: as it was left
             state[FOLLOW] = state.get("train.followed", [])
         state["train.begin"] = state["train.draft"]
         state["train.opened"] = state.get("train.opened", 0) + 1
-        state["train.link"] = link
+        links.know("train", link)
     if NEXT in state:
         state[FOLLOW] = state.pop(NEXT)
     return state["train.begin"], f"train{state['train.opened']}"
@@ -197,7 +197,7 @@ with right:
     algorithm_card(chosen.names["algorithm"])
 values = {**chosen.values, **chosen.names, RUNS.name: tuple(run.id for run in shown)}
 parameters = links.write_state([*drafts.schema(chosen.names), RUNS], values)
-st.session_state["train.link"] = parameters
+links.know("train", parameters)
 st.session_state["train.draft"] = chosen
 st.session_state["train.followed"] = [run.id for run in shown]
 with share_box:

@@ -24,7 +24,7 @@ MOST_POINTS = 30
 """As many as a link can carry."""
 OWN_WAYS = (3, 4, 5)
 _REMEMBERED = "adapt.state"
-_LINKED = "adapt.link"
+_PAGE = "adapt"
 _MENUS = "adapt.menus"
 
 
@@ -65,10 +65,10 @@ def begin() -> tuple[dict[str, Any], list[str]]:
 
     A link that this page did not write itself wins over what the session remembers.
     """
-    here = {name: text for name, text in st.query_params.items() if name not in links.NOT_OURS}
-    if _REMEMBERED in st.session_state and (not here or here == st.session_state.get(_LINKED)):
+    if _REMEMBERED in st.session_state and not links.is_news(_PAGE):
         return st.session_state[_REMEMBERED], []
-    st.session_state[_LINKED] = here
+    here = links.own_parameters()
+    links.know(_PAGE, here)
     state, warnings = links.read_state(schema())
     state["revision"] = st.session_state.get(_REMEMBERED, {}).get("revision", 0) + 1
     state["asked"] = frozenset(here)
@@ -163,7 +163,7 @@ def at_checkpoints(state: Mapping[str, Any]) -> list[str]:
 def write_link(state: Mapping[str, Any]) -> dict[str, str]:
     """Make the address say the state; the parameters of the link."""
     written = links.write_state(schema(), linked(state))
-    st.session_state[_LINKED] = {name: text for name, text in written.items() if name not in links.NOT_OURS}
+    links.know(_PAGE, written)
     return written
 
 

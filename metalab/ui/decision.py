@@ -14,6 +14,7 @@ from metalab.figures import decision as figures
 from metalab.figures import decision_queries, decision_words
 from metalab.figures import layers as layer_figures
 from metalab.store import Run
+from metalab.ui import links
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.adapt_task import SAMPLED_QUERIES
 from metalab.ui.background import computed
@@ -45,6 +46,14 @@ STUDY = Study(
     most=1,
     without="There is no single answer that an example could have pulled.",
 )  # fmt: skip
+
+
+def fit(state: dict[str, Any], entrants: list[Entrant]) -> list[str]:
+    """What a link asks of this run in vain: put right, and told."""
+    if is_function(entrants[0]) or state["query"] < count(entrants[0]):
+        return []
+    asked, state["query"] = state["query"], 0
+    return [links.beyond("query", asked, count(entrants[0]) - 1, "0")]
 
 
 def suits(run: Run) -> bool:

@@ -26,6 +26,7 @@ from metalab.analysis.memory import Memory
 from metalab.analysis.neighbourhood import Agreement, mean_angle
 from metalab.figures import embedding as figures
 from metalab.figures import embedding_groups, neighbourhood
+from metalab.ui import links
 from metalab.ui.adapt_entrants import Entrant, entrants
 from metalab.ui.adapt_race import pictures as race_pictures
 from metalab.ui.adapt_task import SAMPLED_QUERIES
@@ -45,6 +46,9 @@ HEAVY = 20_000
 MOST_STEPS = 20
 MOST_CHECKPOINTS = 8
 MOST_POINTS = 30
+GROUP_DIGITS = COUNTS[-1] // 4
+PRINTED = r"[^\x00-\x1f\x7f]*"
+"""The names of attributes and labels, such as Japanese_(katakana)."""
 STUDY = Study(
     "embeddings",
     [
@@ -56,11 +60,11 @@ STUDY = Study(
         Parameter("projection", "pca", choices=("pca", "tsne")),
         Parameter("three", False, bool),
         Parameter("paths", True, bool),
-        Parameter("colour", "", automatic=True),
-        Parameter("label", "", automatic=True),
+        Parameter("colour", "", pattern=PRINTED, made_of="characters", automatic=True),
+        Parameter("label", "", pattern=PRINTED, made_of="characters", automatic=True),
         Parameter("seed", -1, int, low=-1, high=COUNTS[-1] - 1, automatic=True),
         # Which tasks are encircled: bit i of the hexadecimal number is task i.
-        Parameter("group", "", pattern=rf"[0-9a-f]{{0,{COUNTS[-1] // 4}}}", automatic=True),
+        Parameter("group", "", pattern="[0-9a-f]*", longest=GROUP_DIGITS, made_of="hexadecimal digits", automatic=True),
         Parameter("compare", False, bool),
         Parameter("own", False, bool),
         Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
@@ -87,6 +91,20 @@ def vector_names() -> dict[Vector, str]:
         "features": _("Adapted features"),
         "fisher": _("Fisher (Task2Vec)"),
     }
+
+
+def fit(state: dict[str, Any], entrants: list[Entrant]) -> list[str]:
+    """What a link asks of this run in vain: put right, and told."""
+    wrong: list[str] = []
+    whole = count(state, entrants[0])
+    if state["seed"] >= whole:
+        wrong.append(links.beyond("seed", state["seed"], whole - 1, _("nothing")))
+        state["seed"] = -1
+    if int(state["group"] or "0", 16) >> whole:
+        expected = _("a hexadecimal number of {n} bits, one for each task").format(n=whole)
+        wrong.append(links.refused("group", state["group"], expected, _("nothing")))
+        state["group"] = ""
+    return wrong
 
 
 def unsuitable(state: Mapping[str, Any], entrant: Entrant) -> str | None:

@@ -33,7 +33,7 @@ BEGIN = BOWLS[:3]
 RATES = (0.01, 2.0)
 MOST_STEPS = 20
 _REMEMBERED = "lab.state"
-_LINKED = "lab.link"
+_PAGE = "lab"
 
 
 def schema() -> list[Parameter]:
@@ -62,10 +62,9 @@ def begin() -> tuple[dict[str, Any], list[str]]:
 
     A link that this page did not write itself wins over what the session remembers.
     """
-    here = {name: text for name, text in st.query_params.items() if name not in links.NOT_OURS}
-    if _REMEMBERED in st.session_state and (not here or here == st.session_state.get(_LINKED)):
+    if _REMEMBERED in st.session_state and not links.is_news(_PAGE):
         return st.session_state[_REMEMBERED], []
-    st.session_state[_LINKED] = here
+    links.know(_PAGE, links.own_parameters())
     values, warnings = links.read_state(schema())
     return _remember(values, warnings)
 
@@ -90,7 +89,7 @@ def linked(state: Mapping[str, Any]) -> dict[str, Any]:
 def write_link(state: Mapping[str, Any]) -> None:
     """Make the address say the state."""
     written = links.write_state(schema(), linked(state))
-    st.session_state[_LINKED] = {name: text for name, text in written.items() if name not in links.NOT_OURS}
+    links.know(_PAGE, written)
 
 
 def restart(state: dict[str, Any], **changes: Any) -> None:

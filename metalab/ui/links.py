@@ -20,9 +20,12 @@ from metalab.ui.i18n import _, ngettext
 
 LONGEST_VALUE = 600
 MOST_WARNINGS = 5
+MOST_KNOWN = 100
+"""Links of a page that are remembered as its own."""
 NOT_OURS = frozenset({"lang", "embed", "embed_options"})
 """Parameters that every page has and no page's state owns."""
 RUN_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+OF_RUN_ID = "letters, digits, - and _"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Parameter:
     choices   the allowed values; empty where there is a range or a pattern instead.
     low, high inclusive bounds of a number, or of each number in a tuple.
     pattern   what a text, or each text in a tuple, must match as a whole.
+    longest   how many characters a text may have.
+    made_of   what a text is made of, in words.
     least, most  how many entries a tuple may have.
     rising    whether the numbers of a tuple may not fall.
     automatic  whether the default leaves the choice to the page: no value that a person could make sense of.
@@ -45,6 +50,8 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     pattern: str = r"[\w .,:+-]*"
+    longest: int = 100
+    made_of: str = "letters, digits, spaces and . , : + -"
     most: int = 16
     item: type = int
     least: int = 0
@@ -71,7 +78,7 @@ class Parameter:
         if kind is bool:
             return {"1": True, "true": True, "0": False, "false": False}[text]
         if kind is str:
-            if not re.fullmatch(self.pattern, text):
+            if len(text) > self.longest or not re.fullmatch(self.pattern, text):
                 raise ValueError
             return text
         if not text.isascii() or "_" in text:
@@ -90,7 +97,8 @@ class Parameter:
         if self.kind is bool:
             return _("true or false")
         kind = self.item if self.kind is tuple else self.kind
-        one = {int: _("a whole number"), float: _("a number")}.get(kind, _("a short text"))
+        text = _("at most {n} {characters}").format(n=self.longest, characters=_(self.made_of))
+        one = {int: _("a whole number"), float: _("a number")}.get(kind, text)
         if self.low is not None and self.high is not None:
             low, high = readable(self.low), readable(self.high)
             one = _("{number} from {low} to {high}").format(number=one, low=low, high=high)
@@ -141,15 +149,34 @@ def read_state(
             values[parameter.name] = parameter.parse(text)
         except (ValueError, KeyError, StopIteration, OverflowError):
             default = _("the default") if parameter.automatic else _text(parameter.default) or _("nothing")
-            sentence = _("{name} = {value} in the link: expected {expected}; {default} is used.").format(
-                name=parameter.name, value=_shortened(text), expected=parameter.expected(), default=default
-            )
-            warnings.append(Wrong.of(parameter.name, sentence))
+            warnings.append(refused(parameter.name, text, parameter.expected(), default))
     known = {parameter.name for parameter in schema} | NOT_OURS | set(ignore)
     unknown = _("{name} in the link: no setting of that name exists here; it is left out.")
     for name in (_shortened(name) for name in given if name not in known):
         warnings.append(Wrong.of(name, unknown.format(name=name)))
     return values, warnings
+
+
+def refused(name: str, value: object, expected: str, used: str) -> Wrong:
+    """The sentence about a value of a link that cannot be used: what was expected, and what is used instead."""
+    sentence = _("{name} = {value} in the link: expected {expected}; {default} is used.")
+    told = sentence.format(name=name, value=_shortened(_text(value)), expected=expected, default=used)
+    return Wrong.of(name, told)
+
+
+def beyond(name: str, value: int, most: int, used: str) -> Wrong:
+    """The sentence about a number of a link that is larger than what was chosen with it allows."""
+    told = _("{number} from {low} to {high}").format(number=_("a whole number"), low=0, high=readable(most))
+    return refused(name, value, told, used)
+
+
+def unknown_run(state: dict[str, Any], ids: Sequence[str]) -> list[Wrong]:
+    """The sentence about the `run` of a link that is none of those compared, which is left out of the state."""
+    if not state["run"] or state["run"] in ids:
+        return []
+    asked, state["run"] = state["run"], ""
+    expected = _("one of the runs that are compared, {choices}").format(choices=", ".join(ids))
+    return [refused("run", asked, expected, _("the first"))]
 
 
 def link_of(schema: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
@@ -168,6 +195,40 @@ def write_state(schema: Sequence[Parameter], values: Mapping[str, Any]) -> dict[
     if wanted != now:
         st.query_params.from_dict(wanted)
     return wanted
+
+
+# --- whose link it is
+
+
+def own_parameters() -> dict[str, str]:
+    """The parameters in the address that belong to the page."""
+    return {name: text for name, text in st.query_params.items() if name not in NOT_OURS}
+
+
+def is_news(page: str) -> bool:
+    """Whether the address has parameters that the page has neither read nor written since the visitor came to it.
+
+    A browser on a slow machine tells of an address that the page has written over meanwhile: that is no news.
+    """
+    here = own_parameters()
+    return bool(here) and here not in st.session_state.get(f"{page}.links", [])
+
+
+def know(page: str, parameters: Mapping[str, str]) -> None:
+    """Take these parameters, read or written just now, for the page's own."""
+    own = {name: text for name, text in parameters.items() if name not in NOT_OURS}
+    former = [link for link in st.session_state.get(f"{page}.links", []) if link != own]
+    st.session_state[f"{page}.links"] = [*former[1 - MOST_KNOWN :], own]
+
+
+def come_to(page: str) -> None:
+    """The visitor is on this page: coming from another they may open a link anew, unless it is where they left."""
+    if st.session_state.get("links.page") != page:
+        st.session_state["links.page"] = page
+        st.session_state[f"{page}.links"] = st.session_state.get(f"{page}.links", [])[-1:]
+
+
+# --- sharing
 
 
 def address(path: str, parameters: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from metalab.ui.classroom import show_notice
 from metalab.ui.history import one_entry_a_page
 from metalab.ui.i18n import _, choose_language
 from metalab.ui.identity import in_charge
+from metalab.ui.links import come_to
 from metalab.ui.teacher import desk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ one_entry_a_page()
 show_notice()
 
 pages = ROOT / "pages"
-st.navigation(
+page = st.navigation(
     {
         "": [
             st.Page(pages / "home.py", title=_("Home"), icon=":material/home:", default=True),
@@ -71,4 +72,6 @@ st.navigation(
         ],
     },
     position="top",
-).run()
+)
+come_to(page.url_path)
+page.run()

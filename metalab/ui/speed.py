@@ -25,12 +25,13 @@ from metalab.figures import speed as pictures
 from metalab.figures import speed_shots
 from metalab.figures.speed import cost_in_words, metric_title, roughly, saved_in_words, spelled
 from metalab.training.service import service
+from metalab.ui import links
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import computed
 from metalab.ui.dials import Dial, Reading
 from metalab.ui.gallery import Pick, Placed
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.links import RUN_ID, Parameter, escape
+from metalab.ui.links import OF_RUN_ID, RUN_ID, Parameter, escape
 from metalab.ui.study import Study
 
 TASKS = (50, 100, 200, 400, 600)
@@ -50,11 +51,21 @@ STUDY = Study(
         Parameter("level", 0.0, float, low=-1e6, high=1e6, automatic=True),
         Parameter("cost", "steps", choices=COSTS),
         Parameter("view", "steps", choices=VIEWS),
-        Parameter("run", "", pattern=RUN_ID, automatic=True),
+        Parameter("run", "", pattern=RUN_ID, made_of=OF_RUN_ID, automatic=True),
         Parameter("log", False, bool),
     ],
     most=5,
 )
+
+
+def fit(state: dict[str, Any], entrants: list[Entrant]) -> list[str]:
+    """What a link asks of these runs in vain: put right, and told."""
+    wrong: list[str] = [*links.unknown_run(state, [entrant.id for entrant in entrants])]
+    if entrants[0].config.family.metric == "accuracy" and not 0 <= state["level"] <= 1:
+        expected = _("{number} from {low} to {high}").format(number=_("a number"), low=0, high=1)
+        wrong.append(links.refused("level", state["level"], expected, _("the default")))
+        state["level"] = 0.0
+    return wrong
 
 
 def inner_steps(state: Mapping[str, Any], entrants: Sequence[Entrant]) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from metalab.store import Run
 from metalab.tasks import FAMILIES
@@ -16,12 +16,16 @@ from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.i18n import _
 from metalab.ui.links import RUN_ID, Parameter
+from metalab.ui.preload import preload_charts
 from metalab.ui.take_home import take_home_later
 
 __all__ = ["Study"]
 
-SETTLING_SECONDS = 3.0
-"""So long after a control was first drawn its place is told to the browser again."""
+OF_WHO = "letters, digits, - and _ of a run, and perhaps @ and a checkpoint"
+MOST_NAMED = 8
+"""Checkpoints that a sentence names."""
+Check = Callable[[dict[str, Any], list[Entrant]], list[str]]
+"""Puts right what a link asks of these runs in vain, and returns a sentence for each such value."""
 
 
 class Study:
@@ -48,7 +52,9 @@ class Study:
             Parameter("family", family, choices=tuple(self.families)),
             Parameter("ways", 5, int, low=2, high=20, automatic=True),
             # Which runs, each perhaps at a checkpoint: "abcd2345@1200".
-            Parameter("who", (), tuple, item=str, pattern=rf"{RUN_ID}(@\d{{1,7}})?", most=most, automatic=True),
+            Parameter(
+                "who", (), tuple, item=str, pattern=rf"{RUN_ID}(@\d{{1,7}})?", made_of=OF_WHO, most=most, automatic=True
+            ),
         ]
         self.schema = [*common, *schema]
 
@@ -59,18 +65,21 @@ class Study:
 
         A link that this page did not write itself wins over what the session remembers.
         """
-        here = {name: text for name, text in st.query_params.items() if name not in links.NOT_OURS}
         remembered = st.session_state.get(f"{self.page}.state")
-        if remembered is not None and (not here or here == st.session_state.get(f"{self.page}.link")):
-            return remembered, []
-        st.session_state[f"{self.page}.link"] = here
+        if remembered is not None and not links.is_news(self.page):
+            return remembered, remembered["untold"]
+        here = links.own_parameters()
         state, warnings = links.read_state(self.schema)
         state["revision"] = (remembered or {}).get("revision", 0) + 1
         state["asked"] = bool(state["who"])
+        state["given"] = frozenset(here)
+        # A run of the page that another one interrupts tells nothing: the sentences wait for one that ends.
+        state["untold"] = warnings
         named = [name.partition("@") for name in state["who"]]
         state["who"] = list(dict.fromkeys(name for name, _at, _step in named))
         state["at"] = {name: int(step) for name, _at, step in named if step}
         st.session_state[f"{self.page}.state"] = state
+        links.know(self.page, here)
         return state, warnings
 
     def linked(self, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,16 +88,16 @@ class Study:
 
     def write_link(self, state: Mapping[str, Any]) -> None:
         """Make the address say the state."""
-        written = links.write_state(self.schema, self.linked(state))
-        here = {name: text for name, text in written.items() if name not in links.NOT_OURS}
-        st.session_state[f"{self.page}.link"] = here
+        links.know(self.page, links.write_state(self.schema, self.linked(state)))
 
     def menu(self, state: Mapping[str, Any], name: str, value: Any) -> str:
         """The key of one of the page's controls, which stands at `value` at first."""
         key = f"{self.page}.menu.{state['revision']}.{name}"
-        since = st.session_state.setdefault(f"{key}.since", time.monotonic())
-        if key not in st.session_state or time.monotonic() - since < SETTLING_SECONDS:
-            # A first run that is interrupted by a second one may never tell the browser where the control stands.
+        told = f"{key}.told"
+        st.session_state[told] = key in st.session_state and (st.session_state.get(told) or _in_browser(key))
+        if not st.session_state[told]:
+            # A run of the page that is interrupted may never tell the browser where the control stands, and a browser
+            # that was not told puts it to its first place: so it is told until it says itself where the control is.
             st.session_state[key] = st.session_state.get(key, value)
         return key
 
@@ -106,8 +115,10 @@ class Study:
         *,
         suits: Callable[[Run], bool] = lambda _run: True,
         label: str = "",
+        check: Check | None = None,
     ) -> dict[str, Any]:
         """Question and menus, then `bench(state, entrants)` where there are runs to study; the page's state."""
+        preload_charts(key="preload", idle=False)
         state, wrong = self.begin()
         self.question(title, state)
         box, opener = st.container(), st.container()
@@ -125,12 +136,27 @@ class Study:
                 entrants = self.runs_menu(state, wrong, suits=suits, label=label)
                 self.left_out()
             if entrants:
+                self._fit(state, entrants, wrong, check)
                 with opener:
                     fold_button()
                 bench(state, entrants)
         with box:
             self.show_warnings(state, wrong)
         return state
+
+    def _fit(self, state: dict[str, Any], entrants: list[Entrant], wrong: list[str], check: Check | None) -> None:
+        """Bring what a link that was just opened asks for to what these runs have."""
+        if not state["given"]:
+            return
+        for entrant in entrants:
+            step = state["at"].get(entrant.id)
+            if step is not None and step != entrant.step:
+                there = ", ".join(map(str, entrant.checkpoints[-MOST_NAMED:]))
+                expected = _("a checkpoint that the run has, such as {there}").format(there=there)
+                wrong.append(links.refused("who", f"{entrant.id}@{step}", expected, f"{entrant.id}@{entrant.step}"))
+                state["at"][entrant.id] = entrant.step
+        wrong += check(state, entrants) if check else []
+        state["given"] = frozenset()
 
     def question(self, title: str, state: Mapping[str, Any]) -> None:
         """The page's question, what can be taken home of its runs, and the link to what it shows."""
@@ -147,7 +173,7 @@ class Study:
         """What was wrong with the link, until something else is chosen: a page is drawn anew as results come."""
         now = links.link_of(self.schema, self.linked(state))
         if wrong:
-            state["wrong"] = list(wrong), now
+            state["wrong"], state["untold"] = (list(dict.fromkeys(wrong)), now), []
         told, then = state.get("wrong", ([], now))
         links.show_warnings(told if then == now else [])
 
@@ -210,8 +236,7 @@ class Study:
         told = _("Run {run} of the link is not here, or not one that this page can study: it is left out.")
         wrong += [told.format(run=name) for name in lost]
         chosen = chosen or adapt_entrants.newest_of_each(found)[: min(begin_with, self.most)]
-        state["asked"] = False
-        state["who"] = self._choose(state, label, ids, chosen, named)
+        state["who"], state["asked"] = self._choose(state, label, ids, chosen, named), False
         if not state["who"]:
             st.info(_("Choose a run above."), icon=":material/arrow_upward:")
             return []
@@ -244,11 +269,14 @@ class Study:
         options = sorted({ways for run in found if (ways := adapt_entrants.ways_of(run))})
         if not options:
             return found
-        asked = [run for run in found if run.id in state["who"]]
+        asked, asked_for = [run for run in found if run.id in state["who"]], state["ways"]
         if asked and state["asked"]:
             state["ways"] = adapt_entrants.ways_of(asked[0])
         if state["ways"] not in options:
             state["ways"] = 5 if 5 in options else options[0]
+            if "ways" in state["given"]:
+                expected = _("one of {choices}").format(choices=", ".join(map(str, options)))
+                state["untold"].append(links.refused("ways", asked_for, expected, str(state["ways"])))
         if len(options) > 1:
             told = _("A network has one output for each class that it was meta-trained for.")
             key = self.menu(state, f"ways.{state['family']}", state["ways"])
@@ -267,3 +295,10 @@ class Study:
 
     def _at_checkpoints(self, state: Mapping[str, Any]) -> list[str]:
         return [f"{name}@{state['at'][name]}" if name in state["at"] else name for name in state["who"]]
+
+
+def _in_browser(key: str) -> bool:
+    """Whether the browser, asking for this run of the page, said where the control of this key stands."""
+    context = get_script_run_ctx(suppress_warning=True)
+    states = context.session_state.get_widget_states() if context else []
+    return any(state.id.endswith(f"-{key}") for state in states)

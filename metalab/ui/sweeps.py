@@ -25,7 +25,7 @@ from metalab.ui import runs
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.identity import acting_on, current_owners
-from metalab.ui.links import RUN_ID, Parameter, escape, readable
+from metalab.ui.links import OF_RUN_ID, RUN_ID, Parameter, escape, readable
 from metalab.ui.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,16 +35,17 @@ FIRST = ("algorithm.inner_lr", "algorithm.inner_steps", "algorithm.inner_steps_e
 """Settings that vary at first, the first two that an algorithm has."""
 UNVARIED = frozenset({"device", "evaluate_every", "evaluation_tasks", "outer_steps"})
 _RANGE = re.compile(r"\s*(\S+)\s+to\s+(\S+)\s*")
+OF_VARY = "letters, digits, spaces and . , : ; = | + -"
 STUDY = Study(
     "sweeps",
     [
         Parameter("algorithm", "maml", choices=tuple(ALGORITHMS)),
         Parameter("outer_steps", 300, int, low=1, high=100_000),
         Parameter("seed", 0, int, low=0, high=2**31 - 1),
-        Parameter("vary", "", pattern=r"[\w .,:;=|+-]{0,600}", automatic=True),
+        Parameter("vary", "", pattern=r"[\w .,:;=|+-]*", longest=600, made_of=OF_VARY, automatic=True),
         Parameter("method", "grid", choices=METHODS),
         Parameter("trials", 12, int, low=2, high=MOST_TRIALS),
-        Parameter("sweep", "", pattern=rf"({RUN_ID})?", automatic=True),
+        Parameter("sweep", "", pattern=rf"({RUN_ID})?", made_of=OF_RUN_ID, automatic=True),
     ],
     most=1,
 )

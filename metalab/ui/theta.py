@@ -20,11 +20,12 @@ from metalab.figures.theta import layer_name, told
 from metalab.store import Run
 from metalab.tasks import FAMILIES
 from metalab.tasks.sinusoid import Sinusoid
+from metalab.ui import links
 from metalab.ui.adapt_entrants import Entrant
 from metalab.ui.background import computed
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
-from metalab.ui.links import Parameter, escape
+from metalab.ui.links import OF_RUN_ID, RUN_ID, Parameter, escape
 from metalab.ui.order import NO_INNER_GRADIENT
 from metalab.ui.study import Study
 
@@ -50,8 +51,10 @@ STUDY = Study(
         Parameter("view", "function", choices=VIEWS),
         Parameter("tasks", 0, int, choices=(0, *TASKS), automatic=True),
         Parameter("steps", 0, int, low=0, high=MOST_STEPS, automatic=True),
-        Parameter("frozen", (), tuple, item=str, pattern=r"[a-z0-9]{1,20}"),
-        Parameter("run", "", automatic=True),
+        Parameter(
+            "frozen", (), tuple, item=str, pattern=r"[a-z0-9]{1,20}", longest=20, made_of="small letters and digits"
+        ),
+        Parameter("run", "", pattern=RUN_ID, made_of=OF_RUN_ID, automatic=True),
         Parameter("plane", "tasks", choices=("tasks", "directions")),
         Parameter("on", "support", choices=("support", "query")),
         Parameter("seed", 0, int, low=0, high=9999),
@@ -60,6 +63,17 @@ STUDY = Study(
     most=4,
     without="Navigation's losses depend on chance at every step, and names are written, not answered.",
 )
+
+
+def fit(state: dict[str, Any], entrants: list[Entrant]) -> list[str]:
+    """What a link asks of these runs in vain: put right, and told."""
+    wrong: list[str] = [*links.unknown_run(state, [entrant.id for entrant in entrants])]
+    options = list(layer_options(entrants))
+    for name in [name for name in state["frozen"] if name not in options]:
+        expected = _("one of {choices}").format(choices=", ".join(options))
+        wrong.append(links.refused("frozen", name, expected, _("nothing")))
+    state["frozen"] = tuple(name for name in state["frozen"] if name in options)
+    return wrong
 
 
 def suits(run: Run) -> bool:

@@ -1,8 +1,12 @@
 """The Decision page by AppTest: its sentence, its controls, its link."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
+
+from metalab.tasks.glyphs import Glyphs
+from metalab.ui import decision as words
 
 
 def settled(page, seconds=30):
@@ -62,3 +66,11 @@ def test_letters_and_images_are_explained_each_in_their_words(open_page, family,
 def test_a_wrong_link_is_said(open_page, name, value):
     page = open_page("decision", **{name: value})
     assert f"{name} = '{value}' in the link" in text(page)
+
+
+def test_a_query_that_the_task_does_not_have_is_told():
+    entrants = [SimpleNamespace(config=SimpleNamespace(family=Glyphs()))]
+    state, last = {"query": 199}, words.count(entrants[0]) - 1
+    expected = f"query = '199' in the link: expected a whole number from 0 to {last}; 0 is used."
+    assert (words.fit(state, entrants), state) == ([expected], {"query": 0})
+    assert words.fit({"query": last}, entrants) == []

@@ -1,9 +1,14 @@
 """The Embeddings page by AppTest: its sentence, its controls, its link."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
+
+from metalab.tasks.sinusoid import Sinusoid
+from metalab.ui import embeddings as words
 
 
 def settled(page: AppTest, seconds: float = 20) -> AppTest:
@@ -85,3 +90,16 @@ def test_a_large_network_is_compared_only_for_who_asks(open_page, monkeypatch):
     settled(page)
     assert page.query_params["compare"] == "true"
     assert not [each for each in page.button if each.label == "Compare all embeddings"]
+
+
+def test_tasks_of_a_link_beyond_those_that_are_shown_are_told():
+    network = SimpleNamespace(theta={"w": torch.zeros(3)})
+    entrants = [SimpleNamespace(config=SimpleNamespace(family=Sinusoid()), contender=network)]
+    state = {"tasks": 50, "seed": 60, "group": f"{1 << 50:x}"}
+    assert [str(sentence) for sentence in words.fit(state, entrants)] == [
+        "seed = '60' in the link: expected a whole number from 0 to 49; nothing is used.",
+        f"group = '{1 << 50:x}' in the link: expected a hexadecimal number of 50 bits, one for each task; nothing is "
+        "used.",
+    ]
+    assert (state["seed"], state["group"]) == (-1, "")
+    assert words.fit({"tasks": 50, "seed": 49, "group": f"{1 << 49:x}"}, entrants) == []

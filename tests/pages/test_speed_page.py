@@ -144,3 +144,20 @@ def test_who_diverges_is_told_with_the_shots_in_singular_and_plural(lost, told):
 def test_a_run_of_the_link_that_is_no_name_of_a_run_is_told(open_page):
     page = open_page("speed", tasks="50", view="training", run="no run")
     assert "run = 'no run' in the link" in settled(page).warning[0].value
+
+
+def test_what_the_runs_of_a_link_cannot_do_is_told_once(open_page):
+    page = settled(open_page("speed", tasks="50", view="training", run="nobody"))
+    who = page.session_state["speed.state"]["who"]
+    told = "run = 'nobody' in the link: expected one of the runs that are compared, " + ", ".join(who)
+    assert page.warning[0].value.replace("\\", "") == f"{told}; the first is used."
+    assert page.radio[0].value == who[0]
+    page.radio[0].set_value(who[1]).run()
+    assert not page.warning
+
+
+def test_a_level_of_a_link_that_is_no_share_is_told():
+    state, family = {"run": "", "level": 7.0}, Glyphs()
+    told = words.fit(state, [SimpleNamespace(id="a", config=SimpleNamespace(family=family))])
+    assert told == ["level = '7' in the link: expected a number from 0 to 1; the default is used."]
+    assert state["level"] == 0

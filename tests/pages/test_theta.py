@@ -64,6 +64,7 @@ def test_a_layer_that_no_network_has_is_left_out(open_page):
     page = open_page("theta", tasks="8", view="layers", frozen="9", steps="1")
     wait_for(page, "with the head alone adapting")
     assert link_of(page) == {"tasks": "8", "view": "layers", "steps": "1"}
+    assert "expected one of 1, 2, head; nothing is used" in page.warning[0].value
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metalab.ui import draft
+from metalab.ui import draft, links
 from metalab.ui.links import Parameter, address, escape, flat, link_of, read_state, readable
 
 SHOTS = Parameter("shots", 10, kind=int, low=1, high=100)
@@ -155,3 +155,60 @@ def test_a_wrong_number_of_entries_is_told_with_how_many_there_may_be(least, mos
     many = Parameter("x", (0.0, 1.0), kind=tuple, item=float, least=least, most=most, low=-4, high=4)
     (warning,) = read_state([many], {"x": "1,2,3,4,5,6"})[1]
     assert f"{told}, each a number from -4 to 4" in warning
+
+
+def test_a_text_that_is_too_long_is_told_the_limit():
+    group = Parameter("group", "", pattern="[0-9a-f]*", longest=100, made_of="hexadecimal digits", automatic=True)
+    assert read_state([group], {"group": "f" * 100}) == ({"group": "f" * 100}, [])
+    values, warnings = read_state([group], {"group": "f" * 599})
+    assert values == {"group": ""}
+    assert "expected at most 100 hexadecimal digits; the default is used." in warnings[0]
+    assert "expected at most 100 letters, digits, spaces and" in read_state([Parameter("a", "")], {"a": "<"})[1][0]
+
+
+@pytest.fixture
+def browser(monkeypatch):
+    """The address that the browser tells of, and the session."""
+    monkeypatch.setattr(links.st, "query_params", {})
+    monkeypatch.setattr(links.st, "session_state", {})
+    return links.st.query_params
+
+
+def test_an_address_that_the_page_wrote_over_meanwhile_is_no_news(browser):
+    browser["tasks"] = "100"
+    assert links.is_news("speed")
+    links.know("speed", browser)
+    assert not links.is_news("speed")
+    links.know("speed", {"tasks": "200", "lang": "de"})
+    assert not links.is_news("speed"), "a slow browser still tells of the former one"
+    browser.update(tasks="200", lang="fr")
+    assert not links.is_news("speed"), "the language is not the page's own"
+    browser["tasks"] = "400"
+    assert links.is_news("speed")
+    assert links.is_news("order"), "each page knows its own"
+    browser.clear()
+    assert not links.is_news("speed"), "nothing is asked"
+
+
+def test_coming_back_to_a_page_its_older_links_can_be_opened_again(browser):
+    links.come_to("speed")
+    for tasks in ("100", "200"):
+        links.know("speed", {"tasks": tasks})
+    browser["tasks"] = "100"
+    links.come_to("speed")
+    assert not links.is_news("speed")
+    links.come_to("")
+    links.come_to("speed")
+    assert links.is_news("speed")
+    browser["tasks"] = "200"
+    assert not links.is_news("speed"), "where the visitor left it"
+
+
+def test_only_so_many_links_are_remembered(browser):
+    for tasks in range(links.MOST_KNOWN + 5):
+        links.know("speed", {"tasks": str(tasks)})
+    assert len(links.st.session_state["speed.links"]) == links.MOST_KNOWN
+    browser["tasks"] = "4"
+    assert links.is_news("speed")
+    browser["tasks"] = "5"
+    assert not links.is_news("speed")
