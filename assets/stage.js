@@ -311,9 +311,9 @@ class Stage {
     const { key, figure } = card.picture;
     const items = key.map(({ look: kind, text }) => node("span", {}, node("i", { class: kind }), text));
     if (width < NARROW && hasEndLabels(figure.layout)) {
-      const ends = figure.layout.annotations.filter(({ name }) => name === "end").map(({ text, font }) => ({ label: unescaped(text), colour: font?.color ?? look.text }));
-      for (const { label, colour } of this.data.lanes.length ? this.data.lanes : ends) {
-        const item = node("span", {}, node("i", { class: "own" }), label);
+      const ends = figure.layout.annotations.filter(isEnd).map(({ text, font, name }) => ({ label: unescaped(text), colour: font?.color ?? look.text, dash: name.slice(4) }));
+      for (const { label, colour, dash } of this.data.lanes.length ? this.data.lanes : ends) {
+        const item = node("span", {}, node("i", { class: `own ${dash ?? ""}` }), label);
         item.style.setProperty("--own", look.paint(colour));
         items.push(item);
       }

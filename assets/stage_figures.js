@@ -1,6 +1,8 @@
 // How the stage's figures get from Python to plotly, into the page's colours, and into a table. No state.
 
 const NARROW = 360;
+// Width of a letter of an axis' title.
+const TITLE_LETTER = 7.2;
 // Above a figure where a finger can encircle points: room for plotly's tools, which would cover it.
 const TOOLS = 34;
 // Pixels that a figure in a map's cell needs, and those beside the cells: the axis and the scale.
@@ -37,18 +39,35 @@ function figureAt({ data, layout, frames }, k, look, { width, height, revision, 
   frame?.data.forEach((part, i) => Object.assign(merged[frame.traces[i]], part));
   const painted = look.paint({ data: merged, layout });
   const unlabelled = width < NARROW && hasEndLabels(layout);
-  const annotations = (painted.layout.annotations ?? []).filter(({ name }) => !(unlabelled && name === "end"));
+  const annotations = (painted.layout.annotations ?? []).filter((one) => !(unlabelled && isEnd(one)));
   const margin = { ...painted.layout.margin, ...(unlabelled && { r: 14 }), ...(touch && lasso && { t: TOOLS }) };
   const hand = touch && !lasso && !layout.scene ? { dragmode: false } : {};
+  const inner = { x: width - margin.l - margin.r, y: height - margin.t - margin.b };
+  const axes = Object.fromEntries(["xaxis", "yaxis"].filter((name) => painted.layout[name]).map((name) => [name, wrapped(painted.layout[name], inner[name[0]])]));
   const modebar = { bgcolor: "rgba(0,0,0,0)", color: look.border, activecolor: look.text };
   const crowded = ({ type, texttemplate, z }) => type === "heatmap" && texttemplate && (width - BESIDE_CELLS) / (z[0]?.length || 1) < CELL;
   return {
     data: painted.data.map((trace) => (crowded(trace) ? { ...trace, texttemplate: "" } : trace)),
-    layout: { ...painted.layout, ...hand, modebar, annotations, margin, width, height, uirevision: revision, font: { ...painted.layout.font, family: look.font }, hoverlabel: { ...painted.layout.hoverlabel, bgcolor: look.surface, bordercolor: look.border, font: { size: 15, color: look.text, family: look.font } } },
+    layout: { ...painted.layout, ...axes, ...hand, modebar, annotations, margin, width, height, uirevision: revision, font: { ...painted.layout.font, family: look.font }, hoverlabel: { ...painted.layout.hoverlabel, bgcolor: look.surface, bordercolor: look.border, font: { size: 15, color: look.text, family: look.font } } },
   };
 }
 
-const hasEndLabels = ({ annotations }) => Boolean(annotations?.some(({ name }) => name === "end"));
+/** Whether an annotation is a line's name at its end: "end", or with the line's look "end dash" or "end dot". */
+const isEnd = ({ name }) => /^end( |$)/.test(name ?? "");
+const hasEndLabels = ({ annotations }) => Boolean(annotations?.some(isEnd));
+
+/** An axis with its title in as many lines as the axis is long for, in pixels. */
+function wrapped(axis, pixels) {
+  const title = axis?.title?.text;
+  const most = Math.max(12, Math.floor(pixels / TITLE_LETTER));
+  if (!title || title.includes("<") || title.length <= most) return axis;
+  const lines = [""];
+  for (const word of title.split(" ")) {
+    if (lines.at(-1) && lines.at(-1).length + word.length >= most) lines.push("");
+    lines.push(`${lines.pop()} ${word}`.trim());
+  }
+  return { ...axis, title: { ...axis.title, text: lines.join("<br>") } };
+}
 
 function readStageLook(root, darkOf) {
   const style = getComputedStyle(root);

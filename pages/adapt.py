@@ -33,6 +33,10 @@ def question(state: dict[str, Any]) -> None:
                 take_home_later(lambda: [name for name in state["who"] if name != SCRATCH], key="adapt-take-home")
             with st.container(width=160):
                 links.share("adapt", links.link_of(adapt.schema(), adapt.linked(state)), key="adapt.share")
+
+
+def words() -> None:
+    """What happens here."""
     st.markdown(
         _(
             "Every contender gets the same few examples. Who learns by inner steps takes the same number of them from "
@@ -44,6 +48,8 @@ def question(state: dict[str, Any]) -> None:
 def menus(state: dict[str, Any], wrong: list[str]) -> None:
     """Which family, whose task, who races; `wrong` gets a sentence for whatever the link asks in vain."""
     opener = st.container()
+    with folded("words"):
+        words()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with folded("family", width=280):
             family = st.selectbox(

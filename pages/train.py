@@ -181,7 +181,7 @@ left, right = st.columns([1, 3], gap="medium")
 with left:
     chosen, lacking = controls(begin, key)
 with right:
-    menu, tools = st.columns([5, 5], vertical_alignment="bottom")
+    menu, tools = st.columns([4, 6], vertical_alignment="bottom")
     with menu:
         shown, gone = followed()
     with warnings_box:

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from metalab.algorithms.base import Learner
+from metalab.analysis import bootstrap
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Report, quiet
-from metalab.analysis.bootstrap import Doubles
+from metalab.analysis.bootstrap import Doubles, interval
 from metalab.analysis.speed import at_once
 from metalab.analysis.speed_shots import after
 from metalab.tasks.base import Examples, TaskBatch
@@ -27,6 +28,10 @@ PHASES = np.linspace(0.0, 2 * math.pi, 25)
 DRAWS = 9
 """Support and query sets that are drawn for each place of the map."""
 RESAMPLES = 200
+TAILS = (0.05, 0.95)
+"""Between these quantiles lies the middle 90 % of the functions."""
+COMPARED = 25
+"""Values of x, or a few more, at which an interval of widths is computed: so many tell their mean well enough."""
 Where = Literal["anywhere", "left", "right"]
 PLACES: tuple[Where, ...] = ("anywhere", "left", "right")
 
@@ -114,6 +119,9 @@ class Spread:
     """(shots, 2): the points of the first of them."""
     seen: tuple[float, float]
     """Between which x the points lie."""
+    times: tuple[float, float] = (math.nan, math.nan)
+    """The 95 % interval of how many times wider the functions lie apart where no point lies, by the bootstrap over
+    the support sets; NaN where points lie anywhere."""
 
     def width(self, *, seen: bool) -> float:
         """The mean distance from the 5th to the 95th percentile where points may lie, or where none does."""
@@ -157,7 +165,9 @@ def spread(
     assert x is not None
     drawn = _functions(contender, chosen, batch, x, steps)
     truth = chosen.truth({name: value[:1] for name, value in batch.info.items()}, x)[0, :, 0]
-    low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
+    low, high = np.quantile(drawn, TAILS, axis=0)
+    places = x[:, 0].double().numpy()
+    inside = (places >= ends[0]) & (places <= ends[1])
     points = torch.cat([batch.support.x[0], batch.support.y[0]], 1)
     return Spread(
         contender.label,
@@ -165,14 +175,31 @@ def spread(
         steps,
         shots,
         where,
-        x[:, 0].double().numpy(),
+        places,
         truth.double().numpy(),
         drawn.mean(0),
         low,
         high,
         points.double().numpy(),
         ends,
+        _times_wider(drawn, inside),
     )
+
+
+def _times_wider(drawn: Doubles, inside: NDArray[np.bool_]) -> tuple[float, float]:
+    """The interval of `Spread.times`, of functions (n, m) and where of m places points lie."""
+    if inside.all():
+        return math.nan, math.nan
+    thin = max(1, drawn.shape[1] // COMPARED)
+    drawn, inside = drawn[:, ::thin], inside[::thin]
+    rng = np.random.default_rng(0)
+    ratios = np.empty(bootstrap.DRAWS)
+    for n in range(bootstrap.DRAWS):
+        low, high = np.quantile(drawn[rng.integers(len(drawn), size=len(drawn))], TAILS, axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios[n] = (high - low)[~inside].mean() / (high - low)[inside].mean()
+    low, high = interval(ratios)
+    return float(low), float(high)
 
 
 def _functions(contender: Contender, family: Sinusoid, batch: TaskBatch, x: torch.Tensor, steps: int) -> Doubles:

@@ -42,9 +42,9 @@ def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
         levels.append((agreement.raw.value, say("raw inputs"), "dash"))
         lowest = min(lowest, agreement.raw.value)
     bounds = [lowest - 0.1, 1.05]
-    ends = [(height, text, SOFT) for height, text, _dash in levels]
+    ends = [(height, text, SOFT, f"end {dash}") for height, text, dash in levels]
     if len(value):
-        ends.append((float(value[-1]), plain(shortened(found.label)), colour))
+        ends.append((float(value[-1]), plain(shortened(found.label)), colour, "end"))
     look = layout(
         xaxis=axis(say("inner step"), tickformat="d", **({"dtick": 1} if len(x) <= 12 else {"nticks": 8}))
         if found.axis == "inner step"
@@ -53,7 +53,7 @@ def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
         shapes=[_level(height, dash) for height, _text, dash in levels],
         annotations=_end_names(ends, bounds),
     )
-    look["margin"] = look["margin"] | {"r": 18 + round(max(len(text) for _height, text, _hue in ends) * FONT * 0.56)}
+    look["margin"] = look["margin"] | {"r": 18 + round(max(len(text) for _height, text, *_look in ends) * FONT * 0.56)}
     return Picture(
         "neighbourhood",
         say("Do a task's neighbours know it?"),
@@ -124,11 +124,19 @@ def _level(height: float, dash: str) -> dict[str, Any]:
     return {"type": "line", **ends, "line": line(SOFT, 1.6, dash)}
 
 
-def _end_names(ends: Sequence[tuple[float, str, str]], bounds: Sequence[float]) -> list[dict[str, Any]]:
-    """The lines' names (height, text, colour) at their right ends, moved apart."""
-    heights = [(height - bounds[0]) / (bounds[1] - bounds[0]) for height, _text, _hue in ends]
-    place = {"name": "end", "x": 1.0, "xref": "paper", "xshift": 8, "xanchor": "left", "yref": "paper"}
+def _end_names(ends: Sequence[tuple[float, str, str, str]], bounds: Sequence[float]) -> list[dict[str, Any]]:
+    """The lines' names (height, text, colour, kind of end) at their right ends, moved apart."""
+    heights = [(height - bounds[0]) / (bounds[1] - bounds[0]) for height, *_look in ends]
+    place = {"x": 1.0, "xref": "paper", "xshift": 8, "xanchor": "left", "yref": "paper"}
     return [
-        {"text": text, "y": y, "yanchor": "middle", "showarrow": False, "font": {"size": FONT, "color": hue}, **place}
-        for (_height, text, hue), y in zip(ends, spread(heights, LABEL_GAP), strict=True)
+        {
+            "name": kind,
+            "text": text,
+            "y": y,
+            "yanchor": "middle",
+            "showarrow": False,
+            "font": {"size": FONT, "color": hue},
+            **place,
+        }
+        for (_height, text, hue, kind), y in zip(ends, spread(heights, LABEL_GAP), strict=True)
     ]

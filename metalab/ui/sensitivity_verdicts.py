@@ -156,12 +156,14 @@ def spread_verdict(found: tuple[Spread, Spread]) -> str:
     whole, half = found
     seen, unseen = half.width(seen=True), half.width(seen=False)
     told = _(
-        "**Where no point lies the functions are {times} times as far apart as where points lie** ({unseen} against "
-        "{seen}); with points anywhere they are {whole} apart. Their mean misses the truth there by {off}, where "
+        "**Where no point lies the functions are {times} times as far apart as where points lie** (95 % interval "
+        "{low} to {high} over support sets; {unseen} against {seen}); with points anywhere they are {whole} apart. Their mean misses the truth there by {off}, where "
         "points lie by {near} (root mean square)."
     )
     return told.format(
         times=roughly(unseen / seen) if seen > 0 else "∞",
+        low=roughly(half.times[0]),
+        high=roughly(half.times[1]),
         unseen=number(unseen),
         seen=number(seen),
         whole=number(whole.width(seen=True)),

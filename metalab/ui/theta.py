@@ -19,6 +19,7 @@ from metalab.figures.style import number
 from metalab.figures.theta import layer_name, told
 from metalab.store import Run
 from metalab.tasks import FAMILIES
+from metalab.tasks.base import HIGHER_IS_BETTER
 from metalab.tasks.sinusoid import Sinusoid
 from metalab.ui import links
 from metalab.ui.adapt_entrants import Entrant
@@ -320,20 +321,31 @@ def _best_after(found: Starts) -> str:
 
 def layer_verdict(found: Sequence[Layers], metric: str) -> str:
     """Rapid learning or feature reuse, in Markdown."""
-    sentence = _(
-        "**{name}**: with the head alone adapting the inner loop keeps {share} of what it gains ({head} instead of "
-        "{free}; {nothing} without adaptation): {judged}."
-    )
-    return "  \n".join(
-        sentence.format(
-            name=escape(each.label),
-            share=told(kept(each), "accuracy"),
-            head=told(float(each.frozen.mean[-2]), metric),
-            free=told(float(each.frozen.mean[0]), metric),
-            nothing=told(float(each.frozen.mean[-1]), metric),
-            judged=_judged(kept(each)),
+    return "  \n".join(_layer_words(each, metric) for each in found)
+
+
+def _layer_words(each: Layers, metric: str) -> str:
+    free, head, nothing = (float(each.frozen.mean[i]) for i in (0, -2, -1))
+    share = kept(each)
+    if not (free > nothing if metric in HIGHER_IS_BETTER else free < nothing):
+        said = _("**{name}**: the inner loop gains nothing here, from {nothing} without adaptation to {free}.")
+    elif share < 0:
+        said = _(
+            "**{name}**: with the head alone adapting it becomes worse, {head} instead of {nothing} without "
+            "adaptation, while all layers together come to {free}: {judged}."
         )
-        for each in found
+    else:
+        said = _(
+            "**{name}**: with the head alone adapting the inner loop keeps {share} of what it gains ({head} instead "
+            "of {free}; {nothing} without adaptation): {judged}."
+        )
+    return said.format(
+        name=escape(each.label),
+        share=told(share, "accuracy"),
+        head=told(head, metric),
+        free=told(free, metric),
+        nothing=told(nothing, metric),
+        judged=_judged(share),
     )
 
 
@@ -346,6 +358,8 @@ def kept(each: Layers) -> float:
 def _judged(share: float) -> str:
     if share >= 0.8:
         return _("mostly **feature reuse**")
+    if share < 0:
+        return _("here the **body has to learn**")
     if share <= 0.3:
         return _("mostly **rapid learning** in the body")
     return _("both feature reuse and learning in the body")

@@ -217,6 +217,8 @@ def test_a_half_without_points_is_where_functions_differ_and_the_seen_half_is_wh
     np.testing.assert_allclose(half.truth[half.x == 0], half.truth[50])
     assert half.error(seen=False) > whole.error(seen=True)
     assert np.isnan(whole.width(seen=False))
+    assert half.times[0] < half.width(seen=False) / half.width(seen=True) < half.times[1]
+    assert np.isnan(whole.times).all()
     assert (half.low <= half.mean + 1e-9).all()
     fixed = spread(one, WAVES, where="right", shots=3, steps=0)
     assert fixed.width(seen=True) == pytest.approx(0)
