@@ -154,11 +154,11 @@ def written_outside(at: School, since: float) -> list[str]:
 
 
 def last_lines(log: str) -> Counter[str]:
-    """What the tracebacks in a server's log end with."""
+    """What the tracebacks in a server's log end with; of many like ones the server writes a few."""
     found = Counter[str]()
-    for part in log.split("Traceback (most recent call last):")[1:]:
-        ends = (line for line in part.splitlines()[1:] if line and not line.startswith((" ", "\t")))
-        found[next(ends, "").strip()[:110]] += 1
+    for line in log.splitlines():
+        if line.startswith("{") and (trace := json.loads(line).get("trace")):
+            found[trace.strip().splitlines()[-1][:110]] += 1
     return found
 
 

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 Event = Literal[
     "listening",
@@ -32,13 +32,14 @@ Event = Literal[
 ]
 Fact = str | int | float | bool | None
 
-LONGEST_FACT = 300
-"""Characters of one fact; the end of a longer one is left out."""
+LONGEST_FACT, LONGEST_TRACE = 300, 8_000
+"""Characters of one fact, whose end is left out beyond that, and of a traceback, whose beginning is."""
 LINES_A_MINUTE = 20
-"""Of refusals of one kind to one person: who is refused a thousand times does not fill the disk."""
+"""Of refusals of one kind to one person, and of one error: who is refused a thousand times does not fill the disk."""
 ALL_LINES_A_MINUTE = 300
-"""Of refusals of any kind to anybody: whoever has a thousand names does not fill it either."""
+"""Of refusals and errors of any kind to anybody: whoever has a thousand names does not fill it either."""
 
+THINNED = ("quota", "refused", "teacher")
 _EVENTS = logging.getLogger("metalab.events")
 
 
@@ -52,14 +53,18 @@ def tell(event: Event, **facts: Fact) -> None:
 def to_stderr() -> None:
     """From now on the package's log is written to stderr, a JSON object a line; doing it twice does nothing."""
     package = logging.getLogger("metalab")
-    if any(isinstance(handler.formatter, JsonLines) for handler in package.handlers):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    handler.addFilter(Thinned())
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    package.propagate = False
+    if not any(isinstance(handler.formatter, JsonLines) for handler in package.handlers):
+        package.addHandler(handler(sys.stderr))
+        package.setLevel(logging.INFO)
+        package.propagate = False
+
+
+def handler(stream: TextIO) -> logging.Handler:
+    """Writes whatever it is given as one JSON object a line, and of many like ones a few."""
+    made = logging.StreamHandler(stream)
+    made.setFormatter(JsonLines())
+    made.addFilter(Thinned())
+    return made
 
 
 class JsonLines(logging.Formatter):
@@ -76,38 +81,53 @@ class JsonLines(logging.Formatter):
         else:
             line |= {"logger": record.name, "message": _cut(record.getMessage())}
         if record.exc_info and record.exc_info[0] is not None:
-            line["trace"] = "".join(traceback.format_exception(*record.exc_info))
+            line["trace"] = "".join(traceback.format_exception(*record.exc_info))[-LONGEST_TRACE:]
+        if hasattr(record, "left_out"):
+            line["left_out_before"] = record.left_out
         return json.dumps(line)
 
 
 class Thinned(logging.Filter):
-    """Lets so many refusals of one kind to one person pass in a minute; the next one says how many were left out."""
+    """Lets so many refusals and errors of one kind pass in a minute; the next one says how many were left out."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
         self._minute = 0
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._seen: Counter[tuple[str, ...]] = Counter()
         self._left_out = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        event = getattr(record, "event", "")
-        if event not in ("quota", "refused", "teacher"):
+        kind = _kind(record)
+        if not kind:
             return True
         minute = int(time.monotonic() // 60)
-        key = event, str(record.facts.get("person", ""))  # type: ignore[attr-defined]
         with self._lock:
             if minute != self._minute:
                 self._minute = minute
                 self._seen.clear()
-            if self._seen[key] >= LINES_A_MINUTE or self._seen.total() >= ALL_LINES_A_MINUTE:
+            if self._seen[kind] >= LINES_A_MINUTE or self._seen.total() >= ALL_LINES_A_MINUTE:
                 self._left_out += 1
                 return False
-            self._seen[key] += 1
+            self._seen[kind] += 1
             if self._left_out:
-                record.facts["left_out_before"] = self._left_out  # type: ignore[attr-defined]
-                self._left_out = 0
+                record.left_out, self._left_out = self._left_out, 0
         return True
+
+
+def _kind(record: logging.LogRecord) -> tuple[str, ...]:
+    """What a record has in common with others of which there may be many: who is refused, or where what went wrong.
+
+    Empty for an event of which there are only as many as something happens.
+    """
+    event = getattr(record, "event", "")
+    if event:
+        return (event, str(record.facts.get("person", ""))) if event in THINNED else ()  # type: ignore[attr-defined]
+    where = ""
+    if record.exc_info and record.exc_info[2] is not None:
+        *_, last = traceback.walk_tb(record.exc_info[2])
+        where = f"{last[0].f_code.co_filename}:{last[1]}"
+    return record.name, str(record.msg)[:LONGEST_FACT], where
 
 
 def _cut(fact: Fact) -> Fact:

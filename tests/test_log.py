@@ -77,6 +77,24 @@ def test_who_is_refused_a_thousand_times_does_not_fill_the_log(lines, monkeypatc
     assert "left_out_before" not in lines()[-1]
 
 
+def test_the_same_error_again_and_again_does_not_fill_the_log_and_another_is_told(lines, monkeypatch):
+    monkeypatch.setattr(log.time, "monotonic", lambda: 600.0)
+    logger = logging.getLogger("metalab.some")
+    for number in range(100):
+        try:
+            raise ValueError("x" * 20_000 + f"forged {number}\n\x1b[31m")
+        except ValueError:
+            logger.exception("A page failed.")
+    assert len(lines()) == log.LINES_A_MINUTE
+    assert all(line["trace"].endswith("\n\x1b[31m\n") and len(line["trace"]) == log.LONGEST_TRACE for line in lines())
+    try:
+        raise ValueError("elsewhere")
+    except ValueError:
+        logger.exception("A page failed.")
+    assert lines()[-1]["trace"].endswith("ValueError: elsewhere\n")
+    assert lines()[-1]["left_out_before"] == 100 - log.LINES_A_MINUTE
+
+
 def test_many_names_fill_neither_log_nor_memory(lines, monkeypatch):
     monkeypatch.setattr(log.time, "monotonic", lambda: 600.0)
     for number in range(2 * log.ALL_LINES_A_MINUTE):

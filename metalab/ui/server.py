@@ -92,6 +92,7 @@ def _open_desk() -> None:
 
     log.to_stderr()
     _one_log()
+    _one_log()
     HUB.limits = from_environment(os.environ)
     files = [Path(path) for path in config.get_option("secrets.files")]
     desk = teacher.open_desk(teacher.read_token(os.environ, files))
@@ -117,6 +118,19 @@ def _one_log() -> None:
 
     logger.setup_formatter = join  # called for each logger that is still to be made
     logger.update_formatter()
+
+
+def _one_log() -> None:
+    """Have Streamlit and the web server log as we do: a traceback of theirs may hold what somebody typed."""
+    from streamlit import logger as streamlits
+
+    handler = log.handler(sys.stderr)
+
+    def join(logger: logging.Logger) -> None:
+        logger.handlers = [handler]
+
+    streamlits.setup_formatter = join  # called for each logger that is still to be made
+    streamlits.update_formatter()
 
 
 def _open_guestbook() -> None:

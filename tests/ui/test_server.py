@@ -1,8 +1,11 @@
 """What surrounds the pages: identities and streams are wired in, and a stop ends the streams."""
 
 import asyncio
+import io
+import json
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -49,6 +52,28 @@ def test_a_home_that_cannot_be_used_is_said():
 
     test = AppTest.from_function(page).run()
     assert test.error[0].value == "cannot write to /home/ada/.metalab\\: set METALAB\\_HOME to another folder"
+
+
+def test_streamlit_and_the_web_server_log_in_the_same_form(monkeypatch):
+    from streamlit import logger
+
+    stream, plain = io.StringIO(), logger.setup_formatter
+    monkeypatch.setattr(sys, "stderr", stream)
+    try:
+        server._one_log()
+        named = [logger.get_logger("streamlit.error_util"), logger.get_logger("streamlit.not_yet_there")]
+        for each in [*named, logger.get_logger("uvicorn.error")]:
+            try:
+                raise ValueError("\x1b[31mred\n{}")
+            except ValueError as error:
+                each.error("Uncaught app execution", exc_info=error)
+    finally:
+        logger.setup_formatter = plain
+        logger.update_formatter()
+    assert stream.getvalue().isascii()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["logger"] for line in lines] == ["streamlit.error_util", "streamlit.not_yet_there", "uvicorn.error"]
+    assert all(line["trace"].endswith("ValueError: \x1b[31mred\n{}\n") for line in lines)
 
 
 def test_closing_the_hub_ends_open_streams_without_an_end_event():
