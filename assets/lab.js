@@ -284,10 +284,11 @@ class Lab {
   saveImage(format) {
     const look = readStageLook(this.root, this.data.dark);
     const { margin } = this.data;
-    const [width, height] = [760, 760 - margin.l - margin.r + margin.t + margin.b + 50];
+    const key = savedKey(this.data.key.map(({ look: kind, text }) => ({ look: kind, text, colour: look.text })), 760);
+    const room = 50 + 18 * key.length;
+    const [width, height] = [760, 760 - margin.l - margin.r + margin.t + margin.b + room];
     const { data, layout } = figureAt(this.figure, 0, look, { width, height, revision: "lab" });
-    const title = { text: escaped(this.data.title), x: 0.02, xanchor: "left", y: 0.98, yanchor: "top", font: { size: 17 } };
-    const saved = { ...layout, title, paper_bgcolor: look.background, margin: { ...margin, t: margin.t + 50 } };
+    const saved = { ...layout, title: titled(this.data.title, key), paper_bgcolor: look.background, margin: { ...margin, t: margin.t + room } };
     this.plotly.downloadImage({ data, layout: saved }, { format, scale: format === "png" ? 2 : 1, width, height, filename: "metalab-lab" });
   }
 

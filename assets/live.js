@@ -182,7 +182,7 @@ class Panel {
     const key = make("p", { class: "ml-key" });
     const controls = make("div", { class: "ml-controls" });
     const save = (kind) => make("button", { type: "button", class: "ml-small", title: say(`save_${kind}`), "aria-label": `${say(`save_${kind}`)}: ${say(`title_${name}`)}`, onclick: () => this.save(name, kind) }, icon("download"), kind.toUpperCase());
-    const head = make("div", { class: "ml-head" }, make("h3", { text: say(`title_${name}`) }), make("div", { class: "ml-saves" }, save("png"), save("csv")));
+    const head = make("div", { class: "ml-head" }, make("h3", { text: say(`title_${name}`) }), make("div", { class: "ml-saves" }, save("png"), save("svg"), save("csv")));
     const stage = make("div", { class: "ml-stage" }, plot, empty);
     stage.style.minHeight = `${this.data.height}px`;
     return { card: make("section", { class: `ml-card ml-${name}`, "aria-label": say(`title_${name}`) }, head, key, stage, controls), plot, empty, key, controls, drawn: false };
@@ -383,12 +383,11 @@ class Panel {
   save(name, kind) {
     const view = this.views[name];
     const filename = `metalab-${name}-${this.runs.map((run) => run.id).join("-").slice(0, 60)}`;
-    if (kind === "png") {
+    if (kind !== "csv") {
       if (!view.drawn) return;
-      const { data, layout } = view.plot;
-      const title = { text: escapeMarkup(this.speak.say(`title_${name}`)), font: { size: 20 } };
-      const image = { data, layout: { ...layout, title, margin: { ...layout.margin, t: 70 }, height: layout.height + 60 } };
-      this.plotly.downloadImage(image, { format: "png", scale: 2, width: layout.width, height: layout.height + 60, filename });
+      const image = savedPicture(view, this.speak.say(`title_${name}`));
+      const { width, height } = image.layout;
+      this.plotly.downloadImage(image, { format: kind, scale: kind === "png" ? 2 : 1, width, height, filename });
       return;
     }
     const table = { learning: () => curveRows(this.runs), adaptation: () => adaptationRows(this.runs), functions: () => functionRows(this.runs.find(({ id }) => id === this.functionsOf)) }[name]();

@@ -106,6 +106,7 @@ class RunRow {
 
 // A key is drawn again only when its colours or words change.
 function drawKey(node, entries) {
+  node.entries = entries;
   const signature = JSON.stringify(entries);
   if (node.dataset.signature === signature) return;
   node.dataset.signature = signature;
@@ -115,6 +116,14 @@ function drawKey(node, entries) {
     swatch.style.setProperty("--to", colour2 || colour);
     return make("span", { class: "ml-entry" }, swatch, make("span", { text }));
   }));
+}
+
+// A drawn figure with its title and its key, which on the page stand around it.
+function savedPicture({ plot: { data, layout }, key }, title) {
+  const lines = savedKey(key.entries.map(({ style, text, colour2, colour }) => ({ look: style, text, colour: style === "band" ? undefined : colour2 || colour })), layout.width);
+  const room = 50 + 18 * lines.length;
+  const margin = { ...layout.margin, t: layout.margin.t + room };
+  return { data, layout: { ...layout, title: titled(title, lines, 20), height: layout.height + room, margin } };
 }
 
 // Buttons that choose one of several runs; hidden while there is nothing to choose.

@@ -327,13 +327,13 @@ class Stage {
     const { picture: one, plot } = this.cards.get(name);
     const look = readStageLook(this.root, this.data.dark);
     const width = Math.max(plot.clientWidth, 480);
-    const key = one.key.map(({ text }) => escaped(text));
+    const key = savedKey(one.key, width);
     const room = 60 + 18 * Math.max(key.length - 1, 0);
     const height = (one.aspect ? Math.min(width * one.aspect + 32, 1400) : one.height) + room + 10;
     const { data, layout } = figureAt(one.figure, this.now(), look, { width, height, revision: name });
     layout.paper_bgcolor = look.background;
     layout.margin = { ...layout.margin, t: (layout.margin?.t ?? 10) + room };
-    layout.title = { text: escaped(this.data.steps ? `${one.title} (${this.where.textContent})` : one.title), x: 0.02, xanchor: "left", y: 0.98, yanchor: "top", font: { size: 17 }, subtitle: { text: key.join("<br>"), font: { size: 13 } } };
+    layout.title = titled(this.data.steps ? `${one.title} (${this.where.textContent})` : one.title, key);
     this.plotly.downloadImage({ data, layout }, { format, scale: format === "png" ? 2 : 1, width, height, filename: `metalab-${this.data.prefix}-${name}` });
   }
 

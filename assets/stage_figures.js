@@ -91,10 +91,6 @@ function readStageLook(root, darkOf) {
   };
 }
 
-function escaped(text) {
-  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-}
-
 /** Plotly's text as plain text, its few tags taken out. */
 function unescaped(text) {
   return text.replace(/<\/?(sub|sup|b|i|br)>/g, "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");

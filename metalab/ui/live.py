@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[CommandName, ...]] = {
 
 _LOG = logging.getLogger(__name__)
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
-_SCRIPTS = ("live_data.js", "live_charts.js", "live_rows.js", "live.js")
+_SCRIPTS = ("saved_key.js", "live_data.js", "live_charts.js", "live_rows.js", "live.js")
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,7 @@ def _button_texts() -> dict[str, str]:
         "reset_help": _("Start again from the same initialisation"),
         "not_yours": _("Only whoever started this run controls it"),
         "save_png": _("Download as a picture"),
+        "save_svg": _("Download as a drawing that can be enlarged"),
         "save_csv": _("Download the numbers"),
         "smoothing": _("Smoothing"),
         "smoothing_help": _("How much of the noise of single meta-batches is averaged away"),

@@ -157,8 +157,8 @@ def spread_verdict(found: tuple[Spread, Spread]) -> str:
     seen, unseen = half.width(seen=True), half.width(seen=False)
     told = _(
         "**Where no point lies the functions are {times} times as far apart as where points lie** (95 % interval "
-        "{low} to {high} over support sets; {unseen} against {seen}); with points anywhere they are {whole} apart. Their mean misses the truth there by {off}, where "
-        "points lie by {near} (root mean square)."
+        "{low} to {high} over support sets; {unseen} against {seen}); with points anywhere they are {whole} apart. "
+        "Their mean misses the truth there by {off}, where points lie by {near} (root mean square)."
     )
     return told.format(
         times=roughly(unseen / seen) if seen > 0 else "∞",

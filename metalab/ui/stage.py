@@ -33,7 +33,7 @@ _mount = st.components.v2.component(
     "metalab_stage",
     html='<div class="ml-stage"></div>',
     css=asset("stage.css"),
-    js=asset("stage_figures.js", "stage.js"),
+    js=asset("saved_key.js", "stage_figures.js", "stage.js"),
     isolate_styles=False,  # plotly puts its own rules into the page's head
 )
 

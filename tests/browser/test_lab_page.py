@@ -159,7 +159,10 @@ def test_the_map_can_be_taken_home(app, visitor):
     assert waiting.value.path().read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Download as a drawing").click()
-    assert "<svg" in waiting.value.path().read_text(encoding="utf-8")[:500]
+    drawing = waiting.value.path().read_text(encoding="utf-8")
+    assert "<svg" in drawing[:500]
+    assert "fixed point by formula" in drawing
+    assert "outer loop" in drawing
     page.get_by_role("button", name="Take it home").click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Settings as JSON").click()

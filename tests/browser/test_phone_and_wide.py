@@ -14,8 +14,8 @@ PUTS_EXAMPLES = ("speed", "embeddings?family=glyphs")
 SETTLED = """() => document.querySelector('[data-testid=stMain] h1')
   && document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"""
 WIDTHS = """() => {
-  const main = document.querySelector('[data-testid=stMain]');
-  return [main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - document.documentElement.clientWidth];
+  const [main, whole] = [document.querySelector('[data-testid=stMain]'), document.documentElement];
+  return [main, whole].map((node) => node.scrollWidth - node.clientWidth);
 }"""
 NEAR = """() => document.querySelector('.ml-stage .js-plotly-plot')
   && document.querySelector('.ml-stage .plot').getBoundingClientRect().top < innerHeight"""

@@ -85,6 +85,19 @@ def test_zoom_is_kept_while_data_streams_and_rates_change_while_it_runs(app, vis
     run_badge(page, "stopped").wait_for()
 
 
+def test_a_saved_chart_carries_its_title_and_its_key(app, visitor):
+    page = visitor(accept_downloads=True)
+    page.goto(f"{app}/train?outer_steps=20")
+    start_on_train(page)
+    run_badge(page, "finished").wait_for()
+    page.wait_for_function("() => document.querySelector('.ml-learning .ml-plot')?.data?.length > 2")
+    with page.expect_download() as waiting:
+        page.locator(".ml-learning").get_by_role("button", name="Download as a drawing").click()
+    drawing = waiting.value.path().read_text(encoding="utf-8")
+    assert "Is it learning?" in drawing
+    assert "held-out, after adaptation" in drawing
+
+
 def test_another_visitor_follows_by_the_link_without_controls(app, visitor):
     mine, theirs = visitor(), visitor()
     mine.goto(f"{app}/train?outer_steps=20000")

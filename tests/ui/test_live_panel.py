@@ -65,7 +65,7 @@ def test_every_word_that_the_browser_asks_for_exists():
     for start, names in {
         "title_": ["learning", "adaptation", "functions"],
         "state_": COMMANDS,
-        "save_": ["png", "csv"],
+        "save_": ["png", "svg", "csv"],
     }.items():
         assert {start + name for name in names} <= set(texts)
     for name in live_constant("OUTER_METRICS"):
