@@ -260,10 +260,12 @@ async def train(day: Day) -> None:
         if sum(run.state in ("queued", "running") for run in day.school.runs()) <= WAITING:
             with _noted(day, "a new run"):
                 tab = day.tab()
-                await start_run(day.school, tab, outer_steps=RUN_STEPS, seed=day.started)
-                day.started += 1
-                day.problems += tab.errors
-                await tab.close()
+                try:
+                    await start_run(day.school, tab, outer_steps=RUN_STEPS, seed=day.started)
+                    day.started += 1
+                finally:  # also where the class ends in the middle of it
+                    day.problems += tab.errors
+                    await tab.close()
         await asyncio.sleep(1)
 
 
