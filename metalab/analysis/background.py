@@ -54,6 +54,8 @@ WORTH_KEEPING_SECONDS = 0.3
 CLOSING_SECONDS = 5.0
 UNATTENDED_SECONDS = 1.0
 """A computation of which no page has asked for so long rests until one asks again: another page is looked at."""
+LOOK_AGAIN_SECONDS = 0.2
+"""So often one that rests looks whether it may go on."""
 ABANDONED_SECONDS = 20.0
 """And after so long it ends: its tab was closed."""
 UNKNOWN = "The computation failed; the server's log says why."
@@ -92,6 +94,8 @@ class Work:
     turn: float = 0.0
     """When its turn, or the part of it that is not in `spent` yet, began."""
     asked: float = field(default_factory=time.monotonic)
+    not_before: float = 0.0
+    """When it may begin to compute."""
     followers: set[Hashable] = field(default_factory=set)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -103,6 +107,11 @@ class Work:
     def unasked(self) -> float:
         """Seconds since a page last asked for it."""
         return time.monotonic() - self.asked
+
+    @property
+    def rests(self) -> bool:
+        """Whether its time has not come, or no page asks for it."""
+        return time.monotonic() < self.not_before or self.unasked >= UNATTENDED_SECONDS
 
     @property
     def seconds_left(self) -> float | None:
@@ -144,10 +153,12 @@ class Background:
         asker: Hashable,
         wait: float = 0.0,
         person: Hashable | None = None,
+        after: float = 0.0,
     ) -> Work:
         """The computation of `key`, begun if nobody has yet; returns after `wait` seconds, or as soon as it ends.
 
-        `person`: whose the asker is, by default nobody's but its own.
+        `person`: whose the asker is, by default nobody's but its own. What is not kept in a file is computed `after` so
+        many seconds.
         """
         with self._changed:
             if self._closing:
@@ -155,6 +166,7 @@ class Background:
             work = self._works.get(key)
             if work is None or work.state == "cancelled":
                 work = self._works[key] = Work(key, make, asker if person is None else person)
+                work.not_before = work.asked + after
                 self._waiting.append(work)
                 self._leave_out(work.person)
                 self._hire()
@@ -248,9 +260,9 @@ class Background:
         return min(self._in_line(), key=lambda work: (self._lately(work.person, now), work.spent), default=None)
 
     def _in_line(self) -> list[Work]:
-        attended = [work for work in self._paused if work.unasked < UNATTENDED_SECONDS]
+        ready = [work for work in self._paused if not work.rests]
         waiting = [work for work in self._waiting if self._begun[work.person] < BEGUN_OF_ONE]
-        return attended + (waiting if self._idle else [])
+        return ready + (waiting if self._idle else [])
 
     def _lately(self, person: Hashable, now: float) -> float:
         """Seconds of turns that a person has had; what was long ago counts less."""
@@ -293,16 +305,16 @@ class Background:
         self._changed.notify_all()
 
     def _give_way(self, work: Work) -> None:
-        """Wait for its next turn if somebody who has had less stands in line, or as long as no page asks for it."""
+        """Wait for its next turn if somebody who has had less stands in line, or as long as it rests."""
         with self._changed:
             self._charge(work)
             others = any(self._comes_before(other, work) for other in self._in_line())
-            if not others and work.unasked < UNATTENDED_SECONDS:
+            if not others and not work.rests:
                 return
             self._paused.append(work)
             self._end_turn()
             while not (self._closing or self._wanted_no_more(work) or self._next() is work):
-                self._changed.wait(UNATTENDED_SECONDS / 4)
+                self._changed.wait(LOOK_AGAIN_SECONDS)
             self._paused.remove(work)
             self._begin_turn(work)
 
@@ -353,13 +365,13 @@ class Background:
 
     def _found(self, work: Work, report: Report) -> Any:
         assert work.make is not None
-        if self._files is None:
-            return work.make(report)
-        with suppress(LookupError):
-            return self._files.get(work.key)
+        if self._files is not None:
+            with suppress(LookupError):
+                return self._files.get(work.key)
+        report(0.0)
         began = time.monotonic()
         result = work.make(report)
-        if time.monotonic() - began > WORTH_KEEPING_SECONDS:
+        if self._files is not None and time.monotonic() - began > WORTH_KEEPING_SECONDS:
             self._files.put(work.key, result)
         return result
 

@@ -20,6 +20,8 @@ IN_LINE_SECONDS = 0.05
 """A result that is there within this time is shown without a bar: one that was kept, mostly."""
 PATIENCE_SECONDS = 1.0
 """So long the page itself waits for what it begins with, which is there sooner than by drawing the page anew."""
+LATER_SECONDS = 0.5
+"""So long after it was asked for begins what comes later: the browser draws first."""
 REFRESH_SECONDS = 0.4
 TOO_FEW = 20
 """Of fewer tasks the bootstrap's intervals are too narrow to judge by."""
@@ -39,7 +41,8 @@ def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str
         _restart(slot, told)
         return None
     asker = (_session(), slot)
-    work = background().ask((slot, key), make, asker, wait=IN_LINE_SECONDS, person=current_user())
+    after = LATER_SECONDS if later else 0.0
+    work = background().ask((slot, key), make, asker, wait=IN_LINE_SECONDS, person=current_user(), after=after)
     if not later:
         _await(work, told)
     if work.state == "done":

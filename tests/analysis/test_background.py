@@ -10,6 +10,7 @@ import torch
 
 from metalab.analysis import background
 from metalab.analysis.background import UNKNOWN, Background
+from metalab.analysis.kept import Kept
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +224,25 @@ def test_one_that_rests_leaves_its_place_to_another(monkeypatch, most_begun, beg
     assert _resting(pool, work)
     assert pool.ask("short", lambda report: 1, "Theta", wait=5, person="me").result == 1
     assert work.state == "cancelled"
+    pool.close()
+
+
+def test_what_comes_later_lets_others_go_first_and_then_begins(pool):
+    order = []
+    never = pool.ask("never", _counting(order, "never", 1), "you", after=3600.0)
+    assert _resting(pool, never)
+    assert pool.ask("now", _counting(order, "now", 1), "me", wait=5).result == "now"
+    assert pool.ask("later", _counting(order, "later", 1), "she", wait=5, after=0.05).result == "later"
+    assert order == ["now", "later"]
+    pool.cancel("you")
+    assert never.ended.wait(5)
+
+
+def test_what_is_kept_in_a_file_is_there_at_once_however_late_it_may_begin(tmp_path):
+    files = Kept(lambda: tmp_path)
+    assert files.put("key", 42)
+    pool = Background(at_once=1, files=files)
+    assert pool.ask("key", lambda report: 1, "me", wait=5, after=3600.0).result == 42
     pool.close()
 
 
