@@ -2,7 +2,7 @@
 
 const NARROW = 360;
 // Width of a letter of an axis' title.
-const TITLE_LETTER = 7.2;
+const TITLE_LETTER = 6.8;
 // Above a figure where a finger can encircle points: room for plotly's tools, which would cover it.
 const TOOLS = 34;
 // Pixels that a figure in a map's cell needs, and those beside the cells: the axis and the scale.
@@ -62,8 +62,9 @@ function wrapped(axis, pixels) {
   const most = Math.max(12, Math.floor(pixels / TITLE_LETTER));
   if (!title || title.includes("<") || title.length <= most) return axis;
   const lines = [""];
+  const even = title.length / Math.ceil(title.length / most);
   for (const word of title.split(" ")) {
-    if (lines.at(-1) && lines.at(-1).length + word.length >= most) lines.push("");
+    if (lines.at(-1).length + word.length / 2 >= even) lines.push("");
     lines.push(`${lines.pop()} ${word}`.trim());
   }
   return { ...axis, title: { ...axis.title, text: lines.join("<br>") } };

@@ -197,7 +197,8 @@ def _groups(attribute: Attribute | None, view: View, n: int) -> list[tuple[str, 
         return [("", everyone, {"color": OTHERS})]
     if attribute.kind != "class":
         values, title = _counted(attribute, view.label)
-        bar = {"title": {"text": title, "side": "right"}, "thickness": 14, "outlinewidth": 0, "len": 0.9}
+        words = {"text": title, "side": "right", "font": {"size": FONT_SMALL}}
+        bar = {"title": words, "tickfont": {"size": FONT_SMALL}, "thickness": 14, "outlinewidth": 0, "len": 0.9}
         shades = (*SCALE, *BACK) if attribute.kind == "angle" else SCALE
         scale = [[i / (len(shades) - 1), colour] for i, colour in enumerate(shades)]
         return [("", everyone, {"color": values, "colorscale": scale, "colorbar": bar, "showscale": True})]

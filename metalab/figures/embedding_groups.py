@@ -82,7 +82,8 @@ def views_verdict(rows: Sequence[tuple[str, Interval, str]], attribute: str, say
         told = say("{attribute} scores highest by {best}, {score}; not to be told from it: {others}.")
     else:
         told = say("{attribute} is known best by {best}, {score}: no other interval reaches that far.")
-    return told.format(attribute=attribute, best=name, score=fixed(best.value, 2), others=", ".join(level))
+    said = told.format(attribute=attribute, best=name, score=fixed(best.value, 2), others=", ".join(level))
+    return said[:1].upper() + said[1:]
 
 
 def _dot(name: str, each: Interval, colour: str) -> dict[str, Any]:

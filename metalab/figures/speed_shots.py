@@ -128,7 +128,7 @@ def as_trained(found: Practice, label: str, say: Say) -> Picture:
     looks = {"tickvals": found.outer_steps.tolist()} if len(found.outer_steps) <= FEW_LOOKS else {}
     look = layout(
         xaxis=axis(say("outer step of the run"), showgrid=False, **looks),
-        yaxis=axis(say("inner step"), showgrid=False, tickformat="d", **ticks),
+        yaxis=axis(say("inner step"), range=[-0.5, steps - 0.5], showgrid=False, tickformat="d", **ticks),
         hovermode="closest",
     )
     return Picture(

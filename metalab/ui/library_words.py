@@ -42,8 +42,9 @@ def _worse(found: Ranking) -> str:
     if not hurt:
         return ""
     sentence = ngettext(
-        "For {n} of {all} starts adapting makes it worse: {worst} goes from {before} to {after}.",
-        "For {n} of {all} starts adapting makes it worse, most for {worst}: from {before} to {after}.",
+        "For {n} of {all} starts adapting makes it worse: {worst} at outer step {step} goes from {before} to {after}.",
+        "For {n} of {all} starts adapting makes it worse, most for {worst} at outer step {step}: from {before} to "
+        "{after}.",
         len(hurt),
     )
     worst = max(hurt, key=lambda start: sign * (start.after - start.before) if np.isfinite(start.after) else np.inf)
@@ -52,6 +53,7 @@ def _worse(found: Ranking) -> str:
             n=len(hurt),
             all=len(found.starts),
             worst=escape(worst.label),
+            step=f"{worst.step:,}",
             before=spelled(worst.before, found.metric),
             after=spelled(worst.after, found.metric),
         )

@@ -163,8 +163,8 @@ def test_views_are_sorted_above_the_raw_inputs():
     ("scores", "said"),
     [
         ((0.02, 0.01), "None of them orders phase"),
-        ((0.6, 0.55), "phase scores highest by D, 0.60; not to be told from it: F."),
-        ((0.9, 0.3), "phase is known best by D, 0.90"),
+        ((0.6, 0.55), "Phase scores highest by D, 0.60; not to be told from it: F."),
+        ((0.9, 0.3), "Phase is known best by D, 0.90"),
     ],
 )
 def test_a_winner_is_named_only_where_its_interval_stands_alone(scores, said):
