@@ -23,6 +23,7 @@ from metalab.store import StoreError, people
 from metalab.training.quotas import from_environment
 from metalab.ui import front, runs, teacher, visitors
 from metalab.ui import routes as http
+from metalab.ui.door import Door
 from metalab.ui.front import FrontMiddleware
 from metalab.ui.guard import GuardMiddleware
 from metalab.ui.identity import IdentityMiddleware, listens_beyond_loopback, short_id
@@ -64,7 +65,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     """
     _open_desk()
     _open_guestbook()
-    _allow_handles()
+    Door(_allow_handles()).watch(asyncio.get_running_loop())
     keep_freed_memory()
     sys.setswitchinterval(TURN_SECONDS)
     threading.Thread(target=_warm_up, name="metalab-warm-up", daemon=True).start()
@@ -92,7 +93,6 @@ def _open_desk() -> None:
 
     log.to_stderr()
     _one_log()
-    _one_log()
     HUB.limits = from_environment(os.environ)
     files = [Path(path) for path in config.get_option("secrets.files")]
     desk = teacher.open_desk(teacher.read_token(os.environ, files))
@@ -109,25 +109,16 @@ def _open_desk() -> None:
 
 def _one_log() -> None:
     """Have Streamlit and the web server log as we do: a traceback of theirs may hold what somebody typed."""
-    from streamlit import logger
-
-    handler = log.handler(sys.stderr)
-
-    def join(each: logging.Logger) -> None:
-        each.handlers = [handler]
-
-    logger.setup_formatter = join  # called for each logger that is still to be made
-    logger.update_formatter()
-
-
-def _one_log() -> None:
-    """Have Streamlit and the web server log as we do: a traceback of theirs may hold what somebody typed."""
     from streamlit import logger as streamlits
 
     handler = log.handler(sys.stderr)
 
     def join(logger: logging.Logger) -> None:
-        logger.handlers = [handler]
+        logger.handlers = [handler] if logger.name != "uvicorn.access" else []  # a line for each request: left out
+
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # else two lines for each tab that is opened
+    if not logging.getLogger().handlers:
+        logging.getLogger().addHandler(handler)  # whatever the others say
 
     streamlits.setup_formatter = join  # called for each logger that is still to be made
     streamlits.update_formatter()
@@ -147,16 +138,21 @@ def _open_guestbook() -> None:
     visitors.open_guestbook(key, HUB.limits, known)
 
 
-def _allow_handles() -> None:
-    """Let this process hold a connection of each allowed stream and tab; many systems begin with 1,024 handles."""
+def _allow_handles() -> int:
+    """Let this process hold a connection of each allowed stream and tab; many systems begin with 1,024 handles.
+
+    Returns how many it may have.
+    """
     if sys.platform == "win32":
-        return
+        return HANDLES
     import resource
 
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = HANDLES if most == resource.RLIM_INFINITY else min(HANDLES, most)
     if now != resource.RLIM_INFINITY and now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        return wanted
+    return HANDLES if now == resource.RLIM_INFINITY else now
 
 
 def _warm_up() -> None:

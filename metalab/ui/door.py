@@ -1,0 +1,117 @@
+"""How many connections the server takes, and how long one may say nothing.
+
+The web server bounds neither: whoever opens ten thousand connections leaves no handle for files either, and runs in
+training end, since nothing of them can be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from metalab.log import tell
+
+SPARE_HANDLES = 1_024
+"""For files, and for the connections that are refused."""
+MOST_AT_ONCE = 1_024
+"""Connections that wait to be taken."""
+MOST_OF_ADDRESS = 2_000
+"""Connections: a class of a hundred behind one address has a thousand."""
+SILENT_SECONDS = 15.0
+"""So long after it was opened a connection must have brought a whole request."""
+
+
+class Door:
+    """Counts the connections of one event loop's servers, and closes those that are too many or say nothing."""
+
+    def __init__(self, handles: int) -> None:
+        """`handles`: files and sockets that this process may have open at once."""
+        self._handles = handles
+        self._open: dict[asyncio.Transport, str] = {}
+        self._addresses: Counter[str] = Counter()
+        self._silent: dict[str, dict[asyncio.Transport, Any]] = {}
+        """Of each address the connections that had brought no request when they were last looked at, oldest first."""
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on the connections of servers that are made on this loop count."""
+        plain = loop.create_server
+
+        async def create_server(factory: Callable[[], Any], *given: Any, **named: Any) -> asyncio.Server:
+            # As many as wait are taken at once, before any of them can be refused, and meanwhile nobody is answered.
+            named["backlog"] = min(named.get("backlog", 100), MOST_AT_ONCE)
+            most = max(self._handles - SPARE_HANDLES - named["backlog"], self._handles // 4)
+            return await plain(partial(self._made, factory, most), *given, **named)
+
+        setattr(loop, "create_server", create_server)  # noqa: B010 (no attribute of the class)
+
+    def _made(self, factory: Callable[[], Any], most: int) -> Any:
+        """A protocol of the web server's that tells of its connection."""
+        protocol = factory()
+        made, lost = protocol.connection_made, protocol.connection_lost
+
+        def connection_made(transport: asyncio.Transport) -> None:
+            made(transport)
+            self._opened(transport, protocol, most)
+
+        def connection_lost(problem: Exception | None) -> None:
+            self._forget(protocol.transport)
+            lost(problem)
+            del protocol.connection_made, protocol.connection_lost  # they hold the protocol, and it holds them
+
+        protocol.connection_made, protocol.connection_lost = connection_made, connection_lost
+        return protocol
+
+    def _opened(self, transport: asyncio.Transport, protocol: Any, most: int) -> None:
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        crowded = address if self._addresses[address] >= MOST_OF_ADDRESS else ""
+        if len(self._open) >= most:
+            crowded = self._addresses.most_common(1)[0][0]
+        if crowded and not self._cut_oldest(crowded):
+            tell("refused", person=address, what="connection", why="too many are open")
+            transport.abort()
+            return
+        self._open[transport] = address
+        self._addresses[address] += 1
+        self._silent.setdefault(address, {})[transport] = protocol
+        asyncio.get_running_loop().call_later(SILENT_SECONDS, self._look, transport, protocol)
+
+    def _cut_oldest(self, address: str) -> bool:
+        """Close the connection of an address that has said nothing for longest; False where each has asked."""
+        silent = self._silent.get(address, {})
+        while silent:
+            transport = next(iter(silent))
+            if _says_nothing(transport, silent.pop(transport)):
+                transport.abort()
+                self._forget(transport)
+                return True
+        return False
+
+    def _look(self, transport: asyncio.Transport, protocol: Any) -> None:
+        """Close a connection that has brought no request yet. One that became a websocket has another protocol now,
+        which does not tell when it ends."""
+        if transport.is_closing():
+            self._forget(transport)
+        elif _says_nothing(transport, protocol):
+            transport.abort()
+        else:
+            asyncio.get_running_loop().call_later(SILENT_SECONDS, self._look, transport, protocol)
+
+    def _forget(self, transport: asyncio.Transport) -> None:
+        address = self._open.pop(transport, None)
+        if address is not None:
+            self._silent[address].pop(transport, None)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address], self._silent[address]
+
+
+def _says_nothing(transport: asyncio.Transport, protocol: Any) -> bool:
+    """Whether a connection has brought no request: the web server's protocol then has no scope yet."""
+    return transport.get_protocol() is protocol and getattr(protocol, "scope", protocol) is None
