@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from metalab.algorithms.base import InnerStep, Learner
+from metalab.models.normalised import differentiated_twice
 from metalab.params import Params, detach, gradients, network
 from metalab.tasks.base import Examples
 
@@ -57,7 +58,7 @@ def inner_loop(
         start = {name: phi[name] for name in rate}
         if order == 0:
             start = detach(start, requires_grad=True)
-        with torch.enable_grad():
+        with torch.enable_grad(), differentiated_twice(order == 2):
             examples = minibatch(learner.family.fresh(support, k), batch_size, k)
             losses = learner.support_loss(phi | start, examples)
             gradient = gradients(losses, start, create_graph=order == 2)

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metalab.models.base import Model, init_linear
+from metalab.models.normalised import affine, normalised
 from metalab.params import STATISTICS, Params
 from metalab.settings import setting
 
 BLOCKS = 4
-EPSILON = 1e-5
 
 
 class Conv4(Model):
@@ -94,28 +94,22 @@ class Conv4(Model):
         """Block i of h (T * n, H, W, C), normalised in `groups` for each task or, if `known`, by running averages."""
         weight, scale, shift = (params[name] for name in (f"conv{i}.weight", f"norm{i}.scale", f"norm{i}.shift"))
         mean_name, variance_name = f"{STATISTICS}norm{i}.mean", f"{STATISTICS}norm{i}.variance"
-        pooled, n_tasks = self.downsampling == "max_pool", weight.shape[0]
+        pooled = self.downsampling == "max_pool"
         sign: Tensor | float = 1.0
         if pooled:
-            # What a negative scale would turn over is turned over here: then the largest of four pixels is the largest
-            # after the normalisation too, and only a quarter of the pixels is left to be normalised.
+            # What a negative scale would turn over is turned over here, so that pooling may come first.
             sign = torch.copysign(torch.ones_like(scale), scale.detach())[:, None]
             weight, scale = weight * sign, scale * sign[:, 0]
             sign = sign[:, None]
         h = _convolve(h, weight, stride=1 if pooled else 2)
         if known:
             mean, variance = params[mean_name][:, None, None] * sign, params[variance_name][:, None, None]
-        else:
-            mean, variance = Moments.apply(h.reshape(n_tasks, groups, -1, h.shape[-1]))
-            if collect is not None:
-                collect[mean_name] = (mean.detach() * sign).mean((0, 1, 2))
-                collect[variance_name] = variance.detach().mean((0, 1, 2))
-        if pooled:
-            h = F.max_pool2d(h.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-        factor = torch.rsqrt(variance + EPSILON) * scale[:, None, None]
-        offset = torch.addcmul(shift[:, None, None], mean, factor, value=-1)
-        pixels = h.reshape(n_tasks, groups, -1, h.shape[-1])
-        return torch.addcmul(offset, pixels, factor).relu().reshape(h.shape)
+            return affine(h, mean, variance, scale, shift, pooled)
+        h, mean, variance = normalised(h, scale, shift, pooled, groups)
+        if collect is not None:
+            collect[mean_name] = (mean.detach() * sign).mean((0, 1, 2))
+            collect[variance_name] = variance.detach().mean((0, 1, 2))
+        return h
 
 
 def _each_with(support: Tensor | None, x: Tensor) -> Tensor:
@@ -138,25 +132,6 @@ def _convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     patches = Patches.apply(x, stride)
     product = torch.bmm(patches.reshape(n_tasks, -1, patches.shape[-1]), weight)
     return product.reshape(*patches.shape[:3], -1)
-
-
-class Moments(torch.autograd.Function):
-    """Mean and variance over the pixels of (T, groups, pixels, C): (T, groups, 1, C) each.
-
-    torch's own were measured at several times the time, backwards above all: here that is one pass.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean = x.mean(2, keepdim=True)
-        ctx.save_for_backward(x, mean)
-        return mean, (x - mean).square_().mean(2, keepdim=True)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        x, mean = ctx.saved_tensors
-        of_mean, of_variance = (grad / x.shape[2] for grad in grads)
-        return torch.addcmul(of_mean - 2 * of_variance * mean, x, 2 * of_variance)
 
 
 class Patches(torch.autograd.Function):

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from metalab.models import Conv4
-from metalab.models.conv4 import Moments, Patches, Scatter, _convolve
+from metalab.models.conv4 import Patches, Scatter, _convolve
+from metalab.models.normalised import Moments
 from metalab.params import Params, expand
 
 SHAPES = [(2, 6, 6, 3), (1, 5, 7, 2), (3, 4, 3, 1), (2, 1, 2, 2)]
