@@ -15,8 +15,11 @@ from metalab.training.parallel import Workers
 PROBED_TASKS = 3
 AWAY = "_away"
 """End of the names of curves of the family's `away` tasks."""
-TASKS_PER_CALL = 100
-"""Held-out tasks adapted at once: bounds the memory of an evaluation of many."""
+FEWEST, MOST = 100, 500
+"""Held-out tasks adapted at once are between these: of a large network few, which bounds the memory of an evaluation of
+many; of a small one many, whose time goes into calls and not into arithmetic."""
+PARAMETERS = 1_000_000
+"""Between them, so many tasks that they have this many parameters altogether."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,13 @@ def evaluate(
                 figures.append(algorithm.judged(learner, inner.phi, part.support, part.query)[1])
         return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
 
-    results = workers.map(adapted, batch, TASKS_PER_CALL)
+    results = workers.map(adapted, batch, tasks_per_call(theta))
     return {name: torch.cat([r[name] for _, r in results]).cpu() for name in results[0][1]}
+
+
+def tasks_per_call(theta: Params) -> int:
+    """The most held-out tasks that are adapted at once."""
+    return min(MOST, max(FEWEST, PARAMETERS // max(1, sum(value.numel() for value in theta.values()))))
 
 
 def probe(learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int) -> Tensor | None:
