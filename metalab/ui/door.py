@@ -16,8 +16,8 @@ from metalab.log import tell
 
 SPARE_HANDLES = 1_024
 """For files, and for the connections that are refused."""
-MOST_AT_ONCE = 1_024
-"""Connections that wait to be taken."""
+MOST_AT_ONCE = 64
+"""Connections that are taken between two answers."""
 MOST_OF_ADDRESS = 2_000
 """Connections: a class of a hundred behind one address has a thousand."""
 SILENT_SECONDS = 15.0
@@ -43,10 +43,14 @@ class Door:
         plain = loop.create_server
 
         async def create_server(factory: Callable[[], Any], *given: Any, **named: Any) -> asyncio.Server:
-            # As many as wait are taken at once, before any of them can be refused, and meanwhile nobody is answered.
-            named["backlog"] = min(named.get("backlog", 100), MOST_AT_ONCE)
-            most = max(self._handles - SPARE_HANDLES - named["backlog"], self._handles // 4)
-            return await plain(partial(self._made, factory, most), *given, **named)
+            most = max(self._handles - SPARE_HANDLES, self._handles // 4)
+            waiting = named.get("backlog", 100)
+            # The loop takes as many at once as may wait, and meanwhile answers nobody.
+            named["backlog"] = min(waiting, MOST_AT_ONCE)
+            server = await plain(partial(self._made, factory, most), *given, **named)
+            if "sock" in named:
+                named["sock"].listen(waiting)
+            return server
 
         setattr(loop, "create_server", create_server)  # noqa: B010 (no attribute of the class)
 

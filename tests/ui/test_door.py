@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from metalab.ui import door
 from metalab.ui.door import Door
@@ -35,10 +36,11 @@ class Street:
         self.writers = []
 
     async def __aenter__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
         loop = asyncio.get_running_loop()
         self.door.watch(loop)
-        self.server = await loop.create_server(Web, "127.0.0.1", 0, backlog=10)
-        self.port = self.server.sockets[0].getsockname()[1]
+        self.server = await loop.create_server(Web, sock=self.socket, backlog=500)
+        self.port = self.socket.getsockname()[1]
         return self
 
     async def __aexit__(self, *_):
@@ -73,7 +75,7 @@ def test_there_are_always_handles_to_spare(monkeypatch):
     monkeypatch.setattr(door, "SPARE_HANDLES", 7)
 
     async def attempt():
-        async with Street(7 + 10 + 6) as street:
+        async with Street(7 + 6) as street:
             assert [await street.ask() for _ in range(8)] == [True] * 6 + [False] * 2
             assert len(street.door) == 6
             street.writers[0].close()
