@@ -161,7 +161,9 @@ def _panel(
     """The axes of contender `n`'s matrix, and its name above."""
     row, column = divmod(n, columns)
     across = [column / columns + 0.03 * (column > 0), (column + 1) / columns - 0.03 * (column < columns - 1)]
-    down = [1 - (row + 1) / rows + 0.09 * (row < rows - 1), 1 - row / rows - 0.09 * (row > 0)]
+    tall = (1 - (rows - 1) * (apart := 0.33 / rows)) / rows
+    top = 1 - row * (tall + apart)
+    down = [max(top - tall, 0.0), top]
     titled = n + columns >= len(race.lanes) and column == 0
     shared = {"type": "category", "showgrid": False, "fixedrange": True}
     x = axis(say("class that it says") if titled else "", domain=across, anchor=f"y{suffix}", **shared)
@@ -174,7 +176,7 @@ def _panel(
         **shared,
     )
     name = {
-        "text": plain(lane.label).replace(" ", "<br>"),
+        "text": plain(lane.label).replace(" ", "<br>") if columns > 2 else plain(lane.label),
         "xanchor": "center",
         "x": sum(across) / 2,
         "y": down[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ BOXES = (0.2, 0.4)
 """From where to where boxes lie, as shares of the width; names to the left of them, figures to the right."""
 ROW = 36
 """Pixels of a layer."""
+WIDE, NARROW = (760.0, 240.0), (270.0, 240.0)
+"""Pixels of the plot of pulls, across and down, on a wide screen and on a phone."""
+LETTERING = np.array([42.0, 18.0])
+"""Pixels of a pull's figure, across and down."""
 
 
 def network(found: Sequence[Layer], label: str, colour_key: tuple[str, int, int], say: Say) -> Picture:
@@ -127,6 +132,10 @@ def _note(text: str, x: float, y: float, colour: str, side: str) -> dict[str, An
 
 def pull(found: Influence, x: float, say: Say) -> Picture:
     """The adapted function, its support points as large as their pull at x, and the prediction there."""
+    return replace(_pull(found, x, WIDE, say), narrow=_pull(found, x, NARROW, say))
+
+
+def _pull(found: Influence, x: float, size: tuple[float, float], say: Say) -> Picture:
     at = int(np.abs(found.probe_x - x).argmin())
     here = found.pull[:, at]
     colour = contender_colour(found.colour_key)
@@ -135,10 +144,12 @@ def pull(found: Influence, x: float, say: Say) -> Picture:
         data.append(_curve(found.probe_x, found.truth, say("true function"), line(INK, 2, "dash")))
     data.append(_curve(found.probe_x, found.before, say("before adaptation"), line(colour, 1.8, "dot")))
     data.append(_curve(found.probe_x, found.after, say("after adaptation"), line(colour, 3.5)))
-    data += [_points(found, here, say), _mark(float(found.probe_x[at]), float(found.after[at]), say)]
     values = [v for v in (found.after, found.before, found.support_y, found.truth) if v is not None]
     low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
     room = 0.12 * (high - low + 0.5)
+    spans = float(found.probe_x[-1] - found.probe_x[0]) + 0.8, high - low + 2 * room
+    told = _readable(found, here, (size[0] / spans[0], size[1] / spans[1]))
+    data += [_points(found, here, told, say), _mark(float(found.probe_x[at]), float(found.after[at]), say)]
     upright = {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line(SOFT, 1.2, "dot")}
     look = layout(
         xaxis=axis("x", range=[float(found.probe_x[0]) - 0.4, float(found.probe_x[-1]) + 0.4]),
@@ -161,8 +172,18 @@ def pull(found: Influence, x: float, say: Say) -> Picture:
     )
 
 
-def _points(found: Influence, here: Floats, say: Say) -> dict[str, Any]:
-    """The support points, as large as their pull."""
+def _readable(found: Influence, here: Floats, scale: tuple[float, float]) -> list[bool]:
+    """Which pulls can be written without lying on a stronger one's; `scale` is pixels for a unit of x and of y."""
+    places = np.stack([found.support_x * scale[0], found.support_y * scale[1]], 1)
+    shown: list[int] = []
+    for i in np.abs(here).argsort()[::-1]:
+        if all((np.abs(places[i] - places[j]) >= LETTERING).any() for j in shown):
+            shown.append(int(i))
+    return [i in shown for i in range(len(here))]
+
+
+def _points(found: Influence, here: Floats, told: Sequence[bool], say: Say) -> dict[str, Any]:
+    """The support points, as large as their pull; its figure is written where `told` says so, and else in the hover."""
     most = float(np.abs(here).max()) or 1.0
     return {
         "type": "scatter",
@@ -176,7 +197,8 @@ def _points(found: Influence, here: Floats, say: Say) -> dict[str, Any]:
         },
         "text": [fixed(value, 2, sign=True) for value in here],
         "textposition": "top center",
-        "textfont": {"size": FONT_SMALL},
+        "cliponaxis": False,
+        "textfont": {"size": FONT_SMALL, "color": [INK if one else CLEAR for one in told]},
         "name": say("pull of a support point"),
         "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
     }

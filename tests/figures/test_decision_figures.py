@@ -12,6 +12,7 @@ from metalab.figures.decision import AGAINST, FOR, letters, pixels, probabilitie
 from metalab.figures.decision_queries import ERROR, queries
 from metalab.figures.decision_words import answer, region
 from metalab.figures.layers import network, pull, pulled
+from metalab.figures.style import CLEAR
 from metalab.tasks.cldr import encode
 
 RNG = np.random.default_rng(0)
@@ -180,3 +181,23 @@ def test_the_strongest_pull_is_named_and_is_the_largest_point():
     dots = next(trace for trace in pull(found, 0.04, say).figure["data"] if trace["name"] == "pull of a support point")
     assert dots["text"] == ["+0.25", "−0.75"]
     assert dots["marker"]["size"][1] > dots["marker"]["size"][0]
+
+
+def test_on_a_phone_a_pull_is_not_written_upon_a_stronger_one():
+    x = np.linspace(-5, 5, 11, dtype=np.float32)
+    force = np.zeros((3, 11), np.float32)
+    force[:, 5] = [0.2, -0.7, 0.1]
+    points = np.array([1.0, 1.9, -4.0], np.float32)
+    picture = pull(Influence("MAML", ("maml", 2, 0), 5, "", points, points, x, 0 * x, x, None, force), 0.0, say)
+    for figure, hidden in ((picture.figure, []), (picture.narrow.figure, [0])):
+        dots = next(trace for trace in figure["data"] if trace["name"] == "pull of a support point")
+        assert [i for i, colour in enumerate(dots["textfont"]["color"]) if colour == CLEAR] == hidden
+
+
+def test_query_images_stand_in_rows_of_five_on_a_phone():
+    picture = queries(decision(), say)
+    for each, columns in ((picture, 10), (picture.narrow, 5)):
+        _ink, marks, _answers = each.figure["data"]
+        assert len(set(marks["x"])) == columns
+        assert marks["customdata"].tolist() == list(range(12))
+    assert picture.narrow.aspect > picture.aspect
