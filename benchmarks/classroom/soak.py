@@ -40,9 +40,10 @@ BRIEF_STAY = 2.0
 QUIET = 5.0
 """Seconds without a change after which nothing more is expected to close."""
 MORE_HANDLES = 20
-MORE_THREADS = 8
+MORE_THREADS = 16
 """What may be open at the end and was not before, of pools that fill as they are used: eight connections to the
-database with two files each, and those who wait and read for live streams."""
+database with two files each; twelve threads that compute for pages, four that read for live streams. Whatever was left
+behind by each tab, stream or run would be many more."""
 MOST_GROWTH = 5.0
 """Percent."""
 MOST_GROWTH_BRIEF = 8.0
