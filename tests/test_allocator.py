@@ -1,4 +1,4 @@
-"""Freed memory is kept: the same tensors again cost few new pages."""
+"""Freed memory is kept: the same tensors again cost few new pages. Threads share their arenas."""
 
 import os
 import platform
@@ -26,6 +26,22 @@ for _ in range(4):
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+ARENAS = """
+import ctypes, sys, threading
+from metalab.allocator import keep_freed_memory
+if sys.argv[1] == "few":
+    assert keep_freed_memory()
+all_here = threading.Barrier(40)
+def hold():
+    block = bytearray(100_000)
+    all_here.wait()
+threads = [threading.Thread(target=hold) for _ in range(40)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is set")
 
 
@@ -46,6 +62,13 @@ def printed(program, *words, **environment):
 def test_tensors_that_are_made_again_find_their_memory():
     """Counted: the pages that four steps of a small conv net ask the kernel for, after four like them."""
     assert 4 * int(printed(PAGES, "kept")) < int(printed(PAGES, "given back"))
+
+
+@glibc
+def test_threads_share_two_arenas_a_core():
+    most = min(2 * len(os.sched_getaffinity(0)), 41)  # there are 41 threads
+    assert printed(ARENAS, "few").count("<heap nr=") == most
+    assert printed(ARENAS, "many").count("<heap nr=") > most or most == 41
 
 
 @glibc
