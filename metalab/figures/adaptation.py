@@ -392,5 +392,7 @@ def _from_to(race: Race, say: Say, values: Callable[[Lane], NDArray], what: str)
 
 def steps_in_words(race: Race, say: Say) -> str:
     """How far the race goes, e.g. "4 inner steps"."""
+    if race.steps == 1:
+        return say("1 inner step") if race.axis == "inner step" else say("1 shot")
     words = say("{steps} inner steps") if race.axis == "inner step" else say("{steps} shots")
     return words.format(steps=race.steps)

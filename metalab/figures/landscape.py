@@ -9,6 +9,7 @@ import numpy as np
 
 from metalab.analysis.landscape import SHOWN, Landscape
 from metalab.figures.maps import scale_ticks
+from metalab.figures.sensitivity import counted
 from metalab.figures.style import (
     FONT_SMALL,
     INK,
@@ -43,12 +44,12 @@ def _of_task(found: Landscape, i: int, label: str, colour: str, say: Say) -> Pic
     figure = _figure(found, losses, [*others, own, _theta(), _end(path, colour, say)], say)
     first, last = (_nearest(found, losses, place) for place in (path[0], path[-1]))
     alt = say(
-        "Task {n} ({what}): along the {steps} inner steps the {on} loss on the plane falls from {first} to {last}; the "
+        "Task {n} ({what}): along {steps} the {on} loss on the plane falls from {first} to {last}; the "
         "plane leaves out {off} of the way."
     ).format(
         n=i + 1,
         what=found.described[i],
-        steps=len(path) - 1,
+        steps=counted(len(path) - 1, say),
         on=_on(found, say),
         first=number(first),
         last=number(last),

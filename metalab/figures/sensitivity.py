@@ -45,7 +45,7 @@ def rates(grid: Grid, say: Say) -> Picture:
     log, percent = _logarithmic(grid), grid.metric == "accuracy"
     places = np.log10(grid.rows)
     wide = float(places[1] - places[0]) if len(places) > 1 else 1.0
-    hover = say("α = {rate}, {steps} inner steps: {value}").format(rate="%{customdata}", steps="%{y}", value="{value}")
+    hover = say("α = {rate}, inner step {step}: {value}").format(rate="%{customdata}", step="%{y}", value="{value}")
     trace = heat(
         places, np.arange(steps), grid.values.T, metric_title(grid.metric, grid.loss_name, say), hover,
         log=log, higher=grid.higher, percent=percent, worst=unadapted(grid.values),
@@ -174,7 +174,7 @@ def shots(grid: Grid, say: Say) -> Picture:
     """The metric over the number of shots and the inner step."""
     steps, percent = grid.values.shape[1], grid.metric == "accuracy"
     names = [str(int(count)) for count in grid.rows]
-    hover = say("{shots} shots, {steps} inner steps: {value}").format(shots="%{x}", steps="%{y}", value="{value}")
+    hover = say("shots {shots}, inner step {step}: {value}").format(shots="%{x}", step="%{y}", value="{value}")
     trace = heat(
         names, np.arange(steps), grid.values.T, metric_title(grid.metric, grid.loss_name, say), hover,
         log=_logarithmic(grid), higher=grid.higher, percent=percent, worst=unadapted(grid.values),
@@ -216,8 +216,8 @@ def matrix(speed: Speed, trained: Sequence[int], say: Say) -> Picture:
     values = np.stack([curve.band.mean for curve in speed.curves])
     steps, names = values.shape[1], [str(k) for k in trained]
     log = not speed.higher and bool((values[np.isfinite(values)] > 0).all())
-    hover = say("trained with {own}, tested with {steps} inner steps: {value}").format(
-        own="%{y}", steps="%{x}", value="{value}"
+    hover = say("trained with k = {own}, tested at inner step {step}: {value}").format(
+        own="%{y}", step="%{x}", value="{value}"
     )
     trace = heat(
         np.arange(steps), names, values, metric_title(speed.metric, speed.loss_name, say), hover,

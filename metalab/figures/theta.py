@@ -11,6 +11,7 @@ from metalab.analysis.bootstrap import Band
 from metalab.analysis.theta import Starts
 from metalab.analysis.theta_layers import Layers, Spread
 from metalab.figures.bands import banded, forest, name_ends
+from metalab.figures.sensitivity import counted
 from metalab.figures.style import (
     INK,
     Picture,
@@ -135,8 +136,8 @@ def before_and_after(found: Starts, say: Say) -> Picture:
         )
         for start in found.starts
     )
-    alt = say("{steps} inner steps on {n} held-out tasks take the query {metric}: {parts}.").format(
-        steps=found.steps, n=found.n_tasks, metric=say(found.metric), parts=parts
+    alt = say("After {steps} on {n} held-out tasks the query {metric} has gone: {parts}.").format(
+        steps=counted(found.steps, say), n=found.n_tasks, metric=say(found.metric), parts=parts
     )
     key = (("dash", words),) if level is not None else ()
     question = say("How good is it before adaptation, and after?")
@@ -330,8 +331,8 @@ def chosen(
     return Picture(
         "theta_chosen",
         say("And with the layers that you choose?"),
-        say("Frozen: {which}; {steps} inner steps take the query {metric}: {parts}.").format(
-            which=which, steps=steps, metric=say(metric), parts=parts
+        say("Frozen: {which}; after {steps} the query {metric} has gone: {parts}.").format(
+            which=which, steps=counted(steps, say), metric=say(metric), parts=parts
         ),
         {"data": data, "layout": look},
         columns=("inner_step", metric),
