@@ -40,6 +40,7 @@ ATTACKS: dict[str, Callable[[attacks.Target], Awaitable[str]]] = {
     "caches": attacks.clear_caches,
     "flood": attacks.flood_reruns,
     "tabs": attacks.many_tabs_flood,
+    "come and go": attacks.tabs_come_and_go,
     "frames": attacks.broken_frames,
     "widgets": attacks.forged_widgets,
     "links": attacks.hostile_links,
@@ -154,11 +155,15 @@ def written_outside(at: School, since: float) -> list[str]:
 
 
 def last_lines(log: str) -> Counter[str]:
-    """What the tracebacks in a server's log end with; of many like ones the server writes a few."""
+    """What the tracebacks in a server's log end with, and in which file; of many like ones the server writes a few."""
     found = Counter[str]()
     for line in log.splitlines():
         if line.startswith("{") and (trace := json.loads(line).get("trace")):
-            found[trace.strip().splitlines()[-1][:110]] += 1
+            lines = trace.strip().splitlines()
+            where = [
+                each.split('"')[1].rpartition("site-packages/")[2] for each in lines if each.startswith('  File "')
+            ]
+            found[f"{lines[-1][:110]} ({where[-1] if where else ''})"] += 1
     return found
 
 

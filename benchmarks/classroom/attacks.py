@@ -7,6 +7,7 @@ import contextlib
 import json
 import resource
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from classroom.forger import Forger, ask, flood, forged, hold, made_up, visitor
 from classroom.http import HOST, get
@@ -105,6 +106,24 @@ async def many_tabs_flood(target: Target) -> str:
         sent = await asyncio.gather(*(flood(tab, SECONDS, rerun_script={}) for tab in tabs))
         cut = sum(not tab.open_ for tab in tabs)
         return f"{len(tabs)} of 60 tabs opened; {sum(sent):,} messages left; {cut} connections cut"
+
+
+async def tabs_come_and_go(target: Target) -> str:
+    """Ten at a time of one visitor's tabs, each opened, asked thirty times for a page and closed at once."""
+    one, end, count = await visitor(target.port), time.monotonic() + SECONDS, Counter[str]()
+
+    async def again() -> None:
+        while time.monotonic() < end:
+            tab = Forger(target.port, one)
+            try:
+                await tab.rush("train", 30)
+                count["opened"] += 1
+            except (OSError, WebSocketException):
+                count["refused"] += 1
+            await tab.hang_up()
+
+    await asyncio.gather(*(again() for _ in range(10)))
+    return _counted(count) + " tabs"
 
 
 async def broken_frames(target: Target) -> str:

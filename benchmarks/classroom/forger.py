@@ -12,7 +12,9 @@ from typing import Any
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Delta_pb2 import Delta
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from classroom.http import HOST, get
 from classroom.tab import Tab
@@ -81,6 +83,19 @@ class Forger(Tab):
     async def throw_message(self, **kind: Any) -> None:
         """Send a message of this kind."""
         await self.throw(BackMsg(**kind).SerializeToString())
+
+    async def rush(self, page: str, times: int) -> None:
+        """Open a websocket without a page, ask it for one so often, and wait for nothing. Raises OSError."""
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        self._socket = await connect(
+            f"ws://{HOST}:{self.port}/_stcore/stream",
+            additional_headers={"Cookie": cookies},
+            subprotocols=[Subprotocol("streamlit"), Subprotocol("PLACEHOLDER_AUTH_TOKEN")],
+            open_timeout=20,
+        )
+        for number in range(times):
+            await self.throw_message(rerun_script={"page_name": page, "query_string": f"seed={number}"})
+        await asyncio.sleep(0.1)
 
     async def hang_up(self) -> None:
         """End the connection without a word."""

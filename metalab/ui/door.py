@@ -7,6 +7,7 @@ training end, since nothing of them can be written.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,8 @@ MOST_AT_ONCE = 64
 """Connections that are taken between two answers."""
 MOST_OF_ADDRESS = 2_000
 """Connections: a class of a hundred behind one address has a thousand."""
+SWEEP_SECONDS = 0.2
+"""So often at most it is looked which of too many have ended already."""
 SILENT_SECONDS = 15.0
 """So long after it was opened a connection must have brought a whole request."""
 
@@ -34,6 +37,7 @@ class Door:
         self._addresses: Counter[str] = Counter()
         self._silent: dict[str, dict[asyncio.Transport, Any]] = {}
         """Of each address the connections that had brought no request when they were last looked at, oldest first."""
+        self._swept = 0.0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -74,10 +78,13 @@ class Door:
     def _opened(self, transport: asyncio.Transport, protocol: Any, most: int) -> None:
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
-        crowded = address if self._addresses[address] >= MOST_OF_ADDRESS else ""
-        if len(self._open) >= most:
-            crowded = self._addresses.most_common(1)[0][0]
-        if crowded and not self._cut_oldest(crowded):
+        now = time.monotonic()
+        if self._crowd(address, most) and now - self._swept > SWEEP_SECONDS:
+            self._swept = now
+            for each in [each for each in self._open if each.is_closing()]:
+                self._forget(each)
+        crowd = self._crowd(address, most)
+        if crowd and not self._cut_oldest(crowd):
             tell("refused", person=address, what="connection", why="too many are open")
             transport.abort()
             return
@@ -85,6 +92,12 @@ class Door:
         self._addresses[address] += 1
         self._silent.setdefault(address, {})[transport] = protocol
         asyncio.get_running_loop().call_later(SILENT_SECONDS, self._look, transport, protocol)
+
+    def _crowd(self, address: str, most: int) -> str:
+        """Which address has too many for one more of `address`; empty where there is room."""
+        if len(self._open) >= most:
+            return self._addresses.most_common(1)[0][0]
+        return address if self._addresses[address] >= MOST_OF_ADDRESS else ""
 
     def _cut_oldest(self, address: str) -> bool:
         """Close the connection of an address that has said nothing for longest; False where each has asked."""

@@ -106,6 +106,24 @@ def test_one_address_takes_only_so_many(monkeypatch):
     asyncio.run(attempt())
 
 
+def test_websockets_that_have_ended_count_no_more(monkeypatch):
+    """They end without a word to the door."""
+    monkeypatch.setattr(door, "MOST_OF_ADDRESS", 3)
+    monkeypatch.setattr(door, "SWEEP_SECONDS", 0.0)
+
+    async def attempt():
+        async with Street(10_000) as street:
+            for _ in range(12):
+                assert await street.ask(b"upgrade")
+                street.writers[-1].close()
+                await street.writers[-1].wait_closed()
+                await until(lambda: any(each.is_closing() for each in street.door._open))
+            monkeypatch.setattr(door, "MOST_OF_ADDRESS", 0)
+            assert not await street.ask()  # and sweeps
+
+    asyncio.run(attempt())
+
+
 def test_whoever_asks_finds_a_place_among_many_that_say_nothing(monkeypatch):
     monkeypatch.setattr(door, "MOST_OF_ADDRESS", 4)
 
