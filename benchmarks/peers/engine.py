@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 
 from metalab.allocator import keep_freed_memory
+from metalab.training.compiled import MetaStep
 from metalab.training.evaluation import evaluate
 from metalab.training.outer import mean
 from metalab.training.parallel import Workers
@@ -29,11 +30,21 @@ def job(work: Work) -> Job:
     if work.kind == "adaptation":
         return computation(adaptation)
     if work.kind == "evaluation":
-        workers = Workers(config.model, torch.device("cpu"))
-        return computation(
-            lambda: {"loss": evaluate(learner, algorithm, theta, batch, work.steps, workers)["loss"].numpy()}
-        )
+        return evaluation(work, None)
     return outer_steps(work, Trainer(config, None, None))
+
+
+def evaluation(work: Work, compiled: MetaStep | None) -> Job:
+    """A run's evaluation, compiled where that is given and ready."""
+    config, theta = work.config, work.theta
+    workers = Workers(config.model, torch.device("cpu"))
+    measure = compiled.curves if compiled is not None and compiled.evaluates else None
+
+    def answer() -> Answer:
+        found = evaluate(config.learner, config.algorithm, theta, work.batch, work.steps, workers, measure)
+        return {"loss": found["loss"].numpy()}
+
+    return computation(answer)
 
 
 def outer_steps(work: Work, trainer: Trainer) -> Job:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from metalab.params import Params
 from metalab.tasks.base import TaskBatch
+from metalab.training.compiled import MetaStep
 from metalab.training.config import RunConfig, parse_config
 from metalab.training.evaluation import evaluate
 from metalab.training.events import Noted, OuterStep
@@ -138,12 +139,15 @@ def adapt_one(config: RunConfig, threads: int | None) -> Prepared:
 def evaluate_many(config: RunConfig, threads: int | None) -> Prepared:
     """Adapt theta to 1,000 tasks and measure it on their query sets after each of 0 .. 10 inner steps."""
     theta, batch = _theta(config), tasks(config, EVALUATED)
-    workers = Workers(config.model, place(config), threads)
+    workers, steps = Workers(config.model, place(config), threads), config.algorithm.evaluation_steps
+    meta_step = MetaStep(config, place(config), workers.sizes(config.meta_batch_size), workers.threads)
+    note = meta_step.wait(theta)
+    compiled = meta_step.curves if meta_step.evaluates else None
 
     def unit() -> None:
-        evaluate(config.learner, config.algorithm, theta, batch, config.algorithm.evaluation_steps, workers)
+        evaluate(config.learner, config.algorithm, theta, batch, steps, workers, compiled)
 
-    return Prepared(unit, workers.close)
+    return Prepared(unit, workers.close, note)
 
 
 def _sampling(config: RunConfig) -> Unit:
@@ -214,7 +218,7 @@ def bench(
 ) -> Iterator[Timing]:
     """Measure the named workloads; timings come in the order of `names`, all after the last block.
 
-    `compiled`: meta-steps are timed once they are compiled, where they can be; adaptations never are.
+    `compiled`: meta-steps and evaluations are timed once they are compiled, where they can be; adaptations never are.
 
     Sets this thread's number of torch threads to 1; conv4's tasks and W6 have a pool of `threads` (None: one for a
     core).

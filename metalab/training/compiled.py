@@ -1,5 +1,5 @@
-"""A run's meta-gradient as machine code: prepared beside the run, taken up when it is ready, left out where it
-cannot be.
+"""A run's meta-gradient and its evaluations as machine code: prepared beside the run, taken up when ready, left out
+where that cannot be.
 
 The run trains eagerly from its first step on. Meanwhile a process of its own (`translating`) makes a library of the
 same meta-gradient; between two outer steps the run looks whether it is there. What was made is kept in the cache,
@@ -33,7 +33,9 @@ from metalab import places
 from metalab.params import Params
 from metalab.tasks.base import TaskBatch
 from metalab.training.config import RunConfig
+from metalab.training.evaluation import FEWEST, curves
 from metalab.training.outer import ENTRIES, Aggregate, differentiated
+from metalab.training.parallel import tasks_at_once
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0
@@ -44,6 +46,8 @@ A_DAY = 86_400.0
 WORKSHOP_BYTES = 256 << 20
 """Of what compilers leave behind; where it is more, all goes that no compiler can be at."""
 MANIFEST = "manifest.json"
+EVALUATION = "evaluation"
+"""What the library of evaluations is called, as a file and in the manifest."""
 ENGINE = ("tasks", "models", "algorithms")
 """Packages whose source decides what a library computes."""
 
@@ -73,8 +77,13 @@ def regrouped(values: Sequence[Tensor], names: Mapping[str, Sequence[str]], n_ta
     return Aggregate(n_tasks, **{part: {name: next(rest) for name in names[part]} for part in ENTRIES})
 
 
+def evaluates(config: RunConfig) -> bool:
+    """Whether a run's evaluations are compiled with it: of whole parts, of a network whose tasks go together."""
+    return config.evaluation_tasks % FEWEST == 0 and tasks_at_once(config.model) is None
+
+
 class MetaStep:
-    """The meta-gradient of a run's config: eager, and compiled from when that is ready."""
+    """The meta-gradient of a run's config and its evaluations: eager, and compiled from when that is ready."""
 
     def __init__(self, config: RunConfig, device: torch.device, sizes: Sequence[int], threads: int) -> None:
         """`sizes`: the numbers of tasks in the parts of a meta-batch, of which `threads` are computed at a time."""
@@ -82,6 +91,7 @@ class MetaStep:
         self._steady = config.algorithm.steady_from
         self._names: dict[str, list[str]] = {}
         self._parts: dict[int, tuple[list[list[Any]], Library]] = {}
+        self._curves: tuple[list[str], list[list[Any]], Library] | None = None
         self._began = time.monotonic()
         self._folder: Path | None = None
         """Where the libraries are, or will be; None where none is waited for."""
@@ -98,6 +108,26 @@ class MetaStep:
         if known is None or described(given[-4:]) != known[0][-4:]:
             return differentiated(self._config, theta, batch, done, in_rows=not self._parts)
         return regrouped(known[1](given), self._names, batch.n_tasks)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether evaluations are compiled now."""
+        return self._curves is not None
+
+    def curves(self, theta: Params, part: TaskBatch) -> Params:
+        """Each metric of the tasks after each inner step of an evaluation, compiled where that is ready."""
+        given, algorithm = inputs(theta, part), self._config.algorithm
+        if self._curves is None or described(given) != self._curves[1]:
+            return curves(self._config.learner, algorithm, theta, part, algorithm.evaluation_steps)
+        names, _, library = self._curves
+        return dict(zip(names, library(given), strict=True))
+
+    def wait(self, theta: Params) -> str:
+        """Wait for what is prepared; the sentence that `news` has then, empty where nothing is."""
+        news = ""
+        while self.pending and not (news := self.news(theta)):
+            time.sleep(0.1)
+        return news
 
     @property
     def pending(self) -> bool:
@@ -125,6 +155,7 @@ class MetaStep:
             log.info("A run is not compiled.", exc_info=not isinstance(problem, NotCompiled))
             self.close()
             self._parts.clear()
+            self._curves = None
             self._news = f"not compiled: {in_short(problem)}"
 
     def _begin(self) -> None:
@@ -151,6 +182,10 @@ class MetaStep:
                 library = loaded(folder / f"{size}.pt2", self._threads, self._device)
                 self._parts[int(size)] = promised, library
             self._names = found["names"]
+            look = found.get(EVALUATION, {})
+            if "names" in look:
+                library = loaded(folder / f"{EVALUATION}.pt2", 1, self._device)
+                self._curves = look["names"], look["given"], library
         except Refused:
             raise
         except Exception:
@@ -162,6 +197,7 @@ class MetaStep:
             else "compiled, as kept from an earlier run"
         )
         self._news = how + (f", for outer steps from {self._steady + 1} on" if self._steady else "")
+        self._news += f"; evaluations are not: {look['refused']}" if "refused" in look else ""
         _tidy(folder)
 
 
@@ -273,6 +309,7 @@ def key(config: RunConfig, sizes: Sequence[int], device: torch.device) -> str:
     what = {
         "settings": settings | {"natural": config.outer_optimiser == "natural"},
         "sizes": sorted(sizes),
+        "evaluates": evaluates(config),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": _processor(),
@@ -296,7 +333,10 @@ def _source() -> str:
     """A digest of the engine's source files."""
     here = ROOT / "metalab"
     files = [path for package in ENGINE for path in (here / package).glob("*.py")]
-    files += [here / "params.py", *(here / "training" / f"{name}.py" for name in ("outer", "compiled", "translating"))]
+    files += [
+        here / "params.py",
+        *(here / "training" / f"{name}.py" for name in ("outer", "evaluation", "compiled", "translating")),
+    ]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.read_bytes())

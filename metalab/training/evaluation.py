@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,20 +32,39 @@ class Summary:
     ci95: Tensor
 
 
+Measure = Callable[[Params, TaskBatch], Params]
+"""`curves` of theta and some tasks, by other means."""
+
+
 def evaluate(
-    learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int, workers: Workers
-) -> dict[str, Tensor]:
-    """Each metric of the family and of the algorithm on the query set after 0 .. steps inner steps: (T, steps + 1)."""
+    learner: Learner,
+    algorithm: Algorithm,
+    theta: Params,
+    batch: TaskBatch,
+    steps: int,
+    workers: Workers,
+    compiled: Measure | None = None,
+) -> Params:
+    """Each metric of the family and of the algorithm on the query set after 0 .. steps inner steps: (T, steps + 1).
 
-    def adapted(part: TaskBatch) -> dict[str, Tensor]:
-        figures = []
-        for inner in algorithm.adapt(learner, theta, part.support, steps):
-            with torch.no_grad():
-                figures.append(algorithm.judged(learner, inner.phi, part.support, part.query)[1])
-        return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
-
-    results = workers.map(adapted, batch, tasks_per_call(theta))
+    `compiled`: what measures `FEWEST` tasks at a time, where there is such a thing.
+    """
+    most = tasks_per_call(theta)
+    if compiled is not None and batch.n_tasks % FEWEST == 0:
+        measure, most = compiled, FEWEST
+    else:
+        measure = functools.partial(curves, learner, algorithm, steps=steps)
+    results = workers.map(lambda part: measure(theta, part), batch, most)
     return {name: torch.cat([r[name] for _, r in results]).cpu() for name in results[0][1]}
+
+
+def curves(learner: Learner, algorithm: Algorithm, theta: Params, part: TaskBatch, steps: int) -> Params:
+    """As `evaluate`, of tasks that go together through the network."""
+    figures = []
+    for inner in algorithm.adapt(learner, theta, part.support, steps):
+        with torch.no_grad():
+            figures.append(algorithm.judged(learner, inner.phi, part.support, part.query)[1])
+    return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
 
 
 def tasks_per_call(theta: Params) -> int:

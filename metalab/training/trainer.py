@@ -180,10 +180,11 @@ class Trainer:
     def _look(self, evaluation: bool = True) -> Events:
         config, theta = self.config, self.outer.theta
         steps = config.algorithm.evaluation_steps
+        compiled = self.meta_step.curves if self.meta_step.evaluates else None
         if evaluation:
-            curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers)
+            curves = evaluate(config.learner, config.algorithm, theta, self.held_out, steps, self.workers, compiled)
             if self.away is not None:
-                found = evaluate(config.learner, config.algorithm, theta, self.away, steps, self.workers)
+                found = evaluate(config.learner, config.algorithm, theta, self.away, steps, self.workers, compiled)
                 curves |= {f"{name}{AWAY}": curve for name, curve in found.items()}
             functions = probe(config.learner, config.algorithm, theta, self.held_out, steps)
             self.evaluated = self.step

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,20 @@ from torch.fx import GraphModule
 
 from metalab.params import Params
 from metalab.tasks.base import Examples, TaskBatch
-from metalab.training.compiled import MANIFEST, NotCompiled, Refused, described, in_short, inputs, loaded, regrouped
+from metalab.training.compiled import (
+    EVALUATION,
+    MANIFEST,
+    NotCompiled,
+    Refused,
+    described,
+    evaluates,
+    in_short,
+    inputs,
+    loaded,
+    regrouped,
+)
 from metalab.training.config import RunConfig, parse_config
+from metalab.training.evaluation import FEWEST, curves
 from metalab.training.outer import ENTRIES, Aggregate, differentiated
 from metalab.training.start import initialise, place, stream
 
@@ -47,17 +59,39 @@ DECOMPOSED = {torch.ops.aten.batch_norm_update_stats.default: _moments}
 
 def traced(config: RunConfig, theta: Params, batch: TaskBatch, done: int) -> tuple[GraphModule, dict[str, list[str]]]:
     """The graph of `outer.differentiated` from `inputs` to a flat list, and the names that the list stands for."""
+    found = dict[str, list[str]]()
+
+    def flat(theta: Params, tasks: TaskBatch) -> list[Tensor]:
+        whole = differentiated(config, theta, tasks, done, in_rows=False)
+        entries = {part: getattr(whole, part) for part in ENTRIES}
+        found.update({part: list(values) for part, values in entries.items()})
+        return [value for values in entries.values() for value in values.values()]
+
+    return _graph(flat, theta, batch), found
+
+
+def traced_evaluation(config: RunConfig, theta: Params, batch: TaskBatch) -> tuple[GraphModule, list[str]]:
+    """The graph of `evaluation.curves`, and the names of its list."""
+    found = list[str]()
+
+    def flat(theta: Params, tasks: TaskBatch) -> list[Tensor]:
+        measured = curves(config.learner, config.algorithm, theta, tasks, config.algorithm.evaluation_steps)
+        found[:] = measured
+        return list(measured.values())
+
+    return _graph(flat, theta, batch), found
+
+
+def _graph(function: Callable[[Params, TaskBatch], list[Tensor]], theta: Params, batch: TaskBatch) -> GraphModule:
+    """What the function does, from `inputs` on. Raises Refused."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    names, found = sorted(theta), dict[str, list[str]]()
+    names = sorted(theta)
 
     def flat(*tensors: Tensor) -> list[Tensor]:
         x, y, query_x, query_y = tensors[len(names) :]
         tasks = TaskBatch(Examples(x, y), Examples(query_x, query_y))
-        whole = differentiated(config, dict(zip(names, tensors, strict=False)), tasks, done, in_rows=False)
-        entries = {part: getattr(whole, part) for part in ENTRIES}
-        found.update({part: list(values) for part, values in entries.items()})
-        return [value for values in entries.values() for value in values.values()]
+        return function(dict(zip(names, tensors, strict=False)), tasks)
 
     given = inputs(theta, batch)
     flat(*given)  # what is worked out once and kept for later calls is no part of the graph
@@ -65,7 +99,7 @@ def traced(config: RunConfig, theta: Params, batch: TaskBatch, done: int) -> tup
     graph.graph.eliminate_dead_code()
     graph.recompile()
     _check(graph)
-    return graph, found
+    return graph
 
 
 def _check(graph: GraphModule) -> None:
@@ -104,7 +138,29 @@ def prepare(config: RunConfig, sizes: Sequence[int], folder: Path, done: int) ->
         expected = differentiated(config, theta, TaskBatch(other.support, other.query), done)
         _compare(regrouped(loaded(path, 1, device)(inputs(theta, other)), names, n_tasks), expected)
         parts[str(n_tasks)] = described(inputs(theta, batch))
-    (folder / MANIFEST).write_text(json.dumps({"names": names, "parts": parts}), encoding="utf-8")
+    manifest: dict[str, Any] = {"names": names, "parts": parts}
+    if evaluates(config):
+        try:
+            manifest[EVALUATION] = _evaluation(config, theta, folder)
+        except Exception as problem:  # the meta-gradient is compiled all the same
+            manifest[EVALUATION] = {"refused": in_short(problem)}
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _evaluation(config: RunConfig, theta: Params, folder: Path) -> dict[str, Any]:
+    """Make the library of evaluations, tried out; what the manifest says of it. Raises NotCompiled."""
+    device = place(config)
+    batch, other = (
+        config.family.sample(FEWEST, split, stream(config.seed, split), device) for split in ("train", "validation")
+    )
+    graph, names = traced_evaluation(config, theta, batch)
+    path = folder / f"{EVALUATION}.pt2"
+    given = inputs(theta, batch)
+    translated(graph, given, path)
+    found = dict(zip(names, loaded(path, 1, device)(inputs(theta, other)), strict=True))
+    expected = curves(config.learner, config.algorithm, theta, other, config.algorithm.evaluation_steps)
+    _agree(found, expected, EVALUATION)
+    return {"names": names, "given": described(given)}
 
 
 def _part(config: RunConfig, n_tasks: int, most: int, device: torch.device, split: Any) -> TaskBatch:
@@ -116,10 +172,14 @@ def _part(config: RunConfig, n_tasks: int, most: int, device: torch.device, spli
 
 def _compare(found: Aggregate, expected: Aggregate) -> None:
     for part in ("gradient", "metrics", "statistics"):
-        ours, theirs = (_row(getattr(each, part)) for each in (found, expected))
-        off = float((ours - theirs).norm() / theirs.norm().clamp(min=1e-12)) if theirs.numel() else 0.0
-        if not off <= TOLERANCE:
-            raise NotCompiled(f"its result differs from the eager one by {off:.2g} of its length ({part})")
+        _agree(getattr(found, part), getattr(expected, part), part)
+
+
+def _agree(found: Params, expected: Params, what: str) -> None:
+    ours, theirs = _row(found), _row(expected)
+    off = float((ours - theirs).norm() / theirs.norm().clamp(min=1e-12)) if theirs.numel() else 0.0
+    if not off <= TOLERANCE:
+        raise NotCompiled(f"its result differs from the eager one by {off:.2g} of its length ({what})")
 
 
 def _row(entries: Params) -> Tensor:

@@ -14,11 +14,12 @@ from small_runs import CHARACTERS, REPTILE, SINE, checkpoints, outer_steps, same
 
 from metalab.algorithms import ALGORITHMS
 from metalab.training import compiled
-from metalab.training.compiled import MANIFEST, MetaStep, NotCompiled, compiler, described, inputs, key
-from metalab.training.events import Change, Changed, Failed, Finished, Noted, OuterStep
+from metalab.training.compiled import EVALUATION, MANIFEST, MetaStep, NotCompiled, compiler, described, inputs, key
+from metalab.training.evaluation import FEWEST, curves
+from metalab.training.events import Change, Changed, Evaluated, Failed, Finished, Noted, OuterStep
 from metalab.training.outer import ENTRIES, differentiated
 from metalab.training.trainer import Trainer, initialise, stream, train
-from metalab.training.translating import traced
+from metalab.training.translating import traced, traced_evaluation
 
 CPU = torch.device("cpu")
 PLUS = {"algorithm": {"name": "maml_plus_plus", "inner_steps": 2, "multi_step_until": 3}}
@@ -232,6 +233,55 @@ def test_what_is_kept_is_taken_up_and_loses_neither_a_step_nor_a_task(name, home
         assert outer_steps(found)[step] == pytest.approx(metrics, rel=2e-3, abs=1e-4)
     last = config.outer_steps
     assert torch.equal(checkpoints(found)[last].rng, checkpoints(plain)[last].rng)
+
+
+@pytest.mark.parametrize("name", ["maml", "reptile"])
+def test_the_graph_of_an_evaluation_is_the_eager_one(name):
+    """For other tasks than those that it was traced with, and another theta."""
+    config = small(CASES[name])
+    one, other = (doubled(config.family.sample(5, "test", stream(seed, "test"))) for seed in (0, 1))
+    theta = initialise(config, torch.float64)
+    graph, names = traced_evaluation(config, theta, one)
+    theta = {entry: value + 0.01 for entry, value in theta.items()}
+    expected = curves(config.learner, config.algorithm, theta, other, config.algorithm.evaluation_steps)
+    found = dict(zip(names, graph(*inputs(theta, other)), strict=True))
+    assert found.keys() == expected.keys()
+    for entry, curve in expected.items():
+        torch.testing.assert_close(found[entry], curve, rtol=1e-10, atol=1e-10)
+
+
+def test_evaluations_of_whole_parts_are_compiled_others_and_refused_ones_stay_eager(home, monkeypatch):
+    config = small(evaluation_tasks=2 * FEWEST)
+    theta = initialise(config)
+    graph, names = traced(config, theta, config.family.sample(4, "train", stream(0, "train")), 0)
+    part = config.family.sample(FEWEST, "validation", stream(0, "validation"))
+    look, figures = traced_evaluation(config, theta, part)
+    folder = home / "cache" / "compiled" / key(config, [4], CPU)
+    keep(config, folder, names, [4])
+    whole = json.loads((folder / MANIFEST).read_text())
+    called = []
+
+    def graph_of(path, at_once, device):
+        made = look if path.stem == EVALUATION else graph
+        return lambda given: called.append(path.stem) or made(*given)
+
+    monkeypatch.setattr(compiled, "loaded", graph_of)
+    (folder / MANIFEST).write_text(
+        json.dumps(whole | {EVALUATION: {"names": figures, "given": described(inputs(theta, part))}})
+    )
+    run = config.changed({"compiled": "auto"})
+    found, plain = (
+        [event for event in train(each, threads=2) if isinstance(event, Evaluated)] for each in (run, config)
+    )
+    assert called.count(EVALUATION) == 2 * (len(plain) - 1), "the first look is before the library is taken up"
+    for ours, theirs in zip(found, plain, strict=True):
+        for name, curve in theirs.curves.items():
+            torch.testing.assert_close(ours.curves[name], curve, rtol=1e-3, atol=1e-4)
+    (folder / MANIFEST).write_text(json.dumps(whole | {EVALUATION: {"refused": "for a reason"}}))
+    called.clear()
+    assert notes(train(run)) == [(0, "compiled, as kept from an earlier run; evaluations are not: for a reason")]
+    assert EVALUATION not in called
+    assert key(config, [4], CPU) != key(config.changed({"evaluation_tasks": 2 * FEWEST + 1}), [4], CPU)
 
 
 def test_tasks_of_another_layout_than_was_promised_stay_eager(home, monkeypatch):
