@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
+from pathlib import Path
 
 import pytest
 from small_runs import ENDLESS, PATIENCE, SINE, small, trained
 
+from metalab.settings import declarations
 from metalab.store import COMMAND_LINE, library
 from metalab.store import sweeps as disk
 from metalab.store.people import disk_bytes
@@ -59,6 +61,15 @@ def test_up_to_the_limit_nothing_is_said_and_without_limits_never():
         *(UNLIMITED.too_large(10**9), UNLIMITED.out_of_time(1e9), UNLIMITED.too_many_streams(10**6, 10**6)),
     ):
         assert said == ""
+
+
+def test_the_readme_names_each_limit_with_its_default():
+    told = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
+    for each in declarations(Limits):
+        default = getattr(Limits(), each.name)
+        begin = f"`METALAB_MAX_{each.name.upper()}` (" + ("" if default is None else f"{default:,.0f}")
+        assert begin in told, begin
+        assert told[told.index(begin) + len(begin)] in " )g", begin
 
 
 @pytest.mark.parametrize(
