@@ -21,15 +21,15 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from metalab.analysis.kept import Kept
+from metalab.analysis.memory import size_of
 from metalab.tasks.base import DataMissing
 
 Report = Callable[[float], None]
@@ -374,19 +374,6 @@ class Background:
         if self._files is not None and time.monotonic() - began > WORTH_KEEPING_SECONDS:
             self._files.put(work.key, result)
         return result
-
-
-def size_of(result: Any) -> int:
-    """Bytes of the arrays and tensors in a result of dataclasses, tuples, lists and mappings."""
-    if isinstance(result, torch.Tensor | np.ndarray):
-        return result.nbytes
-    if isinstance(result, Mapping):
-        return sum(map(size_of, result.values()))
-    if isinstance(result, tuple | list):
-        return sum(map(size_of, result))
-    if is_dataclass(result) and not isinstance(result, type):
-        return sum(size_of(getattr(result, each.name, None)) for each in fields(result))
-    return 0
 
 
 _background: Background | None = None

@@ -1,11 +1,15 @@
-"""A small memory of what was computed: bounded, oldest use forgotten first, safe between threads."""
+"""A small memory of what was computed: bounded, oldest use forgotten first, safe between threads; what results take."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
 
 V = TypeVar("V")
 
@@ -42,3 +46,16 @@ class Memory(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+
+def size_of(result: Any) -> int:
+    """Bytes of the arrays and tensors in a result of dataclasses, tuples, lists and mappings."""
+    if isinstance(result, torch.Tensor | np.ndarray):
+        return result.nbytes
+    if isinstance(result, Mapping):
+        return sum(map(size_of, result.values()))
+    if isinstance(result, tuple | list):
+        return sum(map(size_of, result))
+    if is_dataclass(result) and not isinstance(result, type):
+        return sum(size_of(getattr(result, each.name, None)) for each in fields(result))
+    return 0
