@@ -11,7 +11,7 @@ const BESIDE_CELLS = 150;
 
 function scored(value) {
   if (value >= 1e4) return value.toExponential(1);
-  return value < 0.001 && value > 0 ? "< 0.001" : value.toPrecision(3);
+  return value < 0.001 && value > 0 ? "< 0.001" : value.toPrecision(3).replace("-", "−");
 }
 
 // ---- figures ----

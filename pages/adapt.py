@@ -47,7 +47,7 @@ def words() -> None:
 
 def menus(state: dict[str, Any], wrong: list[str]) -> None:
     """Which family, whose task, who races; `wrong` gets a sentence for whatever the link asks in vain."""
-    opener = st.container()
+    fold_button()
     with folded("words"):
         words()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -72,10 +72,7 @@ def menus(state: dict[str, Any], wrong: list[str]) -> None:
             key=adapt.menu("mode", state["mode"]),
             help=_("A held-out task drawn at random, or one that you click or draw yourself."),
         )
-    if found:
-        with opener:
-            fold_button()
-    else:
+    if not found:
         nobody(state["family"])
     with folded("contenders"):
         contenders_menu(state, found, wrong)

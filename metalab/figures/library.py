@@ -54,7 +54,8 @@ def compared(entries: Sequence[Entry], labels: Sequence[str], loss_name: str, ax
         ends = result.mean - result.ci95, result.mean + result.ci95
         form = ".1%" if percent else ".3g"
         data += banded(np.arange(len(result.mean)), result.mean, *ends, label, key, say, form)
-    bounds = [0.0, 1.04] if percent else value_range([result.mean for _entry, _label, result in drawn], log=False)
+    tops = [part for _entry, _label, result in drawn for part in (result.mean, result.mean + result.ci95)]
+    bounds = [0.0, 1.04] if percent else value_range(tops, log=False)
     most = max(len(result.mean) - 1 for _entry, _label, result in drawn)
     look = layout(
         xaxis=steps_axis(say(axis_name), most),

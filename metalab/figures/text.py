@@ -130,8 +130,8 @@ def written(race: Race, say: Say) -> Picture:
         {"data": data, "layout": _board(heads, most), "frames": frames},
         columns=("row", "name"),
         key=(
-            ("point", say("✓ a real name that it was not shown")),
-            ("point", say("= copied from the examples; all others are new")),
+            ("sign", say("✓ a real name that it was not shown")),
+            ("sign", say("= copied from the examples; all others are new")),
         ),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from metalab.analysis.catalogue import Entry, Result
@@ -35,6 +37,14 @@ def test_curves_stand_side_by_side_and_a_second_of_an_algorithm_has_another_colo
     assert drawn["A"]["line"]["color"] == colour_of("maml")
     assert drawn["&lt;C&gt;"]["line"]["color"] == spare_colour(0)
     assert "A from 3 to 1 (±0.1); B from 2 to 0.5 (±0.1)" in picture.alt
+
+
+def test_the_axis_holds_the_bands_too():
+    high = entry("maml", 3.0, 2.9)
+    picture = compared([replace(high, result=replace(high.result, ci95=np.full(2, 1.5)))], ["A"], "", "inner step", str)
+    low, top = picture.figure["layout"]["yaxis"]["range"]
+    assert low <= 1.4
+    assert top >= 4.5
 
 
 def test_runs_without_a_result_are_left_out():
