@@ -72,6 +72,12 @@ def disk_bytes(store: Store, owner: str) -> int:
     return round(found)
 
 
+def runs_kept(store: Store, owner: str) -> int:
+    """How many runs somebody has, those in the bin included."""
+    with store.database.read() as db:
+        return db.execute("SELECT count(*) FROM runs WHERE owner = ?", (owner,)).fetchone()[0]
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

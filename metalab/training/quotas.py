@@ -36,6 +36,7 @@ class Limits(Settings):
     memory: float | None = setting(
         None, "Gigabytes of memory that a run needs at a time; in any case no more than is free.", low=0.01
     )
+    kept: int | None = setting(1_000, "Runs that one person keeps, those in the bin included.", low=1)
     disk: float | None = setting(2.0, "Gigabytes that one person's runs take on the disk.", low=0.001)
     hours: float | None = setting(2.0, "Hours that a run trains, waits and pauses left out.", low=0.001)
     streams: int | None = setting(32, "Live views that one person has open.", low=1)
@@ -83,6 +84,16 @@ class Limits(Settings):
         return (
             f"The network has {parameters:,} parameters, at most {self.parameters:,} are allowed here. "
             f"Choose a narrower or a shallower one, {OTHERWISE}."
+        )
+
+    def too_many_kept(self, theirs: int) -> str:
+        """Of a person who keeps `theirs`, and wants one more."""
+        if self.kept is None or theirs < self.kept:
+            return ""
+        have = "1 run" if theirs == 1 else f"{theirs:,} runs"
+        return (
+            f"You keep {have}, those in the bin included, as many as are allowed here. "
+            f"Delete some on Library and empty the bin there, {OTHERWISE}."
         )
 
     def out_of_room(self, taken: int) -> str:

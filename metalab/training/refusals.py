@@ -5,7 +5,7 @@ from __future__ import annotations
 from metalab import places
 from metalab.log import tell
 from metalab.store import CheckpointError, Store, StoreError
-from metalab.store.people import disk_bytes
+from metalab.store.people import disk_bytes, runs_kept
 from metalab.tasks.base import DataMissing
 from metalab.training.config import ConfigError, RunConfig
 from metalab.training.machine import cores
@@ -44,6 +44,12 @@ def check_disk(store: Store, owner: str, limits: Limits) -> None:
     """Whether the runs of `owner` may take more of the disk. Raises TooMuch, StoreError."""
     if limits.disk is not None:
         hold(owner, limits.out_of_room(disk_bytes(store, owner)), TooMuch)
+
+
+def check_kept(store: Store, owner: str, limits: Limits) -> None:
+    """Whether `owner` may keep one more run. Raises TooMuch, StoreError."""
+    if limits.kept is not None:
+        hold(owner, limits.too_many_kept(runs_kept(store, owner)), TooMuch)
 
 
 def hold(owner: str, sentence: str, error: type[CommandError] = CommandError) -> None:

@@ -29,7 +29,7 @@ from metalab.training.jobs import OUTCOME, Foreground, Job, Vitals
 from metalab.training.machine import cores, worker_count
 from metalab.training.quotas import Quotas, from_environment
 from metalab.training.recorder import differences, in_words
-from metalab.training.refusals import CommandError, TooMuch, check, check_disk, hold
+from metalab.training.refusals import CommandError, TooMuch, check, check_disk, check_kept, hold
 from metalab.training.workshop import Workshop
 
 CLOSING_SECONDS = 5.0
@@ -99,6 +99,7 @@ class Service:
         limits = self.quotas.of(owner)
         check(config, owner, limits)
         check_disk(self.store, owner, limits)
+        check_kept(self.store, owner, limits)
         with self._changed:
             self._check_room(owner)
             run = self.store.create(config, owner, name)

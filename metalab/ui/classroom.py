@@ -45,6 +45,9 @@ def allowed() -> list[str]:
         found.append(_("It may train for {time}.").format(time=in_words(limits.hours * 3600)))
     if limits.parameters is not None:
         found.append(_("Its network may have {n} parameters.").format(n=f"{limits.parameters:,}"))
+    if limits.kept is not None:
+        said = ngettext("You may keep {n} run.", "You may keep {n} runs.", limits.kept)
+        found.append(said.format(n=f"{limits.kept:,}"))
     if limits.disk is not None:
         size = size_in_words(limits.disk * GIGABYTE)
         found.append(_("Your runs may take {size} on the disk.").format(size=size))

@@ -61,6 +61,14 @@ def test_words_and_conditions_must_all_fit(store, text, found):
     assert names(search(catalogue(store, {"eve"}), text)) == found
 
 
+def test_ones_own_runs_are_there_however_many_others_made_since(store):
+    store.create(parse_config({"algorithm": "anil"}), "eve", "mine", state="stopped")
+    for number in range(3):
+        store.create(parse_config({"algorithm": "anil"}), "bob", f"later {number}", state="stopped")
+    assert names(catalogue(store, {"eve"}, limit=2)) == ["later 2", "later 1", "mine"]
+    assert names(catalogue(store, {"ada"}, limit=2)) == ["later 2", "later 1", "fourth", "third"]
+
+
 def test_a_condition_on_what_nobody_has_is_told(store):
     with pytest.raises(ValueError, match="'inner_rate': no run here has a setting or result of that name"):
         search(catalogue(store, {"eve"}), "maml inner_rate<3")

@@ -38,6 +38,14 @@ from metalab.training.sweeps import Sweeps, parse_plan
             Limits(disk=2).out_of_room(2_300_000_000),
             "Your runs take 2.3 GB on the disk, those in the bin included, and",
         ),
+        (
+            Limits(kept=1).too_many_kept(1),
+            "You keep 1 run, those in the bin included, as many as are allowed here. Del",
+        ),
+        (
+            Limits(kept=2).too_many_kept(2),
+            "You keep 2 runs, those in the bin included, as many as are allowed here. De",
+        ),
         (Limits(newcomers=9).too_many_newcomers(9), "9 new visitors came from your network within a minute, 9 are all"),
         (Limits(streams=2).too_many_streams(2, 2), "You already have 2 live views open. Close some of your tabs and"),
         (Limits(all_streams=5).too_many_streams(0, 5), "already sends 5 live views. Close one, or try again in a min"),
@@ -51,11 +59,12 @@ def test_each_limit_says_what_was_asked_what_is_allowed_and_what_to_do(said, exp
 def test_up_to_the_limit_nothing_is_said_and_without_limits_never():
     limits = Limits(
         **{"runs": 3, "queue": 9, "sweeps": 2, "outer_steps": 1000, "checkpoints": 11, "parameters": 100, "hours": 1},
-        **{"streams": 2, "all_streams": 5, "disk": 2, "newcomers": 9},
+        **{"streams": 2, "all_streams": 5, "disk": 2, "newcomers": 9, "kept": 9},
     )
     for said in (
         *(limits.too_many_runs(2, 8), limits.too_many_sweeps(1), limits.too_long(1000, 100), limits.too_large(100)),
         *(limits.out_of_time(3599.9), limits.too_many_streams(1, 4), limits.too_many_newcomers(8)),
+        *(limits.too_many_kept(8), UNLIMITED.too_many_kept(10**6)),
         *(limits.out_of_room(1_999_999_999), UNLIMITED.out_of_room(10**15), UNLIMITED.too_many_newcomers(10**6)),
         *(UNLIMITED.too_many_runs(10**6, 10**6), UNLIMITED.too_many_sweeps(99), UNLIMITED.too_long(10**6, 1)),
         *(UNLIMITED.too_large(10**9), UNLIMITED.out_of_time(1e9), UNLIMITED.too_many_streams(10**6, 10**6)),
@@ -222,6 +231,20 @@ def test_whose_runs_fill_the_disk_is_stopped_and_starts_no_more_until_there_is_r
         serving.start(small(), "ada")
     library.empty_bin_of(serving.store, {"ada"})
     assert serving.wait(serving.start(small(), "ada"), PATIENCE).state == "finished"
+
+
+def test_a_person_keeps_only_so_many_runs(serve):
+    serving = serve()
+    serving.quotas.limits = Limits(kept=2)
+    first, _second = (serving.wait(serving.start(small(outer_steps=1), "ada"), PATIENCE).id for _ in range(2))
+    with pytest.raises(CommandError, match="You keep 2 runs"):
+        serving.start(small(), "ada")
+    serving.delete(first, "ada")
+    with pytest.raises(CommandError, match="those in the bin included"):
+        serving.start(small(), "ada")
+    serving.start(small(), "eve")
+    library.empty_bin_of(serving.store, {"ada"})
+    serving.start(small(), "ada")
 
 
 def test_a_sweep_leaves_out_the_trials_that_are_too_much_and_finishes(serve, caplog):
