@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metalab.analysis.background import Report, Work
 
 T = TypeVar("T")
-IN_LINE_SECONDS = 0.05
+IN_LINE_SECONDS = 0.03
 """A result that is there within this time is shown without a bar: one that was kept, mostly."""
 PATIENCE_SECONDS = 1.0
 """So long the page itself waits for what it begins with, which is there sooner than by drawing the page anew."""
