@@ -9,7 +9,7 @@ from metalab.tasks import mnist
 from metalab.tasks.characters import Library
 from metalab.tasks.mnist import Mnist
 from metalab.tasks.omniglot import Omniglot, load
-from metalab.ui import runs
+from metalab.ui import background, runs
 
 PAGES = Path(__file__).parents[2] / "pages"
 
@@ -21,6 +21,7 @@ def open_page(tmp_path, monkeypatch):
     monkeypatch.setenv("METALAB_DATA", str(tmp_path / "data"))
     stores = {}
     monkeypatch.setattr(runs, "_stores", stores)
+    monkeypatch.setattr(background, "LATER_SECONDS", 0.0)  # no browser draws meanwhile
     # What another test has loaded would answer for the data that is absent here.
     monkeypatch.setattr(Omniglot, "library", Library(load))
     monkeypatch.setattr(Mnist, "library", Library(mnist.load, turn=False))
