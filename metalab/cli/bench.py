@@ -24,7 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
-        "--compiled", action="store_true", help="time meta-steps once they are compiled, where they can be"
+        "--compiled",
+        action="store_true",
+        help="time meta-steps and evaluations once they are compiled, where they can be",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 

@@ -6,6 +6,7 @@ passes over memory; the generic way is its oracle, and takes its place where gra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,8 @@ SQUARE = [2, 2]
 """Pixels of which the largest is kept."""
 MANY = 2_000
 """Pixels from which on torch's kernel for moments is faster than single operations."""
+COLUMNS = 28
+"""In how many columns it gets them at most: what 28x28 images divide into, and the maps made of them."""
 _TWICE: ContextVar[bool] = ContextVar("twice", default=False)
 
 
@@ -65,7 +68,7 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, pooled: bool) -> tuple[Tensor, Tensor, Tensor]:
-        mean, variance = moments(h)
+        mean, variance = moments(h.reshape(1, 1, -1, h.shape[-1]))
         inverse = torch.rsqrt(variance + EPSILON)
         factor = inverse * scale
         kept, places = h, None
@@ -84,7 +87,7 @@ class Normalised(torch.autograd.Function):
             return _generically(grads[0], (h, scale, shift), ctx.needs_input_grad, places is not None)
         slope = torch.ops.aten.threshold_backward(grads[0], out, 0)
         of_shift = slope.sum((0, 1, 2))
-        of_scale = torch.addcmul((slope * kept).sum((0, 1, 2)), mean, of_shift, value=-1).mul_(inverse)
+        of_factor = (slope * kept).sum((0, 1, 2)) - of_shift * mean
         of_h = None
         if ctx.needs_input_grad[0]:
             of_h = slope.mul_(factor)
@@ -92,11 +95,11 @@ class Normalised(torch.autograd.Function):
                 of_h = torch.ops.aten.max_pool2d_with_indices_backward(
                     of_h.permute(0, 3, 1, 2), h.permute(0, 3, 1, 2), SQUARE, [], [0, 0], [1, 1], False, places
                 ).permute(0, 2, 3, 1)
-            # What the moments pass on to every pixel: level + tilt * h.
-            share = factor * (-1 / h[..., 0].numel())
-            tilt = share * of_scale * inverse
-            of_h.addcmul_(h, tilt).add_(torch.addcmul(share * of_shift, tilt, mean, value=-1))
-        return of_h, of_scale.view_as(scale), of_shift.view_as(shift), None
+            of_mean, of_variance = (
+                value / h[..., 0].numel() for value in (-of_shift * factor, -0.5 * of_factor * scale * inverse.pow(3))
+            )
+            of_h.add_(torch.addcmul(of_mean - 2 * of_variance * mean, h, 2 * of_variance))
+        return of_h, (of_factor * inverse).view_as(scale), of_shift.view_as(shift), None
 
 
 def _generically(
@@ -118,9 +121,9 @@ class Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean = x.mean(2, keepdim=True)
+        mean, variance = moments(x)
         ctx.save_for_backward(x, mean)
-        return mean, (x - mean).square_().mean(2, keepdim=True)
+        return mean, variance
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -129,15 +132,17 @@ class Moments(torch.autograd.Function):
         return torch.addcmul(of_mean - 2 * of_variance * mean, x, 2 * of_variance)
 
 
-def moments(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of h (n, H, W, C): (1, 1, 1, C) each."""
-    n, height, width, channels = h.shape
-    if not (h.is_cpu and n * height * width >= MANY):
-        mean = h.mean((0, 1, 2), keepdim=True)
-        return mean, (h - mean).square_().mean((0, 1, 2), keepdim=True)
-    # In half of the time. It adds up one number after another, so it gets each column of the images by itself: its
-    # rounding stays far below that of all pixels in a row.
-    columns = h.reshape(n * height, width * channels)
-    means, spreads = (v.view(1, 1, width, channels) for v in torch.batch_norm_update_stats(columns, None, None, 0.0))
-    mean = means.mean(2, keepdim=True)
-    return mean, (means - mean).square_().add_(spreads).mean(2, keepdim=True)
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """As `Moments`, without a graph."""
+    n_tasks, groups, pixels, channels = x.shape
+    columns = math.gcd(pixels, COLUMNS)
+    if x.is_cpu and n_tasks == groups == 1 and pixels >= MANY and columns > 1:
+        # In half of the time. It adds up one number after another, so it gets them in columns: its rounding stays far
+        # below that of all pixels in a row.
+        side_by_side = x.reshape(-1, columns * channels)
+        found = torch.batch_norm_update_stats(side_by_side, None, None, 0.0)
+        means, spreads = (value.view(1, 1, columns, channels) for value in found)
+        mean = means.mean(2, keepdim=True)
+        return mean, (means - mean).square_().add_(spreads).mean(2, keepdim=True)
+    mean = x.mean(2, keepdim=True)
+    return mean, (x - mean).square_().mean(2, keepdim=True)

@@ -56,9 +56,17 @@ class MeanAndVariance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        mean = x.mean(0)
+        columns = math.gcd(len(x), 28)
+        if x.is_cpu and len(x) >= 2_000 and columns > 1:  # many pixels: faster, and as exact, column by column
+            found = torch.batch_norm_update_stats(x.reshape(-1, columns * x.shape[1]), None, None, 0.0)
+            means, variances = (value.view(columns, -1) for value in found)
+            mean = means.mean(0)
+            variance = (means - mean).square().add(variances).mean(0)
+        else:
+            mean = x.mean(0)
+            variance = (x - mean).square().mean(0)
         ctx.save_for_backward(x, mean)
-        return mean, (x - mean).square().mean(0)
+        return mean, variance
 
     @staticmethod
     def backward(ctx, *grads):

@@ -39,11 +39,13 @@ def test_the_moments_of_many_pixels_are_exact_to_single_precision():
     """60,000 pixels of single precision, added up one after another, would be off by hundred times as much."""
     h = torch.randn(75, 28, 28, 8, generator=torch.Generator().manual_seed(0)) + 1
     exact = h.double()
-    mean, variance = moments(h)
+    mean, variance = moments(h.reshape(1, 1, -1, 8))
     torch.testing.assert_close(mean.flatten().double(), exact.mean((0, 1, 2)), rtol=1e-6, atol=0)
     torch.testing.assert_close(variance.flatten().double(), exact.var((0, 1, 2), correction=0), rtol=1e-6, atol=0)
     few = h[:1, :4]
-    torch.testing.assert_close(moments(few)[1].flatten(), few.var((0, 1, 2), correction=0), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        moments(few.reshape(1, 1, -1, 8))[1].flatten(), few.var((0, 1, 2), correction=0), rtol=1e-5, atol=0
+    )
 
 
 @POOLED
