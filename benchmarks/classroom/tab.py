@@ -90,6 +90,7 @@ class Tab:
             compression=None,
             max_size=None,
             open_timeout=self.patience,
+            ping_interval=None,  # browsers send none
         )
         self._reader = asyncio.create_task(self._read(self._socket))
         await self.rerun()
