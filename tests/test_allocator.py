@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from metalab import allocator
+
 PAGES = """
 import resource, sys
 from metalab.allocator import keep_freed_memory
@@ -76,3 +78,12 @@ def test_what_a_person_has_chosen_stays():
     program = "from metalab.allocator import keep_freed_memory; print(keep_freed_memory())"
     assert printed(program, MALLOC_TRIM_THRESHOLD_="131072") == "False"
     assert printed(program) == "True"
+
+
+def test_elsewhere_nothing_is_asked(monkeypatch):
+    def never(name):
+        raise AssertionError(f"no C library {name!r} is there")
+
+    monkeypatch.setattr(allocator.sys, "platform", "win32")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", never)
+    assert allocator.keep_freed_memory() is False

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import os
-import sys
 from pathlib import Path
 
 import torch
 
 from metalab.training.config import ConfigError
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""glibc's numbers of `mallopt`'s parameters."""
-LARGE = 32 * 2**20
-"""Bytes of a piece of memory that is fetched from the system and given back by itself: the most that glibc allows."""
-KEPT = 256 * 2**20
-"""Bytes at the end of freed memory from which on they are given back."""
-
-
-@functools.cache
-def keep_memory() -> None:
-    """Let this process use freed memory again, where Linux' C library would give it back to the system at once.
-
-    By default it does so with every larger tensor, and the system hands out each of its pages anew: ten thousands a
-    meta-step of conv4, a fifth of its time. Elsewhere this does nothing.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, LARGE)
-        mallopt(_TRIM_THRESHOLD, KEPT)
 
 
 def cores() -> int:

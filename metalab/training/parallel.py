@@ -18,7 +18,6 @@ import torch
 
 from metalab.models import Conv4, Model
 from metalab.tasks.base import TaskBatch
-from metalab.training.machine import keep_memory
 
 FEW_FILTERS = 16
 """Up to so many strided filters `TOGETHER` tasks go at once."""
@@ -30,7 +29,6 @@ class Workers:
     """Runs a function over the parts of a task batch; results come back in order."""
 
     def __init__(self, model: Model, device: torch.device, threads: int | None = None) -> None:
-        keep_memory()
         self.at_once = tasks_at_once(model) if device.type == "cpu" else None
         cores = (threads or os.cpu_count() or 1) if device.type == "cpu" else 1
         self.threads = cores if self.at_once else 1
