@@ -248,9 +248,9 @@ class Background:
     def _hire(self) -> None:
         if self._idle < len(self._waiting) and len(self._threads) < self._most_begun:
             thread = threading.Thread(target=self._serve, name="metalab-background", daemon=True)
+            thread.start()  # it waits for the lock that is held here
             self._threads.append(thread)
             self._idle += 1
-            thread.start()
 
     def _next(self) -> Work | None:
         """Whose turn it is: of those that can go on, the one that has had the least; None if no turn is free."""

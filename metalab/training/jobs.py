@@ -39,8 +39,8 @@ class Job:
         self.thread: threading.Thread | None = None
         self.heard = time.monotonic()
         """When its trainer last told something."""
-        self.weighed = -math.inf
-        """When it was last looked at how much of the disk its owner's runs take; its thread's alone."""
+        self.weigh_next = -math.inf
+        """From when on it is looked again at how much of the disk its owner's runs take; its thread's alone."""
         self.why = ""
         """Why it is paused or stopped, where it was not its owner who did so."""
 

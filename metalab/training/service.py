@@ -96,10 +96,7 @@ class Service:
 
     def start(self, config: RunConfig, owner: str, name: str = "") -> str:
         """Queue a new run of `owner` and return its id. Raises DataMissing, ConfigError, CommandError, StoreError."""
-        limits = self.quotas.of(owner)
-        check(config, owner, limits)
-        check_disk(self.store, owner, limits)
-        check_kept(self.store, owner, limits)
+        self._admit(config, owner)
         with self._changed:
             self._check_room(owner)
             run = self.store.create(config, owner, name)
@@ -127,10 +124,13 @@ class Service:
     def reset(self, run_id: str, owner: str) -> str:
         """Stop the run where it is active and start anew with the same config, so from the same initialisation.
 
-        Returns the id of the new run. Raises what `start` raises, too.
+        Returns the id of the new run. Raises what `start` raises, too, and then the run goes on.
         """
         run = self.store.owned(run_id, owner)
         if run.active:
+            self._admit(run.config, owner)
+            with self._changed:
+                self._check_room(owner)
             self.stop(run_id, owner)
         return self.start(run.config, owner, run.name)
 
@@ -313,6 +313,12 @@ class Service:
         tell("run_ended", run=job.run_id, person=job.owner, state=state, why=job.why or "It waited still.")
         self._tell(job.run_id)
         self._dispatch()
+
+    def _admit(self, config: RunConfig, owner: str) -> None:
+        limits = self.quotas.of(owner)
+        check(config, owner, limits)
+        check_disk(self.store, owner, limits)
+        check_kept(self.store, owner, limits)
 
     def _check_room(self, owner: str) -> None:
         if self._closing:

@@ -25,6 +25,8 @@ from metalab.training.trainer import train
 
 DISK_SECONDS = 2.0
 """So often at most the disk that its owner's runs take is looked at while a run trains."""
+DISK_SHARE = 100
+"""It takes at most one part in so many of the time."""
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +93,13 @@ class Workshop:
 
     def _out_of_room(self, job: Job, event: Event) -> str:
         """A sentence where the owner's runs take too much of the disk; looked at when there was time for more."""
-        limits, now = self.quotas.of(job.owner), time.monotonic()
-        if limits.disk is None or not isinstance(event, Checkpointed) or now - job.weighed < DISK_SECONDS:
+        limits, began = self.quotas.of(job.owner), time.monotonic()
+        if limits.disk is None or not isinstance(event, Checkpointed) or began < job.weigh_next:
             return ""
-        job.weighed = now
-        return limits.out_of_room(disk_bytes(self.store, job.owner))
+        used = disk_bytes(self.store, job.owner)
+        now = time.monotonic()
+        job.weigh_next = now + max(DISK_SECONDS, DISK_SHARE * (now - began))
+        return limits.out_of_room(used)
 
 
 def _outcome(job: Job, event: Event) -> tuple[State, str]:

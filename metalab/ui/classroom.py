@@ -22,6 +22,7 @@ from metalab.ui.server import HUB
 NAME = 6
 """Digits of a person's short id by which the class knows them."""
 LONGEST_NOTICE = 200
+WEIGHED_SECONDS = 60
 _notice = ""
 
 
@@ -176,10 +177,18 @@ def people() -> list[dict[str, Any]]:
             _("Live views"): streams.get(share.owner, 0),
             _("Runs kept"): share.kept,
             _("Hours trained"): round(share.seconds / 3600, 2),
-            _("MB on disk"): round(disk_bytes(store, share.owner) / 1e6, 1),
+            _("MB on disk"): _megabytes(str(store.home), share.owner),
         }
         for share in found
     ]
+
+
+@st.cache_data(ttl=WEIGHED_SECONDS, max_entries=1000, show_spinner=False)
+def _megabytes(home: str, owner: str) -> float:
+    """What somebody's runs in `home` take on the disk; looked at now and then, since every file is."""
+    from metalab.training.service import service
+
+    return round(disk_bytes(service().store, owner) / 1e6, 1)
 
 
 def summary(rows: Sequence[Run]) -> str:

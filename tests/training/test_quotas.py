@@ -233,6 +233,19 @@ def test_whose_runs_fill_the_disk_is_stopped_and_starts_no_more_until_there_is_r
     assert serving.wait(serving.start(small(), "ada"), PATIENCE).state == "finished"
 
 
+def test_a_run_that_may_not_start_anew_goes_on(serve):
+    serving = serve()
+    run = serving.start(small(outer_steps=100_000, evaluate_every=1000), "ada")
+    serving.quotas.limits = Limits(kept=1)
+    with pytest.raises(CommandError, match="You keep 1 run"):
+        serving.reset(run, "ada")
+    serving.quotas.limits = Limits(runs=1)
+    with pytest.raises(CommandError):
+        serving.reset(run, "ada")
+    trained(serving, run, serving.store.get(run).step + 1)
+    assert serving.store.get(run).state == "running"
+
+
 def test_a_person_keeps_only_so_many_runs(serve):
     serving = serve()
     serving.quotas.limits = Limits(kept=2)
