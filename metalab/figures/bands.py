@@ -196,9 +196,11 @@ def _dot(
 ) -> dict[str, Any]:
     colour, there = contender_colour(colour_key), math.isfinite(value)
     ends = [end if math.isfinite(end) else edges[i] for i, end in enumerate((low, high))]
-    told = say("{name}: {value}, 95 % from {low} to {high}").format(
-        name=plain(label), value="%{x:.3g}", low=f"{low:.3g}", high=f"{high:.3g}"
-    )
+    if math.isfinite(high):
+        told = say("{name}: {value}, 95 % from {low} to {high}")
+    else:
+        told = say("{name}: {value}, 95 %: {low} or more")
+    told = told.format(name=plain(label), value="%{x:.3g}", low=f"{low:.3g}", high=f"{high:.3g}")
     return {
         "type": "scatter",
         "mode": "markers",

@@ -212,15 +212,17 @@ def arrivals(speed: Speed, comparison: Comparison, say: Say) -> Picture:
         elif one is ranked[0]:
             words = number(one.value * scale)
         else:
-            words = _behind(one, number(one.value * scale), scale, "", say)
+            words = behind_in_words(one, number(one.value * scale), scale, "", say)
         rows.append(
             (one.label, one.colour_key, one.value * scale, one.low * scale, one.high * scale, words),
         )
     level = spelled(comparison.level, speed.metric)
+    never = say("{name} never gets there")
+    told = _told(ranked, lambda one: cost_in_words(one.value, comparison, speed, say), say("needs"), never, say)
     return Picture(
         "arrivals",
         say("Who reaches {level} first?").format(level=level),
-        _told(ranked, lambda one: cost_in_words(one.value, comparison, speed, say), say("needs"), say),
+        " ".join([told, *filter(None, (endless(one, ranked[0], say) for one in ranked[1:]))]),
         forest(rows, cost_title(speed, comparison.cost, say), say),
         columns=(comparison.cost, "row"),
         key=(("point", _of_arrivals(comparison.cost, say)),),
@@ -242,13 +244,17 @@ def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
     for one in ranked:
         low, high = sorted((sign * one.low * percent, sign * one.high * percent))
         value = spelled(sign * one.value, speed.metric)
-        words = (
-            value if one is ranked[0] else _behind(one, value, percent, " " + say("points") if percent > 1 else "", say)
-        )
+        unit = " " + say("points") if percent > 1 else ""
+        if not math.isfinite(one.value):
+            words = say("diverges")
+        elif one is ranked[0]:
+            words = value
+        else:
+            words = behind_in_words(one, value, percent, unit, say)
         rows.append((one.label, one.colour_key, sign * one.value * percent, low, high, words))
     title = metric_title(speed.metric, speed.loss_name, say)
     unit = say("{metric}, mean over the curve").format(metric=title + (" (%)" if percent > 1 else ""))
-    told = _told(ranked, lambda one: spelled(sign * one.value, speed.metric), say("has"), say)
+    told = _told(ranked, lambda one: spelled(sign * one.value, speed.metric), say("has"), say("{name} diverges"), say)
     return Picture(
         "areas",
         say("Who is better on the whole way?"),
@@ -271,16 +277,38 @@ def _covered(speed: Speed, say: Say) -> list[str]:
     return told
 
 
-def _behind(one: Standing, value: str, scale: float, unit: str, say: Say) -> str:
-    low, high = (roughly(end * scale) for end in (one.behind_low, one.behind_high))
-    return say("{value} (behind by {low} to {high}{unit})").format(value=value, low=low, high=high, unit=unit)
+def behind_in_words(one: Standing, value: str, scale: float, unit: str, say: Say) -> str:
+    """A figure and, in brackets, how far it is behind the first's, as far as that is known."""
+    low, high = one.behind_low * scale, one.behind_high * scale
+    if math.isfinite(low) and math.isfinite(high):
+        words = say("{value} (behind by {low} to {high}{unit})")
+    elif math.isfinite(low):
+        words = say("{value} (behind by {low}{unit} or more)")
+    elif math.isfinite(high):
+        words = say("{value} (behind by {high}{unit} at most)")
+    else:
+        words = say("{value} (how far behind cannot be told)")
+    return words.format(value=value, low=roughly(low), high=roughly(high), unit=unit)
 
 
-def _told(ranked: Sequence[Standing], words: Any, verb: str, say: Say) -> str:
+def endless(one: Standing, first: Standing, say: Say) -> str:
+    """Why the distance between two that reach the level has no upper or no lower end; nothing where it has both."""
+    said = {"name": one.label, "other": first.label}
+    if not math.isfinite(one.value) or (math.isfinite(one.behind_low) and math.isfinite(one.behind_high)):
+        return ""
+    if math.isfinite(one.behind_low):
+        return say("In some resamples of the tasks {name} never gets there.").format(**said)
+    if math.isfinite(one.behind_high):
+        return say("In some resamples of the tasks {other} never gets there.").format(**said)
+    return say(
+        "In some resamples of the tasks {other} never gets there, in others {name} does not: the difference cannot be "
+        "told."
+    ).format(**said)
+
+
+def _told(ranked: Sequence[Standing], words: Any, verb: str, never: str, say: Say) -> str:
     parts = "; ".join(
-        f"{one.label} {verb} {words(one)}"
-        if math.isfinite(one.value)
-        else say("{name} never gets there").format(name=one.label)
+        f"{one.label} {verb} {words(one)}" if math.isfinite(one.value) else never.format(name=one.label)
         for one in ranked
     )
     return say("In order: {parts}.").format(parts=parts)

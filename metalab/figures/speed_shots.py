@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metalab.analysis.speed_shots import Practice, Shots
 from metalab.figures.adaptation import value_range
@@ -15,6 +17,7 @@ from metalab.tasks.base import HIGHER_IS_BETTER
 
 PLACES = 1_000
 """A cell of the picture of a run's training is known by outer step * PLACES + inner step."""
+FAR = 10
 FEW_LOOKS = 8
 """Of so few outer steps each stands on the axis."""
 
@@ -28,7 +31,7 @@ def over_shots(shots: Shots, say: Say, *, log: bool = False) -> Picture:
     data: list[dict[str, Any]] = []
     for curve, each in zip(shots.curves, bands, strict=True):
         data += banded(places, each.mean, each.low, each.high, curve.label, curve.colour_key, say, form)
-    bounds = [0.0, 1.04] if shots.metric == "accuracy" else value_range([each.mean for each in bands], log=log)
+    bounds = [0.0, 1.04] if shots.metric == "accuracy" else _bounds([each.mean for each in bands], log=log)
     look = layout(
         xaxis=axis(
             say("shots"),
@@ -57,14 +60,42 @@ def over_shots(shots: Shots, say: Say, *, log: bool = False) -> Picture:
     )
     sentence = say("From {few} to {many} shots, {what} goes: {parts}.")
     what = metric_title(shots.metric, shots.loss_name, say)
+    whole = sentence.format(few=shots.counts[0], many=shots.counts[-1], what=what, parts=parts)
     return Picture(
         "shots",
         say("What do more examples bring?"),
-        sentence.format(few=shots.counts[0], many=shots.counts[-1], what=what, parts=parts),
+        " ".join([whole, *_beyond(shots, bounds, say, log=log)]),
         {"data": data, "layout": look},
         columns=("shots_place", shots.metric),
         key=(("line", say("mean over {n} held-out tasks, in its 95 % band").format(n=shots.n_tasks)),),
     )
+
+
+def _bounds(means: Sequence[NDArray[np.float64]], *, log: bool) -> list[float]:
+    """A y axis that is not stretched by who diverges with few shots: nothing counts that is FAR times what is usual
+    with the fewest, the median of the contenders, of two the smaller figure."""
+    firsts = sorted(abs(float(mean[0])) for mean in means if np.isfinite(mean[0]))
+    limit = FAR * firsts[(len(firsts) - 1) // 2] if firsts else np.inf
+    return value_range([mean[np.abs(mean) <= limit] for mean in means], log=log)
+
+
+def _beyond(shots: Shots, bounds: Sequence[float], say: Say, *, log: bool) -> list[str]:
+    """Whose curve leaves the picture and where it goes, in sentences."""
+    low, high = (10**bound for bound in bounds) if log else bounds
+    told = []
+    for curve in shots.curves:
+        mean = curve.band.mean
+        above, below = np.isfinite(mean) & (mean > high), np.isfinite(mean) & (mean < low)
+        for out, sentence in (
+            (above, say("{name} leaves the picture at the top; with {count} {unit} it has {value}.")),
+            (below, say("{name} leaves the picture at the bottom; with {count} {unit} it has {value}.")),
+        ):
+            if out.any():
+                worst = int(np.where(out, np.abs(mean), -1.0).argmax())
+                count, value = shots.counts[worst], spelled(float(mean[worst]), shots.metric)
+                unit = say("shot") if count == 1 else say("shots")
+                told.append(sentence.format(name=curve.label, count=count, unit=unit, value=value))
+    return told
 
 
 def _trained_mark(place: int, say: Say) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

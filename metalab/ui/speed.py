@@ -182,17 +182,16 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
         return _("**Nobody reaches {level}** within the picture: move the level.").format(level=level)
     name = escape(leader.label)
     said = {"name": name, "level": level, "cost": words(leader.value), "n": speed.n_tasks}
-    own = _plain_ends(leader.low, leader.high, comparison)
+    own = {"interval": _interval(leader.low, leader.high, comparison)}
     if second is None:
-        sentence = _("**{name} reaches {level} after {cost}** (95 % interval {low} to {high}, over {n} tasks).")
+        sentence = _("**{name} reaches {level} after {cost}** ({interval}, over {n} tasks).")
         return sentence.format(**said, **own)
     other = escape(second.label)
     if not np.isfinite(second.value):
         if leader.value == 0:
             return _("**Only {name} reaches {level}**, at once; over these {n} tasks nobody else does.").format(**said)
         sentence = _(
-            "**Only {name} reaches {level}**, after {cost} (95 % interval {low} to {high}); over these {n} tasks "
-            "nobody else does."
+            "**Only {name} reaches {level}**, after {cost} ({interval}); over these {n} tasks nobody else does."
         )
         return sentence.format(**said, **own)
     said |= {"other": other}
@@ -202,27 +201,35 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
             return _("**{name} and {other} take no inner steps: both are at {level} at once.**").format(**said)
         sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
         return sentence.format(**said | {"cost": words(second.value)})
-    said |= _plain_ends(second.behind_low, second.behind_high, comparison)
+    said |= {"interval": _interval(second.behind_low, second.behind_high, comparison)}
     if second.real:
         sentence = _(
             "**{name} is faster: to reach {level} it needs {saved} than {other}.** Over these {n} tasks the "
-            "difference is real (95 % interval {low} to {high})."
+            "difference is real ({interval})."
         )
-        return sentence.format(**said, saved=saved_in_words(second.behind, comparison, speed, _))
-    sentence = _(
-        "**{name} and {other} are level:** to reach {level} they differ by {cost}, and over these {n} tasks that "
-        "may be chance (95 % interval {low} to {high})."
-    )
-    return sentence.format(**said | {"cost": words(second.behind)})
+        told = sentence.format(**said, saved=saved_in_words(second.behind, comparison, speed, _))
+    elif np.isinf(second.behind_low) and np.isinf(second.behind_high):
+        sentence = _("**Which of {name} and {other} is faster is not clear:** to reach {level} they differ by {cost}.")
+        told = sentence.format(**said | {"cost": words(second.behind)})
+    else:
+        sentence = _(
+            "**{name} and {other} are level:** to reach {level} they differ by {cost}, and over these {n} tasks that "
+            "may be chance ({interval})."
+        )
+        told = sentence.format(**said | {"cost": words(second.behind)})
+    return f"{told} {escape(pictures.endless(second, leader, _))}".strip()
 
 
-def _plain_ends(low: float, high: float, comparison: Comparison) -> dict[str, str]:
+def _interval(low: float, high: float, comparison: Comparison) -> str:
+    """A 95 % interval of a cost, or of a difference of two; one of its ends may be infinite."""
     scale = 1000 if comparison.cost == "seconds" else 1
-    return {"low": _signed(low * scale), "high": _signed(high * scale)}
-
-
-def _signed(value: float) -> str:
-    return roughly(value).replace("∞", _("never"))
+    if np.isfinite(low) and np.isfinite(high):
+        words = _("95 % interval {low} to {high}")
+    elif np.isfinite(low):
+        words = _("95 % interval: {low} or more, for in some resamples of the tasks the level is never reached")
+    else:
+        words = _("95 % interval: {high} or less, for in some resamples of the tasks the level is never reached")
+    return words.format(low=roughly(low * scale), high=roughly(high * scale))
 
 
 def shots_verdict(found: Shots) -> str:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from metalab.analysis.bootstrap import resampled
-from metalab.analysis.speed import Curve, Speed, compare
+from metalab.analysis.speed import Comparison, Curve, Speed, Standing, compare
 from metalab.analysis.speed_shots import Practice, ShotCurve, Shots
 from metalab.figures.speed import areas, arrivals, cost_in_words, curves, saved_in_words, spelled, step_gains
 from metalab.figures.speed_shots import PLACES, as_trained, over_shots
+from metalab.ui.speed import verdict
 
 
 def say(text):
@@ -139,6 +140,19 @@ def test_shots_stand_at_even_distances_and_those_of_training_are_marked():
     np.testing.assert_allclose(drawn(picture, "maml")["y"], FAST.values.mean(0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_who_diverges_with_few_shots_leaves_the_picture_and_is_named(log, sign):
+    calm, wild = curve([3.0, 1.0, 0.5], "maml").values, curve([1.8e7, 4.0, 0.5], "reptile").values
+    lines = tuple(ShotCurve(name, (name, 2, 0), sign * values) for name, values in (("reptile", wild), ("maml", calm)))
+    picture = over_shots(Shots("loss", "mean squared error", 40, 5, (1, 5, 10), 5, lines), say, log=log)
+    ends = [abs(end) for end in picture.figure["layout"]["yaxis"]["range"]]
+    assert 4 <= (10 ** max(ends) if log and sign > 0 else max(ends)) < 12
+    side = "top" if sign > 0 else "bottom"
+    assert f"reptile leaves the picture at the {side}; with 1 shot it has {'−' * (sign < 0)}1.8e+07." in picture.alt
+    assert picture.alt.count("leaves the picture") == 1
+
+
 def test_every_cell_of_a_training_knows_its_outer_and_inner_step_and_the_best_is_ringed():
     values = np.array([[4.0, 3.0, 2.0], [3.0, 0.2, 1.0], [np.nan, 0.5, 0.4]])
     found = Practice("loss", "mean squared error", 40, np.array([0, 500, 1000]), values)
@@ -163,3 +177,42 @@ def test_figures_are_spelled_in_their_unit():
         "−14.6",
         "∞",
     ]
+
+
+UNSURE = {
+    "both": (-math.inf, math.inf, "1 (how far behind cannot be told)", "the difference cannot be told."),
+    "above": (0.2, math.inf, "1 (behind by 0.2 or more)", "In some resamples of the tasks B never gets there."),
+    "below": (-math.inf, 0.3, "1 (behind by 0.3 at most)", "In some resamples of the tasks A never gets there."),
+    "neither": (-0.1, 0.3, "1 (behind by −0.1 to 0.3)", ""),
+}
+
+
+@pytest.mark.parametrize(("low", "high", "words", "why"), UNSURE.values(), ids=UNSURE)
+def test_a_distance_without_ends_is_told_in_words_and_never_as_infinity(low, high, words, why):
+    first = Standing("A", ("maml", 2, 0), 0.9, 0.5, math.inf, 0.0, 0.0, 0.0)
+    other = Standing("B", ("reptile", 2, 0), 1.0, 0.6, math.inf, 0.1, low, high)
+    found = Comparison(2.5, "steps", (first, other), ())
+    picture = arrivals(PAIR, found, say)
+    assert texts(picture)[1] == words
+    assert picture.alt.startswith("In order: A needs 0.9 inner steps; B needs 1 inner step.")
+    assert picture.alt.endswith(why or "inner step.")
+    assert "inf" not in picture.figure["data"][0]["hovertemplate"]
+    told = verdict(PAIR, found)
+    assert why in told
+    assert not set("∞") & set(picture.alt + told + " ".join(texts(picture)))
+    assert "inf" not in told
+    assert ("A is faster" in told) is (low > 0)
+    assert ("is not clear" in told) is (low == -math.inf and high == math.inf)
+
+
+def test_what_a_lone_contender_needs_may_have_no_upper_end():
+    lone = Standing("A", ("maml", 2, 0), 0.9, 0.5, math.inf, 0.0, 0.0, 0.0)
+    told = verdict(PAIR, Comparison(2.5, "steps", (lone,), ()))
+    assert "95 % interval: 0.5 or more, for in some resamples of the tasks the level is never reached" in told
+
+
+def test_whose_area_is_no_number_diverges():
+    lost = Speed("loss", "mean squared error", 40, (FAST, curve([4.0, math.nan, math.nan], "reptile")))
+    picture = areas(lost, compare(lost, 2.5, "steps"), say)
+    assert texts(picture)[1] == "diverges"
+    assert "reptile diverges" in picture.alt
