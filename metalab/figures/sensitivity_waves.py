@@ -31,23 +31,9 @@ def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
         found.phases, found.amplitudes, found.errors, say("error / mean square of the wave"), hover,
         log=True, higher=False, cells=cells,
     )  # fmt: skip
-    (low, high), (first, last) = found.box
     across, up = _edges(found.phases), _edges(found.amplitudes)
-    up[0] = min(up[0], low - BELOW)
-    box = {"type": "rect", "x0": first, "x1": last, "y0": low, "y1": high, "line": line(MARK, 3, "dash")}
-    words = {
-        "text": say("trained on"),
-        "x": first,
-        "y": high,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "xshift": 4,
-        "yshift": 4,
-        "showarrow": False,
-        "font": {"color": MARK, "size": FONT_SMALL},
-        "bgcolor": "rgba(255,255,255,0.85)",
-        "borderpad": 3,
-    }
+    up[0] = min(up[0], found.box[0][0] - BELOW)
+    box, words = _training_box(found, say)
     turns = {
         "tickvals": [0, math.pi / 2, math.pi, 1.5 * math.pi, 2 * math.pi],
         "ticktext": ["0", "π/2", "π", "3π/2", "2π"],
@@ -80,6 +66,26 @@ def away(found: Away, chosen: tuple[float, float], say: Say) -> Picture:
         columns=("phase", "amplitude", "log10_error"),
         key=(("ring", say("the wave below: click another")), *lost_key(found.errors, say)),
     )
+
+
+def _training_box(found: Away, say: Say) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The box of the training tasks, and its name."""
+    (low, high), (first, last) = found.box
+    box = {"type": "rect", "x0": first, "x1": last, "y0": low, "y1": high, "line": line(MARK, 3, "dash")}
+    words = {
+        "text": say("trained on"),
+        "x": first,
+        "y": high,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "xshift": 4,
+        "yshift": 4,
+        "showarrow": False,
+        "font": {"color": MARK, "size": FONT_SMALL},
+        "bgcolor": "rgba(255,255,255,0.85)",
+        "borderpad": 3,
+    }
+    return box, words
 
 
 def _edges(middles: NDArray[np.float64]) -> list[float]:
