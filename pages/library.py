@@ -55,14 +55,16 @@ def one_of(state: dict[str, Any], name: str, label: str, known: Mapping[str, Any
     )
 
 
-def listed(state: dict[str, Any]) -> list[Entry]:
+def listed(state: dict[str, Any], wrong: list[str]) -> list[Entry]:
     """The sentence and the table; the runs that are chosen in it."""
-    everything, left, wrong = library.found_runs(state)
-    if wrong:
-        st.warning(links.escape(wrong), icon=":material/search_off:")
+    everything, left, problem = library.found_runs(state)
+    wrong += library.unknown(state, everything)
+    if problem:
+        st.warning(links.escape(problem), icon=":material/search_off:")
     st.markdown(library.verdict(everything, left, state["of"]))
     if not left:
         st.info(_("No run fits. Ask for less, or start one on Train."), icon=":material/search_off:")
+        in_bin(state)
         return []
     ids = [entry.run.id for entry in left]
     chosen = [ids.index(run_id) for run_id in state["who"] if run_id in ids]
@@ -87,6 +89,19 @@ def listed(state: dict[str, Any]) -> list[Entry]:
             )
         )
     return [left[place] for place in places[:MOST]]
+
+
+def in_bin(state: dict[str, Any]) -> None:
+    """Where one's deleted runs are, and the way there."""
+    found = library.binned()
+    if not found:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(library.bin_told(len(found)), width="content")
+        told = _("Shows what you have deleted.")
+        if st.button(_("To the bin"), icon=":material/delete:", key="library.to_bin", help=told):
+            STUDY.restart(state, view="bin")
+            st.rerun()
 
 
 def chosen_runs(chosen: Sequence[Entry]) -> None:
@@ -280,7 +295,7 @@ def act(do: Any) -> None:
         st.rerun()
 
 
-def runs_view(state: dict[str, Any]) -> None:
+def runs_view(state: dict[str, Any], wrong: list[str]) -> None:
     """The list, and what is done with the runs chosen in it."""
     left, right = st.columns([3, 9], gap="medium")
     with left:
@@ -289,7 +304,7 @@ def runs_view(state: dict[str, Any]) -> None:
             filters(state)
     with right:
         try:
-            chosen = listed(state)
+            chosen = listed(state, wrong)
         except runs.Problem as problem:
             st.error(links.escape(str(problem)), icon=":material/error:")
             return
@@ -300,7 +315,7 @@ def page() -> None:
     """Question, views, explanation."""
     state, wrong = STUDY.begin()
     STUDY.question(_("What have we learned so far?"), state)
-    STUDY.show_warnings(state, wrong)
+    box = st.container()
     views = {"runs": _("All runs"), "start": _("Best start for a task"), "bin": _("Bin")}
     state["view"] = st.segmented_control(
         _("Look at"),
@@ -315,7 +330,9 @@ def page() -> None:
     elif state["view"] == "bin":
         the_bin()
     else:
-        runs_view(state)
+        runs_view(state, wrong)
+    with box:
+        STUDY.show_warnings(state, wrong)
     STUDY.write_link(state)
     STUDY.explanation(
         _(

@@ -141,17 +141,14 @@ def start(state: dict[str, Any], plan: Plan | None) -> None:
             st.rerun()
 
 
-def shown(state: dict[str, Any]) -> None:
+def shown(state: dict[str, Any], wrong: list[str]) -> None:
     """The sweep that is looked at; the example where there is none yet."""
     there = sweeps.everybody()
+    wrong += sweeps.unknown(state, there)
     if not there:
         example(state)
         return
     ids = [sweep.id for sweep in there]
-    if state["sweep"] not in ids:
-        if state["sweep"]:
-            st.caption(_("The sweep of the link is not here (any more): the newest one is shown."))
-        state["sweep"] = ids[0]
     names = {sweep.id: f"{sweep.name} #{sweep.number}" for sweep in there}
     state["sweep"] = st.selectbox(
         _("Sweep"),
@@ -175,11 +172,11 @@ def watch(state: dict[str, Any], going: bool) -> None:
     now = sweeps.state_of(sweep)
     if going and now != "running":
         st.rerun()
-    progress(sweep, table, now)
+    progress(state, sweep, table, now)
     results(table, sweep.plan, state)
 
 
-def progress(sweep: Sweep, table: Table, now: str) -> None:
+def progress(state: dict[str, Any], sweep: Sweep, table: Table, now: str) -> None:
     """How far it is, and Stop or Resume."""
     words = {
         "running": _("Running"),
@@ -197,15 +194,15 @@ def progress(sweep: Sweep, table: Table, now: str) -> None:
     with buttons, st.container(horizontal=True):
         if now == "running":
             told = _("Starts no more runs, and stops those that train. Resume goes on.")
-            button(sweep, "stop", _("Stop"), ":material/stop:", told)
+            button(state, sweep, "stop", _("Stop"), ":material/stop:", told)
         elif now != "finished":
-            button(
-                sweep, "resume", _("Resume"), ":material/play_arrow:", _("Goes on where it was, unfinished runs first.")
-            )
-        button(sweep, "delete", _("Forget"), ":material/delete:", _("Takes the sweep off this list; its runs stay."))
+            told = _("Goes on where it was, unfinished runs first.")
+            button(state, sweep, "resume", _("Resume"), ":material/play_arrow:", told)
+        told = _("Takes the sweep off this list; its runs stay.")
+        button(state, sweep, "delete", _("Forget"), ":material/delete:", told)
 
 
-def button(sweep: Sweep, name: str, label: str, icon: str, told: str) -> None:
+def button(state: dict[str, Any], sweep: Sweep, name: str, label: str, icon: str, told: str) -> None:
     """A command to the sweep."""
     if st.button(label, icon=icon, key=f"sweeps.{name}", help=told):
         try:
@@ -213,6 +210,8 @@ def button(sweep: Sweep, name: str, label: str, icon: str, told: str) -> None:
         except runs.Problem as problem:
             st.error(links.escape(str(problem)), icon=":material/error:")
         else:
+            if name == "delete":
+                state["sweep"] = ""
             st.rerun()
 
 
@@ -221,8 +220,9 @@ def results(table: Table, plan: Mapping[str, Any], state: dict[str, Any] | None)
     names = sweeps.labels(table.settings, plan["base"])
     st.markdown(sweeps.verdict(table, names))
     ranked = table.ranked
+    if state is not None:
+        state["who"] = [row.run for row in ranked[:1] if row.run]
     if state is not None and ranked:
-        state["who"] = [ranked[0].run] if ranked[0].run else []
         opening(table, state)
     revision = state["revision"] if state else 0
     pictures = sweeps.pictures(table, names, plan["base"], grid=plan.get("method", "grid") == "grid")
@@ -254,7 +254,13 @@ def opening(table: Table, state: dict[str, Any]) -> None:
 
 def listing(table: Table, names: Sequence[str]) -> None:
     """All trials, sortable."""
-    st.dataframe(sweeps.rows(table, names), hide_index=True, height=min(36 * (len(table.rows) + 1) + 3, 360))
+    percent = st.column_config.NumberColumn(format="%.1f %%") if table.metric == "accuracy" else None
+    st.dataframe(
+        sweeps.rows(table, names),
+        hide_index=True,
+        height=min(36 * (len(table.rows) + 1) + 3, 360),
+        column_config={_("Result"): percent, _("± 95 %"): percent} if percent else None,
+    )
 
 
 def example(state: Mapping[str, Any]) -> None:
@@ -272,7 +278,7 @@ def page() -> None:
     """Question, controls, what was found, explanation."""
     state, wrong = STUDY.begin()
     STUDY.question(_("Which settings work best?"), state)
-    STUDY.show_warnings(state, wrong)
+    box = st.container()
     left, right = st.columns([3, 9], gap="medium")
     with left:
         opener = st.container()
@@ -282,7 +288,9 @@ def page() -> None:
             with opener:
                 fold_button(_("A new sweep"))
     with right:
-        shown(state)
+        shown(state, wrong)
+    with box:
+        STUDY.show_warnings(state, wrong)
     STUDY.write_link(state)
     STUDY.explanation(
         _(

@@ -16,6 +16,7 @@ from metalab.store import Run, Store, library
 from metalab.store.sweeps import Sweep
 from metalab.tasks.base import HIGHER_IS_BETTER
 from metalab.training.evaluation import summarise
+from metalab.training.sweeps import is_over
 
 LEFT = "Adaptation diverged on a held-out task: there is no mean."
 
@@ -31,11 +32,13 @@ class Tried:
     state: str
     """The run's, or "refused" where there is none, "gone" where it was deleted."""
     result: float
-    """The metric after adaptation, mean over held-out tasks; NaN where there is none yet."""
+    """The metric after adaptation, mean over held-out tasks, as last looked at; NaN where there is none yet."""
     ci95: float
     """Half the width of its 95% interval."""
     message: str = ""
     """Why it was refused, failed or has no result, in one sentence."""
+    over: bool = True
+    """Whether it is trained no further, also when the sweep is resumed."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,14 @@ class Table:
 
     @property
     def ranked(self) -> tuple[Tried, ...]:
-        """Those with a result, the best first."""
-        known = [row for row in self.rows if math.isfinite(row.result)]
+        """The finished ones with a result, the best first: what was trained for less is no match for them."""
+        known = [row for row in self.rows if row.state == "finished" and math.isfinite(row.result)]
         return tuple(sorted(known, key=lambda row: -row.result if self.higher else row.result))
 
     @property
     def done(self) -> int:
         """Trials that are over, one way or another."""
-        return sum(row.state not in ("queued", "running") for row in self.rows)
+        return sum(row.over for row in self.rows)
 
 
 def table(store: Store, sweep: Sweep) -> Table:
@@ -90,7 +93,8 @@ def table(store: Store, sweep: Sweep) -> Table:
         values = tuple(_plain(trial.changes.get(name)) for name in names)
         if run is not None and run.state == "failed":
             message = run.message
-        rows.append(Tried(trial.place, values, trial.run if run else "", state, result, ci95, message))
+        over = is_over(sweep, state)
+        rows.append(Tried(trial.place, values, trial.run if run else "", state, result, ci95, message, over))
     return Table(metric, names, tuple(_log(axis) for axis in axes), _size(sweep), tuple(rows))
 
 

@@ -19,13 +19,15 @@ MIDDLE = (150, 156, 163)
 LINE = 14
 TICKS = 4
 """Values that are written along an axis of many."""
+MOST_TICKS = 8
+"""Whole numbers that are written along a logarithmic axis."""
 
 
 _EXTRA = "<extra>%{fullData.name}</extra>"
 
 
 def parallel(found: Table, names: Sequence[str], loss_name: str, say: Say) -> Picture:
-    """One line for each trial with a result: its settings from left to right, the result last and upwards the better.
+    """One line for each finished trial: its settings from left to right, the result last and upwards the better.
 
     `customdata` is the trial's place.
     """
@@ -113,7 +115,9 @@ def heatmap(found: Table, x: str, y: str, names: dict[str, str], loss_name: str,
         _region(found, land, (names[x], names[y]), say),
         {"data": [trace, *lost(columns, rows, shown, say, say("no result"))], "layout": look},
         columns=(x, y),
-        key=(("lost", say("no result: not tried, still training, or diverged")),) if np.isnan(shown).any() else (),
+        key=(("lost", say("no result: not tried, not trained to its end, or diverged")),)
+        if np.isnan(shown).any()
+        else (),
     )
 
 
@@ -151,7 +155,7 @@ def scattered(found: Table, setting: str, name: str, loss_name: str, say: Say) -
     positive = not found.higher and all(row.result - row.ci95 > 0 for row in rows)
     percent = found.metric == "accuracy"
     look = layout(
-        xaxis=axis(name, type="log" if found.log[n] else "linear"),
+        xaxis=axis(name, **_ticks([row.values[n] for row in rows], found.log[n])),
         yaxis=axis(
             metric_title(found.metric, loss_name, say),
             type="log" if positive else "linear",
@@ -162,6 +166,24 @@ def scattered(found: Table, setting: str, name: str, loss_name: str, say: Say) -
     title = say("What does {setting} do?").format(setting=name)
     alt = _told(found, [name], say)
     return Picture(f"scattered_{n}", title, alt, {"data": [trace], "layout": look}, columns=(setting, found.metric))
+
+
+def _ticks(values: Sequence[float], log: bool) -> dict[str, Any]:
+    """The kind of an axis for these values; between whole numbers it has no ticks."""
+    kind = {"type": "log" if log else "linear"}
+    if not values or not all(isinstance(value, int) for value in values):
+        return kind
+    if log:
+        return kind | {"tickmode": "array", "tickvals": _some(sorted(set(values)), MOST_TICKS)}
+    # Over a wider range plotly's own steps are whole.
+    return kind | ({"dtick": 1} if max(values) - min(values) < 10 else {})
+
+
+def _some(values: Sequence[float], most: int) -> list[float]:
+    """At most so many of the values, evenly by their places, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
 
 
 def _told(found: Table, names: Sequence[str], say: Say) -> str:
@@ -212,7 +234,7 @@ def _marks(found: Table, n: int, heights: Sequence[float]) -> list[dict[str, Any
     known: dict[float, Any] = dict(zip(heights, (row.values[n] for row in found.ranked), strict=True))
     places = sorted(known)
     if len(places) > TICKS + 2:
-        places = [places[round(i * (len(places) - 1) / (TICKS - 1))] for i in range(TICKS)]
+        places = _some(places, TICKS)
     return [_mark(n, place, _value(known[place])) for place in places]
 
 

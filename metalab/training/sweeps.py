@@ -40,6 +40,8 @@ IN_FLIGHT = 4
 LOOK_SECONDS = 0.3
 OPTUNA = "Optuna is not installed here: python -m pip install optuna, then start MetaLab again."
 SEEDS = 2**31
+TAKEN_UP = frozenset({"interrupted", "stopped", "paused"})
+"""States of runs that go on when their sweep is resumed."""
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +186,16 @@ def _same(one: Any, other: Any) -> bool:
     )
 
 
+def is_over(sweep: Sweep, state: str) -> bool:
+    """Whether a trial in this state ("refused" or "gone" where there is no run) is trained no further.
+
+    What was stopped goes on when the sweep is resumed: it is over only once the sweep has finished without it.
+    """
+    if state == "stopped":
+        return sweep.state == "finished"
+    return state not in TAKEN_UP | {"queued", "running"}
+
+
 class Sweeps:
     """Feeds the sweeps of one service. Every method may be called from any thread."""
 
@@ -319,7 +331,7 @@ class Sweeps:
         sweep = disk.get(self._store, sweep_id)
         for run_id in sorted(self._to_resume.get(sweep_id, ())):
             run = self._store.find(run_id)
-            if run is not None and run.state in ("interrupted", "stopped", "paused"):
+            if run is not None and run.state in TAKEN_UP:
                 with suppress(TooMuch):
                     self._service.resume(run_id, sweep.owner)
             self._to_resume[sweep_id].discard(run_id)

@@ -17,7 +17,7 @@ from metalab.ui.adapt_entrants import MOST_CONTENDERS, SCRATCH, Entrant
 from metalab.ui.canvas.strokes import MAX_SHOTS
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
 from metalab.ui.i18n import _
-from metalab.ui.links import RUN_ID, Parameter, readable
+from metalab.ui.links import LONGEST_RUN_AT, OF_RUN_AT, RUN_AT, Parameter, readable
 
 MOST_STEPS = 50
 MOST_POINTS = 30
@@ -33,13 +33,15 @@ def schema() -> list[Parameter]:
     return [
         Parameter("family", next(iter(FAMILIES)), choices=tuple(FAMILIES)),
         Parameter("ways", 5, int, low=2, high=20),
-        # Which runs, each perhaps at a checkpoint: "abcd2345@1200". Empty: the newest of each algorithm.
+        # Empty: the newest of each algorithm.
         Parameter(
             "who",
             (),
             tuple,
             item=str,
-            pattern=rf"{SCRATCH}|{RUN_ID}(@\d{{1,7}})?",
+            pattern=rf"{SCRATCH}|{RUN_AT}",
+            longest=LONGEST_RUN_AT,
+            made_of=OF_RUN_AT,
             most=MOST_CONTENDERS,
             automatic=True,
         ),

@@ -85,6 +85,17 @@ def found_runs(state: Mapping[str, Any]) -> tuple[list[Entry], list[Entry], str]
         return everything, left, str(problem)
 
 
+def unknown(state: dict[str, Any], everything: Sequence[Entry]) -> list[str]:
+    """A sentence for each run of a link just opened that is not here; it is left out."""
+    if not state["asked"]:
+        return []
+    here = {entry.run.id for entry in everything}
+    lost = [run_id for run_id in state["who"] if run_id not in here]
+    state["who"], state["asked"] = [run_id for run_id in state["who"] if run_id in here], False
+    told = _("Run {run} of the link is not here (any more): it is left out.")
+    return [told.format(run=run_id) for run_id in lost]
+
+
 def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> str:
     """The answer to the page's question, in a sentence or two."""
     listed = ngettext("**{n} run** is listed", "**{n} runs** are listed", len(left)).format(n=len(left))
@@ -230,6 +241,16 @@ def describe(run: Run, tags: str, remark: str) -> None:
 def binned() -> list[Run]:
     """What this visitor has in the bin."""
     return library.bin_of(service().store, current_owners())
+
+
+def bin_told(n: int) -> str:
+    """Where the deleted runs are that the list does not show."""
+    said = ngettext(
+        "{n} run that you deleted is in your bin: you can take it back.",
+        "{n} runs that you deleted are in your bin: you can take them back.",
+        n,
+    )
+    return said.format(n=n)
 
 
 def restore(run: Run) -> None:

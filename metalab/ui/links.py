@@ -26,6 +26,10 @@ NOT_OURS = frozenset({"lang", "embed", "embed_options"})
 """Parameters that every page has and no page's state owns."""
 RUN_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 OF_RUN_ID = "letters, digits, - and _"
+RUN_AT = rf"{RUN_ID}(@\d{{1,7}})?"
+"""A run, perhaps at a checkpoint: "abcd2345@1200"."""
+OF_RUN_AT = "letters, digits, - and _ of a run, and perhaps @ and a checkpoint of at most 7 digits"
+LONGEST_RUN_AT = 64
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from metalab.ui.adapt_entrants import MOST_CONTENDERS, Entrant
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.i18n import _
-from metalab.ui.links import RUN_ID, Parameter
+from metalab.ui.links import LONGEST_RUN_AT, OF_RUN_AT, RUN_AT, Parameter
 from metalab.ui.preload import preload_charts
 from metalab.ui.take_home import take_home_later
 
 __all__ = ["Study"]
 
-OF_WHO = "letters, digits, - and _ of a run, and perhaps @ and a checkpoint"
 MOST_NAMED = 8
 """Checkpoints that a sentence names."""
 Check = Callable[[dict[str, Any], list[Entrant]], list[str]]
@@ -51,9 +50,16 @@ class Study:
         common = [
             Parameter("family", family, choices=tuple(self.families)),
             Parameter("ways", 5, int, low=2, high=20, automatic=True),
-            # Which runs, each perhaps at a checkpoint: "abcd2345@1200".
             Parameter(
-                "who", (), tuple, item=str, pattern=rf"{RUN_ID}(@\d{{1,7}})?", made_of=OF_WHO, most=most, automatic=True
+                "who",
+                (),
+                tuple,
+                item=str,
+                pattern=RUN_AT,
+                longest=LONGEST_RUN_AT,
+                made_of=OF_RUN_AT,
+                most=most,
+                automatic=True,
             ),
         ]
         self.schema = [*common, *schema]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metalab.algorithms import ALGORITHMS
-from metalab.analysis.sweep import Table, influence, level_with_best, table, unpacked
+from metalab.analysis.sweep import Table, Tried, influence, level_with_best, table, unpacked
 from metalab.figures.speed import spelled
 from metalab.figures.sweep import heatmap, parallel, scattered
 from metalab.settings import Declaration
@@ -184,6 +184,22 @@ def example() -> tuple[Table, dict[str, Any]]:
     return unpacked(EXAMPLE.read_text(encoding="utf-8"))
 
 
+def unknown(state: dict[str, Any], there: Sequence[Sweep]) -> list[str]:
+    """The sentence about a sweep that is none of those that are there; the newest is looked at instead."""
+    asked, ids = state["sweep"], [sweep.id for sweep in there]
+    if asked in ids:
+        return []
+    state["sweep"] = ids[0] if ids else ""
+    if not asked:
+        return []
+    told = (
+        _("Sweep {sweep} is not here (any more): the newest one is shown.")
+        if ids
+        else _("Sweep {sweep} is not here (any more), and no other: an example is shown.")
+    )
+    return [told.format(sweep=asked)]
+
+
 def state_of(sweep: Sweep) -> str:
     """Running, interrupted, stopped or finished."""
     if sweep.state != "running":
@@ -237,7 +253,7 @@ def verdict(found: Table, names: Sequence[str]) -> str:
     """The answer to the page's question."""
     ranked = found.ranked
     if not ranked:
-        return _("No trial has a result yet: the first ones are trained.")
+        return _("No trial has a result yet: each is judged once it is trained to its end.")
     best = ranked[0]
     values = ", ".join(f"{escape(name)} **{_spelled(value)}**" for name, value in zip(names, best.values, strict=True))
     sentence = _("Best of {n}: {values}, with a held-out {metric} of **{result}** (±{ci}, 95 %) after adaptation.")
@@ -280,26 +296,32 @@ def pictures(found: Table, names: Sequence[str], base: Mapping[str, Any], *, gri
     if grid and len(order) >= 2:
         shown.append(Placed(heatmap(found, order[0], order[1], called, unit(base), _), 360, "whole"))
     else:
-        numeric = [name for name in order if _numeric(found, name)]
+        numeric = [name for name in order if _numbers(found.ranked, found.settings.index(name))]
         place = "whole" if len(numeric) == 1 else "half"
         shown += [Placed(scattered(found, name, called[name], unit(base), _), 320, place) for name in numeric[:4]]
     return shown
 
 
-def _numeric(found: Table, name: str) -> bool:
-    i = found.settings.index(name)
-    return all(isinstance(row.values[i], int | float) and not isinstance(row.values[i], bool) for row in found.ranked)
+def _numbers(trials: Sequence[Tried], i: int) -> bool:
+    """Whether the trials' values of the setting at place `i` are numbers."""
+    return all(isinstance(row.values[i], int | float) and not isinstance(row.values[i], bool) for row in trials)
+
+
+def _figure(value: float, metric: str) -> float | None:
+    """A result for the table: an accuracy in percent."""
+    if not math.isfinite(value):
+        return None
+    return round(100 * value, 1) if metric == "accuracy" else round(value, 4)
 
 
 def rows(found: Table, names: Sequence[str]) -> dict[str, list[Any]]:
-    """The sortable table's columns."""
+    """The sortable table's columns; accuracies are in percent."""
     columns: dict[str, list[Any]] = {_("Trial"): [row.place + 1 for row in found.rows]}
     for i, name in enumerate(names):
-        columns[name] = [
-            row.values[i] if _numeric(found, found.settings[i]) else str(row.values[i]) for row in found.rows
-        ]
-    columns[_("Result")] = [round(row.result, 4) if math.isfinite(row.result) else None for row in found.rows]
-    columns[_("± 95 %")] = [round(row.ci95, 4) if math.isfinite(row.ci95) else None for row in found.rows]
+        numbers = _numbers(found.rows, i)
+        columns[name] = [row.values[i] if numbers else str(row.values[i]) for row in found.rows]
+    columns[_("Result")] = [_figure(row.result, found.metric) for row in found.rows]
+    columns[_("± 95 %")] = [_figure(row.ci95, found.metric) for row in found.rows]
     columns[_("State")] = [_state_name(row.state) for row in found.rows]
     if any(row.message for row in found.rows):
         columns[_("Why")] = [_(row.message) if row.message else "" for row in found.rows]

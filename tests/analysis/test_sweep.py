@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,34 @@ def test_the_best_comes_first_and_what_has_no_result_is_left_out():
     losses = {(0.1, 1): 2.0, (0.1, 2): math.nan, (0.01, 1): 0.5, (0.01, 2): math.inf}
     assert [row.result for row in table_of(losses).ranked] == [0.5, 2.0]
     assert [row.result for row in table_of(losses, metric="accuracy").ranked] == [2.0, 0.5]
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "interrupted", "paused", "failed"])
+def test_only_what_was_trained_to_its_end_is_ranked(state):
+    rows = list(table_of(GRID).rows)
+    best = min(range(len(rows)), key=lambda place: rows[place].result)
+    rows[best] = replace(rows[best], state=state)
+    found = Table("loss", NAMES, (True, False), len(rows), tuple(rows))
+    assert found.ranked == tuple(sorted((row for row in rows if row.place != best), key=lambda row: row.result))
+    assert landscape(found, *NAMES).trials.sum() == len(rows) - 1
+
+
+def test_progress_counts_what_no_resume_takes_up(tmp_path):
+    store = Store(tmp_path)
+    sweep = disk.create(store, PLAN, "ada", "mine")
+    states = ["finished", "failed", "stopped", "interrupted", "paused", "queued"]
+    for place, state in enumerate(states):
+        run = store.create(parse_config({}), "ada", state=state)
+        disk.add_trial(store, sweep.id, Trial(place, {NAMES[0]: 0.1, NAMES[1]: 1}, run.id, ""))
+    over = {}
+    for of_sweep in ("running", "stopped", "finished"):
+        disk.settle(store, sweep.id, of_sweep)
+        found = table(store, disk.get(store, sweep.id))
+        over[of_sweep] = [row.state for row in found.rows if row.over]
+        assert found.done == len(over[of_sweep])
+    assert over["running"] == over["stopped"] == ["finished", "failed"]
+    assert over["finished"] == ["finished", "failed", "stopped"]
+    store.close()
 
 
 def test_the_landscape_has_every_cell_in_its_place():

@@ -70,5 +70,29 @@ def test_a_single_setting_is_drawn_with_its_intervals():
     assert picture.figure["layout"]["yaxis"]["type"] == "log"
 
 
+@pytest.mark.parametrize(
+    ("values", "log", "ticks"),
+    [
+        ((1, 2, 3), False, {"type": "linear", "dtick": 1}),
+        ((1, 30), False, {"type": "linear"}),
+        ((1, 2, 4, 16), True, {"type": "log", "tickmode": "array", "tickvals": [1, 2, 4, 16]}),
+        ((0.5, 2.0), True, {"type": "log"}),
+    ],
+)
+def test_whole_numbers_have_no_ticks_between_them(values, log, ticks):
+    rows = tuple(Tried(n, (value,), str(n), "finished", 1.0 + n, 0.05) for n, value in enumerate(values))
+    picture = scattered(Table("loss", ("inner_steps",), (log,), len(rows), rows), "inner_steps", "Steps", "", str)
+    found = picture.figure["layout"]["xaxis"]
+    assert {name: found.get(name) for name in ("type", "dtick", "tickmode", "tickvals") if name in found} == ticks
+
+
+def test_of_many_whole_numbers_some_are_ticks():
+    rows = tuple(Tried(n, (2**n,), str(n), "finished", 1.0 + n, 0.05) for n in range(20))
+    picture = scattered(Table("loss", ("steps",), (True,), 20, rows), "steps", "Steps", "", str)
+    ticks = picture.figure["layout"]["xaxis"]["tickvals"]
+    assert len(ticks) == 8
+    assert (ticks[0], ticks[-1]) == (1, 2**19)
+
+
 def test_nothing_is_said_in_words():
     assert parallel(table({}), NAMES, "", str).alt == "No trial has a result yet."

@@ -80,6 +80,27 @@ def test_a_link_filters(open_page, store, link, found):
     assert dict(page.query_params) == link
 
 
+def test_an_unknown_run_of_a_link_is_said_and_left_out(open_page, store):
+    run_id = ids(store)["one"]
+    page = open_page("library", who=f"zzzzzzzz,{run_id}")
+    assert [each.value for each in page.warning] == [
+        "Run zzzzzzzz of the link is not here \\(any more\\)\\: it is left out."
+    ]
+    assert page.query_params["who"] == run_id
+
+
+def test_where_no_run_fits_the_way_to_the_deleted_ones_is_shown(open_page, store):
+    page = open_page("library", q="three", who=ids(store)["three"])
+    assert "your bin" not in text(page)
+    press(page, "library.delete")
+    assert "No run fits." in page.info[0].value
+    assert "1 run that you deleted is in your bin: you can take it back." in text(page)
+    press(page, "library.to_bin")
+    assert page.query_params["view"] == "bin"
+    press(page, f"library.restore.{library.bin_of(store, {'ada'})[0].id}")
+    assert "three" in ids(store)
+
+
 def test_a_condition_on_what_nobody_has_is_said(open_page, store):
     page = open_page("library", q="inner_rate<1")
     assert "inner\\_rate" in page.warning[0].value

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
+import torch
 
-from metalab.store import Store
+from metalab.store import News, Store
 from metalab.store import sweeps as disk
+from metalab.store.sweeps import Trial
 from metalab.training import sweeps as training
+from metalab.training.config import parse_config
+from metalab.training.events import Evaluated
 from metalab.ui import runs
 
 TINY = {"outer_steps": "2", "vary": "algorithm.inner_lr=0.01,0.1|algorithm.inner_steps=1,2"}
@@ -75,6 +80,7 @@ def test_the_links_sweep_trains_and_its_best_run_opens(open_page, store):
     assert page.query_params["who"] == sweep.trials[best].run
     page.button(key="sweeps.delete").click().run()
     assert "Best of 11" in text(page)
+    assert not page.warning, "it was forgotten on purpose"
     assert len(store.runs()) == 4
 
 
@@ -115,6 +121,39 @@ def test_anothers_sweep_is_seen_and_cannot_be_commanded(open_page, store):
     assert not page.exception
     assert "No trial has a result yet" in text(page)
     assert [each.key for each in page.button if each.key in ("sweeps.stop", "sweeps.resume", "sweeps.delete")] == []
+
+
+def test_an_unknown_sweep_is_said_with_others_and_without(open_page, store):
+    page = open_page("sweeps", sweep="unknown")
+    assert [each.value for each in page.warning] == [
+        "Sweep unknown is not here \\(any more\\), and no other\\: an example is shown."
+    ]
+    assert "Best of 11" in text(page)
+    plan = {"base": {"family": {"name": "glyphs"}}, "axes": [{"name": "seed", "values": [1, 2]}]}
+    theirs = disk.create(store, plan, "eve", "theirs")
+    page = open_page("sweeps", sweep="unknown")
+    assert [each.value for each in page.warning] == [
+        "Sweep unknown is not here \\(any more\\)\\: the newest one is shown."
+    ]
+    assert page.query_params["sweep"] == theirs.id
+
+
+def test_what_was_stopped_is_in_the_table_and_not_ranked(open_page, store):
+    axes = [{"name": "algorithm.inner_steps", "values": [1, 2, 3]}]
+    theirs = disk.create(store, {"base": {"family": {"name": "glyphs"}}, "axes": axes}, "eve", "theirs")
+    for place, (state, accuracy) in enumerate((("finished", 0.28216), ("stopped", 0.9))):
+        run = store.create(parse_config({"family": "glyphs"}), "eve", state=state)
+        store.append(run.id, News(evaluations=[Evaluated(5, {"accuracy": torch.full((2, 2), accuracy)}, None)]))
+        disk.add_trial(store, theirs.id, Trial(place, {"algorithm.inner_steps": place + 1}, run.id, ""))
+    disk.settle(store, theirs.id, "stopped")
+    page = open_page("sweeps", sweep=theirs.id)
+    assert "Best of 1:" in text(page)
+    assert "**28.2 %**" in text(page)
+    table = page.dataframe[0]
+    assert table.value["Result"].tolist() == [28.2, 90.0]
+    assert table.value["State"].tolist() == ["Finished", "Stopped"]
+    assert json.loads(table.proto.columns)["Result"]["type_config"]["format"] == "%.1f %%"
+    assert page.get("progress")[0].proto.text == "Stopped: 1 of 3 trials are over"
 
 
 def test_an_interrupted_sweep_is_resumed(open_page, store, monkeypatch):

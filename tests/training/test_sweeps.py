@@ -7,11 +7,12 @@ from small_runs import PATIENCE, SINE, until
 
 from metalab.store import Store
 from metalab.store import sweeps as disk
+from metalab.store.sweeps import Trial
 from metalab.training import sweeps as module
-from metalab.training.config import ConfigError
+from metalab.training.config import ConfigError, parse_config
 from metalab.training.quotas import Limits
 from metalab.training.service import CommandError, Service
-from metalab.training.sweeps import Sweeps, drawn, parse_plan
+from metalab.training.sweeps import Sweeps, drawn, is_over, parse_plan
 
 RATES = {"name": "algorithm.inner_lr", "values": [0.01, 0.03, 0.1]}
 STEPS = {"name": "algorithm.inner_steps", "values": [1, 2]}
@@ -148,6 +149,25 @@ def test_stopped_by_its_owner_alone_and_resumed_to_its_end(serve):
     until(lambda: any(run.state == "running" for run in serving.store.runs()), "a run that trains again")
     assert feeder.feeds(sweep_id)
     feeder.stop(sweep_id, "ada")
+
+
+def test_what_resume_takes_up_was_not_over(serve):
+    serving = serve()
+    feeder = Sweeps(serving)
+    sweep = disk.create(serving.store, plan_of(STEPS).model_dump(mode="json"), "ada", "mine")
+    states = {}
+    for place, state in enumerate(("stopped", "failed")):
+        run = serving.store.create(parse_config(TINY), "ada", state=state)
+        disk.add_trial(serving.store, sweep.id, Trial(place, {"algorithm.inner_steps": place + 1}, run.id, ""))
+        states[run.id] = state
+    disk.settle(serving.store, sweep.id, "stopped")
+    before = {run_id: is_over(disk.get(serving.store, sweep.id), state) for run_id, state in states.items()}
+    feeder.resume(sweep.id, "ada")
+    ended = over(serving, sweep.id)
+    after = {run_id: serving.store.get(run_id).state for run_id in states}
+    assert list(after.values()) == ["finished", "failed"]
+    assert before == {run_id: after[run_id] == states[run_id] for run_id in states}
+    assert is_over(ended, "stopped"), "a finished sweep takes nothing up"
 
 
 def test_after_the_program_ended_a_sweep_is_resumed_and_starts_no_run_twice(serve):

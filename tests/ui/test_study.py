@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from metalab.ui import study
+from metalab.ui import adapt, links, study
 from metalab.ui.links import Parameter
 from metalab.ui.study import Study
 
@@ -52,6 +52,15 @@ def test_a_browser_that_is_behind_does_not_bring_back_what_was_written_over(page
     page.query_params["tasks"] = "300"
     page.run()
     assert page.slider[0].value == 300, "a link that the page has not seen is opened"
+
+
+@pytest.mark.parametrize("schema", [Study("test", []).schema, adapt.schema()])
+def test_a_checkpoint_of_too_many_digits_is_refused_with_what_is_expected(schema):
+    values, wrong = links.read_state(schema, {"who": "zzzzzzzz@9999999"})
+    assert (values["who"], wrong) == (("zzzzzzzz@9999999",), [])
+    values, (sentence,) = links.read_state(schema, {"who": "zzzzzzzz@99999999"})
+    assert values["who"] == ()
+    assert "and perhaps @ and a checkpoint of at most 7 digits, joined by commas" in sentence
 
 
 def test_what_was_wrong_with_a_link_is_told_by_the_first_run_that_ends(monkeypatch):
