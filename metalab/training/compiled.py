@@ -168,11 +168,10 @@ class MetaStep:
     def _take_up(self, theta: Params) -> None:
         folder, child = self._folder, self._child
         assert folder is not None
-        if child is not None:
-            child.finish()
+        missed = child.finish() if child is not None else "an earlier run's compiler did not get through with them"
         self._folder = self._child = None
         try:
-            found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            found = _read(folder / MANIFEST)
             if "refused" in found:
                 raise Refused(found["refused"])
             expected = described([theta[name] for name in sorted(theta)])
@@ -197,7 +196,11 @@ class MetaStep:
             else "compiled, as kept from an earlier run"
         )
         self._news = how + (f", for outer steps from {self._steady + 1} on" if self._steady else "")
-        self._news += f"; evaluations are not: {look['refused']}" if "refused" in look else ""
+        interrupted = EVALUATION not in found and evaluates(self._config)
+        why = missed if interrupted else look.get("refused", "")
+        self._news += f"; evaluations are not: {why}" if why else ""
+        if interrupted and time.time() - (folder / MANIFEST).stat().st_mtime > A_DAY:
+            shutil.rmtree(folder, ignore_errors=True)  # the next run tries them again
         _tidy(folder)
 
 
@@ -238,29 +241,40 @@ class Child:
         """Whether it has ended, or has had its time."""
         return self._process.poll() is not None or time.monotonic() - self._began > PATIENCE
 
-    def finish(self) -> None:
-        """Take its answer. Raises NotCompiled with the reason that it gives."""
+    def finish(self) -> str:
+        """Take what it made, and what it says of anything that is missing. Raises NotCompiled with the reason where the
+        meta-gradient is."""
         if self._process.poll() is None:
-            raise NotCompiled(f"the compiler did not finish within {PATIENCE:.0f} s")
-        said, _ = self._process.communicate()
-        answer = json.loads(said) if said.strip() else {"problem": "the compiling process ended early"}
-        if "problem" in answer:
-            raise NotCompiled(answer["problem"])
+            self._end()
+            answer = {"problem": f"the compiler did not finish within {PATIENCE:.0f} s"}
+        else:
+            said, _ = self._process.communicate()
+            answer = json.loads(said) if said.strip() else {"problem": "the compiling process ended early"}
+        problem, manifest = answer.get("problem", ""), self._part / MANIFEST
+        if problem and not manifest.is_file():
+            raise NotCompiled(problem)
+        if manifest.is_file() and "names" not in _read(manifest).get(EVALUATION, {}):
+            (self._part / f"{EVALUATION}.pt2").unlink(missing_ok=True)
         with suppress(OSError):  # another run was faster
             self._part.rename(self._folder)
         self.close()
+        return str(problem)
 
     def close(self) -> None:
         """End it, with the C++ compiler that it started, and clear up."""
+        self._end()
+        with suppress(ValueError):  # its answer was taken
+            self._process.communicate()
+        shutil.rmtree(self._part, ignore_errors=True)
+
+    def _end(self) -> None:
         if self._process.poll() is None:
             with suppress(OSError):  # it has just ended by itself
                 if hasattr(os, "killpg"):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 else:
                     self._process.kill()
-        with suppress(ValueError):  # its answer was taken
-            self._process.communicate()
-        shutil.rmtree(self._part, ignore_errors=True)
+            self._process.wait()
 
 
 class NotCompiled(RuntimeError):
@@ -277,6 +291,10 @@ def in_short(problem: Exception) -> str:
         return str(problem)
     first = (str(problem).strip().splitlines() or [""])[0][:200]
     return f"{type(problem).__name__}: {first}" if first else type(problem).__name__
+
+
+def _read(manifest: Path) -> dict[str, Any]:
+    return dict(json.loads(manifest.read_text(encoding="utf-8")))
 
 
 def compiler() -> str:

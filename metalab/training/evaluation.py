@@ -21,7 +21,7 @@ FEWEST, MOST = 100, 500
 """Held-out tasks adapted at once are between these: of a large network few, which bounds the memory of an evaluation of
 many; of a small one many, whose time goes into calls and not into arithmetic."""
 PARAMETERS = 1_000_000
-"""Between them, so many tasks that they have this many parameters altogether."""
+"""Between them, so many tasks that they have this many parameters altogether, and no more numbers to read than that."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def evaluate(
 
     `compiled`: what measures `FEWEST` tasks at a time, where there is such a thing.
     """
-    most = tasks_per_call(theta)
+    most = tasks_per_call(theta, batch)
     if compiled is not None and batch.n_tasks % FEWEST == 0:
         measure, most = compiled, FEWEST
     else:
@@ -67,9 +67,11 @@ def curves(learner: Learner, algorithm: Algorithm, theta: Params, part: TaskBatc
     return {name: torch.stack([f[name] for f in figures], 1) for name in figures[0]}
 
 
-def tasks_per_call(theta: Params) -> int:
-    """The most held-out tasks that are adapted at once."""
-    return min(MOST, max(FEWEST, PARAMETERS // max(1, sum(value.numel() for value in theta.values()))))
+def tasks_per_call(theta: Params, batch: TaskBatch) -> int:
+    """The most held-out tasks like those of the batch that are adapted at once."""
+    parameters = sum(value.numel() for value in theta.values())
+    read = (batch.support.x.numel() + batch.query.x.numel()) // batch.n_tasks
+    return min(MOST, max(FEWEST, PARAMETERS // max(1, parameters, read)))
 
 
 def probe(learner: Learner, algorithm: Algorithm, theta: Params, batch: TaskBatch, steps: int) -> Tensor | None:

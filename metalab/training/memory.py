@@ -187,7 +187,7 @@ class _Run:
         one_task = sum(value.nbytes for part in (self.sample.support, self.sample.query) for value in part)
         tasks = self.config.evaluation_tasks * (2 if family.away else 1) + self.config.meta_batch_size
         parts = len(self.workers.sizes(self.config.meta_batch_size))
-        self.evaluated = min(self.config.evaluation_tasks, tasks_per_call(self.theta))
+        self.evaluated = min(self.config.evaluation_tasks, tasks_per_call(self.theta, self.sample))
         self.rest = (COPIES + 2 * parts) * self.own + tasks * one_task
         """Bytes beside those of the computation: theta, the optimiser's state, what the parts give, and tasks."""
 

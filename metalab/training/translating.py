@@ -125,7 +125,10 @@ def translated(graph: GraphModule, given: Sequence[Tensor], path: Path) -> None:
 
 
 def prepare(config: RunConfig, sizes: Sequence[int], folder: Path, done: int) -> None:
-    """Make `folder`: a library for each number of tasks in `sizes`, tried out, and its manifest. Raises NotCompiled."""
+    """Make `folder`: a library for each number of tasks in `sizes`, tried out, and its manifest. Raises NotCompiled.
+
+    The manifest is there before the evaluations are begun: whatever comes of these, the meta-gradient is ready.
+    """
     device = place(config)
     theta = {name: value.to(device) for name, value in initialise(config).items()}
     parts: dict[str, Any] = {}
@@ -139,12 +142,20 @@ def prepare(config: RunConfig, sizes: Sequence[int], folder: Path, done: int) ->
         _compare(regrouped(loaded(path, 1, device)(inputs(theta, other)), names, n_tasks), expected)
         parts[str(n_tasks)] = described(inputs(theta, batch))
     manifest: dict[str, Any] = {"names": names, "parts": parts}
+    _write(folder, manifest)
     if evaluates(config):
         try:
             manifest[EVALUATION] = _evaluation(config, theta, folder)
-        except Exception as problem:  # the meta-gradient is compiled all the same
-            manifest[EVALUATION] = {"refused": in_short(problem)}
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        except NotCompiled as problem:  # so it would be the next time
+            manifest[EVALUATION] = {"refused": str(problem)}
+        _write(folder, manifest)
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    """Whole or not at all: this process may be ended at any time."""
+    draft = folder / f"{MANIFEST}.draft"
+    draft.write_text(json.dumps(manifest), encoding="utf-8")
+    draft.replace(folder / MANIFEST)
 
 
 def _evaluation(config: RunConfig, theta: Params, folder: Path) -> dict[str, Any]:
@@ -159,7 +170,8 @@ def _evaluation(config: RunConfig, theta: Params, folder: Path) -> dict[str, Any
     translated(graph, given, path)
     found = dict(zip(names, loaded(path, 1, device)(inputs(theta, other)), strict=True))
     expected = curves(config.learner, config.algorithm, theta, other, config.algorithm.evaluation_steps)
-    _agree(found, expected, EVALUATION)
+    for name, curve in expected.items():  # a loss may be a thousand times an accuracy
+        _agree({name: found[name]}, {name: curve}, f"{EVALUATION}, {name}")
     return {"names": names, "given": described(given)}
 
 
@@ -199,7 +211,7 @@ def main() -> None:
         prepare(parse_config(request["config"]), request["sizes"], Path(request["folder"]), request["done"])
         answer.write("{}\n")
     except Refused as problem:
-        (Path(request["folder"]) / MANIFEST).write_text(json.dumps({"refused": str(problem)}), encoding="utf-8")
+        _write(Path(request["folder"]), {"refused": str(problem)})
         answer.write("{}\n")
     except Exception as problem:
         answer.write(json.dumps({"problem": in_short(problem)}) + "\n")

@@ -199,6 +199,60 @@ def test_a_compiler_that_takes_too_long_is_ended(home, monkeypatch):
     events.close()
 
 
+COPIES = """read request
+part=$(echo "$request" | sed 's/.*"folder": "\\([^"]*\\)".*/\\1/')
+cp {home}/made/* "$part"; touch "$part"/evaluation.pt2 {home}/copied
+"""
+"""A compiling process that has got as far as the evaluation."""
+
+
+@needs_sh
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ("sleep 1000", "the compiler did not finish within 0 s"),
+        ("kill -9 $$", "the compiling process ended early"),
+        ("""echo '{"problem": "OSError: no space"}'""", "OSError: no space"),
+    ],
+)
+def test_the_meta_gradient_is_kept_whatever_comes_of_the_evaluation(home, monkeypatch, then, said):
+    """And the evaluation is tried again, a day later."""
+    config = auto(evaluation_tasks=FEWEST)
+    keep(config, home / "made", {part: [] for part in ENTRIES}, [4])
+    stand_in(home, monkeypatch, COPIES.replace("{home}", str(home)) + then)
+    monkeypatch.setattr(compiled, "loaded", lambda path, *_: path.stem)
+    theta, folder = initialise(config), home / "cache" / "compiled" / key(config, [4], CPU)
+    step = MetaStep(config, CPU, [4], 1)
+    while not (home / "copied").exists() and not step._child.over:
+        time.sleep(0.01)
+    monkeypatch.setattr(compiled, "PATIENCE", 0.0 if "sleep" in then else 60.0)
+    news = step.wait(theta)
+    assert (news[:15], news[-len(said) - 23 :]) == ("compiled after ", f"; evaluations are not: {said}")
+    assert step._parts[4][1] == "4"
+    assert not step.evaluates
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert {path.name for path in folder.iterdir()} == {MANIFEST, "4.pt2"}
+    again = "compiled, as kept from an earlier run; evaluations are not: "
+    again += "an earlier run's compiler did not get through with them"
+    assert MetaStep(config, CPU, [4], 1).wait(theta) == again
+    assert folder.exists()
+    os.utime(folder / MANIFEST, (0, 0))
+    assert MetaStep(config, CPU, [4], 1).wait(theta) == again
+    assert not folder.exists()
+
+
+@needs_sh
+def test_a_library_of_evaluations_that_is_refused_is_not_kept(home, monkeypatch):
+    config = auto(evaluation_tasks=FEWEST)
+    keep(config, home / "made", {part: [] for part in ENTRIES}, [4])
+    made = home / "made" / MANIFEST
+    made.write_text(json.dumps(json.loads(made.read_text()) | {EVALUATION: {"refused": "it differs"}}))
+    stand_in(home, monkeypatch, COPIES.replace("{home}", str(home)) + "echo '{}'")
+    monkeypatch.setattr(compiled, "loaded", lambda path, *_: path.stem)
+    assert MetaStep(config, CPU, [4], 1).wait(initialise(config)).endswith("; evaluations are not: it differs")
+    assert {path.name for path in (home / "cache" / "compiled").glob("*/*")} == {MANIFEST, "4.pt2"}
+
+
 def keep(config, folder: Path, names, sizes) -> None:
     """What the compiling process leaves in the cache, with nothing in the libraries."""
     folder.mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metalab.tasks.base import Examples, TaskBatch
 from metalab.training.config import parse_config
 from metalab.training.evaluation import evaluate, tasks_per_call
 from metalab.training.parallel import Workers, cuts
@@ -13,9 +14,18 @@ from metalab.training.start import initialise, stream
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("entries", "most"), [(0, 500), (1_761, 500), (4_000, 250), (112_000, 100)])
-def test_the_larger_a_network_the_fewer_tasks_go_at_once(entries, most):
-    assert tasks_per_call({"weight": torch.zeros(entries)} if entries else {}) == most
+def of_points(n: int, n_tasks: int = 3) -> TaskBatch:
+    """Tasks of n points of the support set and n of the query set."""
+    return TaskBatch(*(Examples(torch.zeros(n_tasks, n, 2), torch.zeros(n_tasks, n, 1)) for _ in range(2)))
+
+
+@pytest.mark.parametrize(
+    ("entries", "points", "most"),
+    [(0, 5, 500), (1_761, 5, 500), (4_000, 5, 250), (112_000, 5, 100), (1_761, 2_000, 125), (4_000, 50_000, 100)],
+)
+def test_the_larger_a_network_or_a_task_the_fewer_tasks_go_at_once(entries, points, most):
+    """125: a task of 2,000 points twice, of two numbers each, has 8,000 to read, and 125 of them a million."""
+    assert tasks_per_call({"weight": torch.zeros(entries)} if entries else {}, of_points(points)) == most
 
 
 def test_tasks_are_measured_alike_on_any_number_of_threads_and_in_any_company():
@@ -29,7 +39,7 @@ def test_tasks_are_measured_alike_on_any_number_of_threads_and_in_any_company():
     assert found[0].keys() == found[1].keys() >= {"loss"}
     for name, curve in found[0].items():
         assert torch.equal(curve, found[1][name])
-    assert list(cuts(620, tasks_per_call(theta))) == [0, 310, 620]
+    assert list(cuts(620, tasks_per_call(theta, batch))) == [0, 310, 620]
     workers = Workers(config.model, CPU, 1)
     across = evaluate(config.learner, config.algorithm, theta, batch.tasks(300, 320), 2, workers)["loss"]
     torch.testing.assert_close(found[0]["loss"][300:320], across, rtol=1e-5, atol=1e-6)
