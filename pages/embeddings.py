@@ -5,11 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from metalab.ui import embeddings, links
+from metalab.ui import embeddings, links, own_task
 from metalab.ui.adapt_entrants import Entrant
-from metalab.ui.canvas.characters import character_canvas, current_drawings
-from metalab.ui.canvas.points import current_points, points_canvas
-from metalab.ui.canvas.strokes import MAX_WAYS
 from metalab.ui.embeddings import STUDY
 from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery, picked
@@ -34,7 +31,7 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
         settings = folded("controls")
         with settings:
             controls(state, entrant)
-        new = own_task(state, entrant)
+        new = own(state, entrant)
     with right:
         reason = embeddings.unsuitable(state, entrant)
         if reason:
@@ -113,9 +110,10 @@ def over(state: dict[str, Any], entrant: Entrant) -> None:
     )
 
 
-def own_task(state: dict[str, Any], entrant: Entrant) -> Any:
+def own(state: dict[str, Any], entrant: Entrant) -> Any:
     """A person's task, to be put among the others; None where there is none."""
-    made_of = embeddings.makes(entrant)
+    family = entrant.config.family
+    made_of = own_task.makes(family)
     if not made_of or state["over"] == "training":
         return None
     state["own"] = st.toggle(
@@ -125,36 +123,26 @@ def own_task(state: dict[str, Any], entrant: Entrant) -> Any:
     )
     if not state["own"]:
         return None
-    if made_of == "drawings":
-        ways = entrant.config.family.output_size
-        if ways > MAX_WAYS:
-            st.caption(_("{ways} characters are too many to draw.").format(ways=ways))
-            return None
-        return embeddings.own_drawings(entrant, current_drawings(PADS, ways, 1, revision=state["revision"]))
-    ends = (-0.5, 0.5) if made_of == "goal" else (-5.0, 5.0)
-    tops = ends if made_of == "goal" else (-6.0, 6.0)
-    most = 1 if made_of == "goal" else embeddings.MOST_POINTS
-    begin = list(zip(state["x"], state["y"], strict=False))[:most]
-    begin = [point for point in begin if abs(point[0]) <= ends[1] and abs(point[1]) <= tops[1]]
-    revision = state["revision"]
-    points = current_points(POINTS, begin, revision=revision, x_range=ends, y_range=tops, max_points=most)
-    points = [(round(x, 2), round(y, 2)) for x, y in points]
-    points_canvas(begin, key=POINTS, revision=revision, x_range=ends, y_range=tops, max_points=most, height=260)
-    state |= {"x": tuple(x for x, _y in points), "y": tuple(y for _x, y in points)}
-    return embeddings.own_points(entrant, points)
+    if made_of != "drawings":
+        return embeddings.own_points(entrant, own_task.placed(state, family, key=POINTS))
+    if own_task.too_many(family):
+        st.caption(own_task.too_many(family))
+        return None
+    return embeddings.own_drawings(entrant, own_task.drawn(state, family, 1, key=PADS))
 
 
 def pads(state: dict[str, Any], entrant: Entrant) -> None:
     """Where characters are drawn, one example of each class."""
-    ways = entrant.config.family.output_size
-    if not state["own"] or state["over"] == "training" or embeddings.makes(entrant) != "drawings" or ways > MAX_WAYS:
-        return
-    st.caption(_("Draw one example of each class; drawings stay in this tab."))
-    character_canvas(ways, 1, key=PADS, revision=state["revision"], asks=False)
+    family = entrant.config.family
+    drawable = own_task.makes(family) == "drawings" and not own_task.too_many(family)
+    if state["own"] and state["over"] != "training" and drawable:
+        told = _("Draw one example of each class; drawings stay in this tab.")
+        own_task.pads(state, family, 1, told, key=PADS)
 
 
 def show(state: dict[str, Any], entrant: Entrant, new: Any, settings: Any) -> None:
     """The map and what belongs to it; `settings` is where its controls stand."""
+    pads(state, entrant)  # at the top, and there before anything is computed: a canvas that goes away loses its strokes
     found = embeddings.embedded(state, entrant, new)
     if found is None:
         return
@@ -185,7 +173,6 @@ def show(state: dict[str, Any], entrant: Entrant, new: Any, settings: Any) -> No
     st.caption(
         _("Hover over a point to read its task, click it to see the task; with the lasso encircle a group in 2-D.")
     )
-    pads(state, entrant)
     task(state, entrant, whole)
     encircled(state, entrant, whole)
     if attributes and done:

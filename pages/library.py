@@ -7,15 +7,18 @@ import streamlit as st
 
 from metalab.algorithms import ALGORITHMS
 from metalab.analysis.catalogue import Entry
+from metalab.analysis.starts import DRAWN, Ranking
 from metalab.store.library import KEPT_SECONDS
 from metalab.tasks import FAMILIES
-from metalab.ui import library, library_words, links, runs
+from metalab.tasks.base import TaskBatch, TaskFamily
+from metalab.ui import library, library_starts, library_words, links, own_task, runs
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.library import ALL, MOST, PAGES, STUDY
 
+POINTS, PADS = "library.points", "library.pads"
 FORMULA = r"""\hat\theta = \arg\min_{\theta \,\in\, \text{checkpoints}}
 \mathcal{L}^{\mathrm{query}}\big(\phi_k(\theta)\big)"""
 
@@ -187,6 +190,7 @@ def best_start(state: dict[str, Any]) -> None:
         with folded("task"):
             STUDY.family_menu(state)
             task_controls(state)
+        canvas = st.container()
     with right:
         lacking = missing(state["family"])
         if lacking:
@@ -197,44 +201,80 @@ def best_start(state: dict[str, Any]) -> None:
         with opener:
             fold_button(_("Task and controls"))
         try:
-            found = library.ranking(state)
+            chosen = library_starts.starters(state["family"])
+            own = own_batch(state, library_starts.made_for(chosen), canvas) if state["own"] else None
+            if state["own"] and own is None:
+                return
+            found = library_starts.ranking(state, chosen, own)
         except runs.Problem as problem:
             st.warning(links.escape(str(problem)), icon=":material/info:")
             return
-        if found is None:
-            return
-        if found.title:
-            st.caption(_("Task {number}: {title}").format(number=state["task"], title=links.escape(found.title)))
-        st.markdown(library_words.start_verdict(found))
-        if not found.starts:
-            return
-        draw_gallery(library.start_pictures(found), key="library.starts", revision=state["revision"])
-        first = found.starts[0]
-        told = _("Opens Adapt with this run, checkpoint and task.")
-        if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
-            library.opening(first.run, first.step, state)
-        with st.expander(_("All {n} starts").format(n=len(found.starts))):
-            st.dataframe(library.start_rows(found), hide_index=True)
+        if found is not None:
+            ranked(state, found)
+
+
+def own_batch(state: dict[str, Any], family: TaskFamily, canvas: Any) -> TaskBatch | None:
+    """What a person placed on `canvas`, or draws here; None, with what is to be done, before that is a task."""
+    made_of = own_task.makes(family)
+    if made_of == "drawings":
+        if own_task.too_many(family):
+            raise runs.Problem(own_task.too_many(family))
+        own_task.pads(
+            state,
+            family,
+            DRAWN,
+            _(
+                "Draw two examples of each class: a start learns from one of them and is asked the other, and the "
+                "other way round. Drawings stay in this tab."
+            ),
+            key=PADS,
+        )
+        own = library_starts.own_drawings(family, own_task.drawn(state, family, DRAWN, key=PADS))
+        told = _("The starts are ranked once every pad has a drawing.")
+    else:
+        with canvas:
+            points = own_task.placed(state, family, key=POINTS)
+        own = library_starts.own_points(family, points)
+        told = _("Click or tap on the plot to place two or more points of a function.")
+        if made_of == "goal":
+            told = _("Click or tap on the plot to place the goal.")
+    if own is None:
+        st.info(told, icon=":material/gesture:")
+    return own
+
+
+def ranked(state: dict[str, Any], found: Ranking) -> None:
+    """The starts, the best first."""
+    if found.title:
+        st.caption(_("Task {number}: {title}").format(number=state["task"], title=links.escape(found.title)))
+    st.markdown(library_words.start_verdict(found))
+    if not found.starts:
+        return
+    draw_gallery(library_starts.start_pictures(found), key="library.starts", revision=state["revision"])
+    first = found.starts[0]
+    told = _("Opens Adapt with this run, checkpoint and task.")
+    if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
+        library_starts.opening(first.run, first.step, state)
+    with st.expander(_("All {n} starts").format(n=len(found.starts))):
+        st.dataframe(library_starts.start_rows(found), hide_index=True)
 
 
 def task_controls(state: dict[str, Any]) -> None:
     """Which task, how far, and how many checkpoints of each run."""
-    if library.takes_points(state["family"]):
-        state["points"] = st.text_input(
-            _("Your points"),
-            key=STUDY.menu(state, "points", state["points"]),
-            max_chars=160,
-            placeholder=_("e.g. -2 1.5; 0 0.3; 1 -1"),
-            help=_(
-                "A function of your own: x and y of each point, parted by semicolons. Empty: the sampled task below."
-            ),
+    makeable = bool(own_task.makes(FAMILIES[state["family"]](name=state["family"])))
+    if makeable:
+        state["own"] = st.toggle(
+            _("A task of my own"),
+            key=STUDY.menu(state, "own", state["own"]),
+            help=_("Place points of a function or a goal, or draw characters. Off: the sampled task below."),
         )
+    state["own"] = state["own"] and makeable
     state["task"] = st.number_input(
         _("Task number"),
         0,
         9_999,
         key=STUDY.menu(state, "task", state["task"]),
-        disabled=bool(state["points"]) and library.takes_points(state["family"]),
+        disabled=state["own"],
         help=_("A held-out task, the same number for the same task on Adapt."),
     )
     state["steps"] = st.slider(
@@ -341,8 +381,8 @@ def page() -> None:
             "Before and after are means over those tasks, each run's own, so that runs with different seeds or shots "
             "were asked different things. "
             "A fair choice of a start asks them the same: every checkpoint θ adapts to one task for k inner steps, and "
-            "the one with the smallest query loss, or the best accuracy, wins; of your own points each is left out in "
-            "turn and predicted from the others."
+            "the one with the smallest query loss, or the best accuracy, wins; of your own points, or drawings of "
+            "each class, one is left out in turn and predicted from the others."
         ),
         FORMULA,
     )

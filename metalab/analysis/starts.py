@@ -1,7 +1,8 @@
 """Which stored start suits a task best: every checkpoint adapts to it, and they are ranked by what they reach.
 
-A sampled task has a query set to be judged on. Of a person's points none is known beyond the support set; there each
-point in turn is left out and asked of the others (leave-one-out cross-validation).
+A sampled task has a query set to be judged on, and so has a goal. Of a person's points and drawings none is known
+beyond the support set; there each point, or drawing of every class, in turn is left out and asked of the others
+(leave-one-out cross-validation).
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metalab.algorithms.base import Learner
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Report, quiet
-from metalab.analysis.challenge import changed, points_challenge
+from metalab.analysis.challenge import changed, drawings_challenge, goal_challenge, points_challenge
 from metalab.tasks.base import HIGHER_IS_BETTER, Examples, TaskBatch, TaskFamily
 from metalab.training.evaluation import evaluate
 from metalab.training.parallel import Workers
 from metalab.training.start import stream
 
 FEWEST_POINTS = 2
+DRAWN = 2
+"""Examples of each class that a person draws: one to learn from and one to be asked, in turn."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,28 @@ def left_out(family: TaskFamily, points: Sequence[tuple[float, float]]) -> TaskB
     n = x.shape[1]
     others = torch.stack([torch.cat([torch.arange(i), torch.arange(i + 1, n)]) for i in range(n)])
     return TaskBatch(Examples(x[0][others], y[0][others]), Examples(x[0][:, None], y[0][:, None]))
+
+
+def left_out_drawings(family: TaskFamily, drawings: Sequence[Sequence[ArrayLike]]) -> TaskBatch:
+    """A person's drawings, DRAWN of each class, as so many tasks: in each one of every class is asked and the others
+    are given. drawings[class][example] is (height, width) in [0, 1], 1 ink. Raises ValueError."""
+    if any(len(row) != DRAWN for row in drawings):
+        raise ValueError(f"{[len(row) for row in drawings]} drawings: expected {DRAWN} of each class, one to be asked")
+    x, y = drawings_challenge(family, drawings).support
+    x, y = (part[0].unflatten(0, (len(drawings), DRAWN)) for part in (x, y))
+    given = [[j for j in range(DRAWN) if j != i] for i in range(DRAWN)]
+    return TaskBatch(
+        Examples(*(torch.stack([part[:, others].flatten(0, 1) for others in given]) for part in (x, y))),
+        Examples(*(torch.stack([part[:, i] for i in range(DRAWN)]) for part in (x, y))),
+    )
+
+
+def of_goal(family: TaskFamily, goal: tuple[float, float]) -> TaskBatch:
+    """A person's goal as one task. Raises ValueError."""
+    challenge = goal_challenge(family, goal)
+    assert challenge.query_x is not None
+    assert challenge.query_y is not None
+    return TaskBatch(challenge.support, Examples(challenge.query_x, challenge.query_y))
 
 
 def rank(

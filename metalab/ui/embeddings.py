@@ -26,11 +26,12 @@ from metalab.analysis.memory import Memory
 from metalab.analysis.neighbourhood import Agreement, mean_angle
 from metalab.figures import embedding as figures
 from metalab.figures import embedding_groups, neighbourhood
-from metalab.ui import links
+from metalab.ui import links, own_task
 from metalab.ui.adapt_entrants import Entrant, entrants
 from metalab.ui.adapt_race import pictures as race_pictures
 from metalab.ui.adapt_task import SAMPLED_QUERIES
 from metalab.ui.background import computed
+from metalab.ui.canvas.strokes import Drawings
 from metalab.ui.gallery import Pick, Placed
 from metalab.ui.i18n import _
 from metalab.ui.links import Parameter
@@ -45,7 +46,6 @@ HEAVY = 20_000
 """Parameters from which on fewer tasks are taken at first."""
 MOST_STEPS = 20
 MOST_CHECKPOINTS = 8
-MOST_POINTS = 30
 GROUP_DIGITS = COUNTS[-1] // 4
 PRINTED = r"[^\x00-\x1f\x7f]*"
 """The names of attributes and labels, such as Japanese_(katakana)."""
@@ -66,9 +66,7 @@ STUDY = Study(
         # Which tasks are encircled: bit i of the hexadecimal number is task i.
         Parameter("group", "", pattern="[0-9a-f]*", longest=GROUP_DIGITS, made_of="hexadecimal digits", automatic=True),
         Parameter("compare", False, bool),
-        Parameter("own", False, bool),
-        Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
-        Parameter("y", (), tuple, item=float, low=-6, high=6, most=MOST_POINTS),
+        *own_task.parameters(),
     ],
     families=[
         "sinusoid", "linear", "mixture", "navigation", "glyphs", "omniglot", "mnist", "cross", "rotated_mnist",
@@ -285,12 +283,6 @@ def on_adapt(state: Mapping[str, Any], entrant: Entrant) -> dict[str, str]:
 # --- a person's task
 
 
-def makes(entrant: Entrant) -> str:
-    """What a person can make a task of here: points, goal, drawings, or nothing."""
-    made_of = makeable(entrant.config.family)
-    return made_of if made_of != "names" else ""
-
-
 def own_points(entrant: Entrant, points: Sequence[tuple[float, float]]) -> Challenge | None:
     """The task of these points, or goal; None where there is none."""
     family = entrant.config.family
@@ -301,15 +293,11 @@ def own_points(entrant: Entrant, points: Sequence[tuple[float, float]]) -> Chall
     return points_challenge(family, points)
 
 
-def own_drawings(entrant: Entrant, drawings: Any) -> Challenge | None:
+def own_drawings(entrant: Entrant, drawings: Drawings) -> Challenge | None:
     """The task of what was drawn; None before every class has an example."""
-    from metalab.ui.canvas.strokes import rasterise
-
     if not drawings.ready:
         return None
-    images = [[rasterise(each) for each in row if each] for row in drawings.support]
-    family = changed(entrant.config.family, shots=1)
-    return drawings_challenge(family, images)
+    return drawings_challenge(changed(entrant.config.family, shots=1), own_task.images(drawings))
 
 
 def guessed(found: Embedding) -> str:

@@ -1,36 +1,26 @@
-"""What the Library remembers, its list of runs, the comparison of a few, and the best start for a task."""
+"""What the Library remembers, its list of runs, the comparison of a few, and the bin."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from metalab.algorithms import ALGORITHMS
-from metalab.analysis.adaptation import Contender, from_checkpoint
-from metalab.analysis.background import Report
 from metalab.analysis.catalogue import Entry, best, catalogue, differences, search, shared
-from metalab.analysis.challenge import LARGEST, makeable
-from metalab.analysis.starts import Candidate, Ranking, left_out, rank, sampled
-from metalab.figures.library import compared, starts
+from metalab.figures.library import compared
 from metalab.figures.speed import spelled
 from metalab.settings import declarations
-from metalab.store import Run, Store, library
+from metalab.store import Run, library
 from metalab.store.people import disk_bytes
 from metalab.tasks import FAMILIES
-from metalab.tasks.base import TaskFamily
-from metalab.training.config import ConfigError, RunConfig
+from metalab.training.config import RunConfig
 from metalab.training.quotas import GIGABYTE, size_in_words
 from metalab.training.service import service
-from metalab.ui import examples, runs
-from metalab.ui.adapt_entrants import SCRATCH
-from metalab.ui.background import computed
+from metalab.ui import examples, own_task, runs
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.identity import acting_on, current_owners, current_user
@@ -42,8 +32,6 @@ MOST = 4
 ALL = "all"
 VIEWS = ("runs", "start", "bin")
 PAGES = Path(__file__).resolve().parents[2] / "pages"
-MOST_STARTS = 60
-"""Checkpoints that are ranked at once: of each run the last few, as many as come to this."""
 STUDY = Study(
     "library",
     [
@@ -54,7 +42,7 @@ STUDY = Study(
         Parameter("mine", False, bool),
         Parameter("starred", False, bool),
         Parameter("task", 1, int, low=0, high=9_999),
-        Parameter("points", "", pattern=r"[0-9 .,;:+e-]*", longest=160, made_of="digits, spaces and . , ; : + - e"),
+        *own_task.parameters(),
         Parameter("steps", 5, int, low=1, high=50),
         Parameter("checkpoints", 1, int, choices=(1, 3, 10)),
     ],
@@ -272,110 +260,3 @@ def taken() -> str:
         return _("Your runs take {used} on the disk, those in the bin included.").format(used=size_in_words(used))
     said = _("Your runs take {used} of {allowed} that are allowed here, those in the bin included.")
     return said.format(used=size_in_words(used), allowed=size_in_words(allowed * GIGABYTE))
-
-
-# --- the best start
-
-
-def parsed_points(text: str) -> list[tuple[float, float]]:
-    """Points out of "x y; x y". Raises Problem."""
-    found = []
-    for part in filter(None, (each.strip() for each in text.split(";"))):
-        numbers = re.split(r"[\s,]+", part)
-        try:
-            x, y = (float(number) for number in numbers)
-        except ValueError:
-            said = _("{part} is no point: expected two numbers, and points parted by semicolons, such as 1 0.5; 2 0.8")
-            raise runs.Problem(said.format(part=repr(part[:40]))) from None
-        if not max(abs(x), abs(y)) <= LARGEST:
-            said = _("{part} is too far away: expected two numbers from {low} to {high}")
-            raise runs.Problem(said.format(part=repr(part[:40]), low=f"{-LARGEST:,.0f}", high=f"{LARGEST:,.0f}"))
-        found.append((x, y))
-    return found
-
-
-def takes_points(family: str) -> bool:
-    """Whether a person can give points of a function of this family."""
-    return makeable(FAMILIES[family](name=family)) == "points"
-
-
-def ranking(state: Mapping[str, Any]) -> Ranking | None:
-    """The starts of the family, ranked on the state's task; None while they are computed. Raises Problem."""
-    chosen = [run for run in examples.candidates(state["family"], lambda _run: True) if run.algorithm != SCRATCH]
-    if not chosen:
-        raise runs.Problem(_("No run of this family has a checkpoint yet."))
-    store, family = service().store, _family(chosen)
-    found = _candidates(store, chosen, state["checkpoints"], family)
-    points = parsed_points(state["points"]) if takes_points(state["family"]) else []
-    key = (
-        str(store.home),
-        family.model_dump_json(),
-        tuple((candidate.run, candidate.step) for candidate in found),
-        state["task"],
-        tuple(points),
-        state["steps"],
-    )
-
-    def make(report: Report) -> Ranking:
-        batch = left_out(family, points) if points else sampled(family, state["task"])
-        title = "" if points else family.describe(batch.info, 0)
-        return rank(found, family, batch, steps=state["steps"], title=title, report=report)
-
-    told = ngettext("Adapting {n} start to the task", "Adapting {n} starts to the task", len(found))
-    return computed("library.start", key, make, told=told.format(n=len(found)))
-
-
-def _family(chosen: Sequence[Run]) -> TaskFamily:
-    """The tasks that most of the runs are made for."""
-    kinds: dict[str, list[Run]] = {}
-    for run in chosen:
-        ways = str(run.settings["family"].get("ways")) + str(run.settings["family"].get("dimension"))
-        kinds.setdefault(ways, []).append(run)
-    for run in max(kinds.values(), key=len):
-        try:
-            return run.current.family
-        except ConfigError:
-            continue
-    raise runs.Problem(_("No run of this family can be read by this version."))
-
-
-def _candidates(store: Store, chosen: Sequence[Run], each: int, family: TaskFamily) -> list[Candidate]:
-    """Of each run the last checkpoint, or some spread over its training; at most MOST_STARTS altogether."""
-    named, found = runs.numbered(chosen), list[Candidate]()
-    for run in chosen:
-        kept = store.checkpoints(run.id)
-        places = sorted({round((len(kept) - 1) * (i + 1) / each) for i in range(each)}) if kept else []
-        for place in places:
-            step = kept[place]
-            if step or len(kept) == 1:
-                found.append(Candidate(run.id, named[run.id], step, partial(_loaded, store, run, step)))
-    return found[:MOST_STARTS]
-
-
-def _loaded(store: Store, run: Run, step: int) -> Contender:
-    config = run.current
-    return from_checkpoint("", config, store.load_theta(run.id, step), (str(store.home), run.id, step, run.epoch))
-
-
-def start_pictures(found: Ranking) -> list[Placed]:
-    """The way of each of the best starts."""
-    return [Placed(starts(found, _), 90 + 46 * min(len(found.starts), 12), "whole")]
-
-
-def start_rows(found: Ranking) -> dict[str, list[Any]]:
-    """All starts as a table."""
-    return {
-        _("Place"): list(range(1, len(found.starts) + 1)),
-        _("Run"): [start.label for start in found.starts],
-        _("Outer step"): [start.step for start in found.starts],
-        _("Before"): [round(start.before, 4) for start in found.starts],
-        _("After"): [round(start.after, 4) if np.isfinite(start.after) else None for start in found.starts],
-    }
-
-
-def opening(start_run: str, step: int, state: Mapping[str, Any]) -> None:
-    """Open a start on Adapt, at the same task."""
-    st.switch_page(
-        PAGES / "adapt.py",
-        query_params={"family": state["family"], "who": f"{start_run}@{step}", "seed": str(state["task"])},
-    )

@@ -10,9 +10,9 @@ from metalab.algorithms.base import Learner
 from metalab.algorithms.maml import MAML
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.background import Cancelled
-from metalab.analysis.starts import Candidate, left_out, rank, sampled
+from metalab.analysis.starts import Candidate, left_out, left_out_drawings, of_goal, rank, sampled
 from metalab.models import MLP
-from metalab.tasks import Glyphs, Sinusoid
+from metalab.tasks import Glyphs, Navigation, Sinusoid
 
 NETWORK = MLP(widths=(6,))
 
@@ -92,3 +92,23 @@ def test_it_stops_when_nobody_wants_it():
     with pytest.raises(Cancelled):
         rank(chosen, Sinusoid(), sampled(Sinusoid(), 0), steps=1, report=report)
     assert loaded == [0, 1]
+
+
+def test_of_each_class_one_drawing_is_asked_and_the_other_given_in_turn():
+    side = Glyphs().input_shape[-1]
+    # Drawing j of class c is grey all over, with the shade (2 c + j) / 10: shades tell where each went.
+    shades = np.arange(6).reshape(3, 2) / 10
+    batch = left_out_drawings(Glyphs(ways=3), [[np.full((side, side), shade) for shade in row] for row in shades])
+    for i in range(2):
+        np.testing.assert_allclose(batch.query.x[i, :, 0, 0, 0], shades[:, i])
+        np.testing.assert_allclose(batch.support.x[i, :, 0, 0, 0], shades[:, 1 - i])
+    assert batch.support.y.tolist() == batch.query.y.tolist() == [[0, 1, 2]] * 2
+    with pytest.raises(ValueError, match="expected 2 of each class"):
+        left_out_drawings(Glyphs(ways=3), [[np.zeros((side, side))]] * 3)
+
+
+def test_a_goal_is_a_task_with_a_query_set():
+    batch = of_goal(Navigation(), (0.25, -0.5))
+    assert (batch.support.y == torch.tensor([0.25, -0.5])).all()
+    assert (batch.query.y == torch.tensor([0.25, -0.5])).all()
+    assert not torch.equal(batch.support.x, batch.query.x)

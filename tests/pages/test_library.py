@@ -9,7 +9,8 @@ from metalab.store import News, Store, library
 from metalab.training.config import parse_config
 from metalab.training.events import Evaluated
 from metalab.training.service import service
-from metalab.ui import runs
+from metalab.ui import library_starts, runs
+from metalab.ui.canvas.strokes import Drawings
 
 
 @pytest.fixture
@@ -163,7 +164,15 @@ def test_a_few_runs_stand_side_by_side(open_page, store):
     assert "further settings are the same" in text(page)
 
 
-@pytest.mark.parametrize("link", [{}, {"points": "-2 1.5; 0 0.3; 1 -1"}, {"family": "glyphs", "steps": "2"}])
+@pytest.mark.parametrize(
+    "link",
+    [
+        {},
+        {"own": "true", "x": "-2,0,1", "y": "1.5,0.3,-1"},
+        {"own": "true", "x": "0.3", "y": "-0.2", "family": "navigation", "steps": "2"},
+        {"family": "glyphs", "steps": "2"},
+    ],
+)
 def test_the_best_start_is_found_for_a_task_among_the_examples(open_page, link):
     page = open_page("library", view="start", **link)
     service()
@@ -174,22 +183,60 @@ def test_the_best_start_is_found_for_a_task_among_the_examples(open_page, link):
     assert not page.exception
     assert "Start from **" in text(page)
     after = page.dataframe[0].value["After"].tolist()
-    assert len(after) >= 3
-    assert after == sorted(after, reverse=link.get("family") == "glyphs")
+    assert len(after) >= (1 if link.get("family") == "navigation" else 3)
+    assert after == sorted(after, reverse=link.get("family") in ("glyphs", "navigation"))
+    assert {name: page.query_params[name] for name in link} == link
 
 
-def test_points_that_are_none_are_said_in_words(open_page):
-    page = open_page("library", view="start", points="1 2; 3")
-    assert "'3' is no point" in page.warning[0].value
-    assert not page.exception
-
-
-@pytest.mark.parametrize("points", ["1e999 0", "0 -1e4"])
-def test_points_too_far_away_are_told_at_once(open_page, points):
-    page = open_page("library", view="start", points=points)
-    assert f"'{points}' is too far away" in page.warning[0].value
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [({"x": "1,b", "y": "0,1"}, "'1,b' in the link"), ({"x": "1e999,0", "y": "0,0"}, "'1e999,0' in the link")],
+)
+def test_points_that_are_none_or_too_far_away_are_said_in_words(open_page, points, said):
+    page = open_page("library", view="start", own="true", **points)
+    assert said in page.warning[0].value
+    assert "place two or more points" in page.info[0].value
     assert not page.error
     assert not page.exception
+
+
+def test_who_makes_a_task_is_asked_for_it_and_then_the_starts_are_ranked(open_page, monkeypatch):
+    page = open_page("library", view="start", family="glyphs", steps="2")
+    next(toggle for toggle in page.toggle if toggle.label == "A task of my own").set_value(True).run()
+    assert "once every pad has a drawing" in page.info[0].value
+    assert next(box for box in page.number_input if box.label == "Task number").disabled
+    asked = []
+
+    def current(key, ways, shots, *, revision):
+        asked.append((key, ways, shots))
+        strokes = [((0.1 * way, 0.1), (0.9, 0.2 * way), (0.5, 0.9)) for way in range(ways)]
+        return Drawings(tuple(((stroke,),) * shots for stroke in strokes), ())
+
+    monkeypatch.setattr("metalab.ui.own_task.current_drawings", current)
+    for _ in range(100):
+        page.run()
+        if page.dataframe:
+            break
+    assert not page.exception
+    assert "Start from **" in text(page)
+    assert set(asked) == {("library.pads", 5, 2)}
+    # Who is asked the very drawings that were learned from is right about them: whoever has learned anything.
+    assert page.dataframe[0].value["After"].max() == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "link"),
+    [
+        ({"own": False, "x": (1.0,), "y": (2.0,)}, {"seed": "7"}),
+        ({"own": True, "x": (1.0, -0.25), "y": (2.0, 0.0)}, {"mode": "own", "x": "1,-0.25", "y": "2,0"}),
+        ({"own": True, "x": (), "y": ()}, {"mode": "own"}),
+    ],
+)
+def test_the_best_opens_on_adapt_with_the_same_task(monkeypatch, state, link):
+    opened = []
+    monkeypatch.setattr("streamlit.switch_page", lambda _page, query_params: opened.append(query_params))
+    library_starts.opening("abc", 500, {"family": "sinusoid", "task": 7} | state)
+    assert opened == [{"family": "sinusoid", "who": "abc@500"} | link]
 
 
 def test_every_control_has_help(open_page, store):

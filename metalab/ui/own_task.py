@@ -1,0 +1,73 @@
+"""Where people make a task of their own beside a study: points or a goal on a canvas, characters on pads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from metalab.analysis.challenge import makeable
+from metalab.tasks.base import TaskFamily
+from metalab.tasks.navigation import HALF
+from metalab.ui.canvas.characters import character_canvas, current_drawings
+from metalab.ui.canvas.points import Point, current_points, points_canvas
+from metalab.ui.canvas.strokes import MAX_WAYS, Drawings, rasterise
+from metalab.ui.i18n import _
+from metalab.ui.links import Parameter
+
+MOST_POINTS = 30
+X_RANGE, Y_RANGE = (-5.0, 5.0), (-6.0, 6.0)
+
+
+def parameters() -> list[Parameter]:
+    """What a page's link says of a person's task."""
+    return [
+        Parameter("own", False, bool),
+        Parameter("x", (), tuple, item=float, low=X_RANGE[0], high=X_RANGE[1], most=MOST_POINTS),
+        Parameter("y", (), tuple, item=float, low=Y_RANGE[0], high=Y_RANGE[1], most=MOST_POINTS),
+    ]
+
+
+def makes(family: TaskFamily) -> str:
+    """What a person can make a task of here: points, goal, drawings, or nothing."""
+    made_of = makeable(family)
+    return made_of if made_of != "names" else ""
+
+
+def too_many(family: TaskFamily) -> str:
+    """Why nobody draws so many classes, in a sentence; empty where they are few enough."""
+    ways = family.output_size
+    return _("{ways} characters are too many to draw.").format(ways=ways) if ways > MAX_WAYS else ""
+
+
+def placed(state: dict[str, Any], family: TaskFamily, *, key: str) -> list[Point]:
+    """The canvas and what stands on it: points of a function, or one goal. The state keeps them for the link."""
+    goal = makes(family) == "goal"
+    across, up = ((-HALF, HALF), (-HALF, HALF)) if goal else (X_RANGE, Y_RANGE)
+    most = 1 if goal else MOST_POINTS
+    begin = list(zip(state["x"], state["y"], strict=False))[:most]
+    begin = [point for point in begin if abs(point[0]) <= across[1] and abs(point[1]) <= up[1]]
+    revision = state["revision"]
+    points = current_points(key, begin, revision=revision, x_range=across, y_range=up, max_points=most)
+    # Two digits, so that the link says exactly what is shown.
+    points = [(round(x, 2), round(y, 2)) for x, y in points]
+    points_canvas(begin, key=key, revision=revision, x_range=across, y_range=up, max_points=most, height=260)
+    state |= {"x": tuple(x for x, _y in points), "y": tuple(y for _x, y in points)}
+    return points
+
+
+def drawn(state: Mapping[str, Any], family: TaskFamily, shots: int, *, key: str) -> Drawings:
+    """What stands on the pads `key` now."""
+    return current_drawings(key, family.output_size, shots, revision=state["revision"])
+
+
+def pads(state: Mapping[str, Any], family: TaskFamily, shots: int, told: str, *, key: str) -> None:
+    """Where characters are drawn, so many examples of each class."""
+    st.caption(told)
+    character_canvas(family.output_size, shots, key=key, revision=state["revision"], asks=False)
+
+
+def images(drawings: Drawings) -> list[list[Any]]:
+    """Every drawing as networks see it, class by class; blank pads are left out."""
+    return [[rasterise(each) for each in row if each] for row in drawings.support]
