@@ -190,6 +190,9 @@ def _told(found: Table, names: Sequence[str], say: Say) -> str:
     ranked = found.ranked
     if not ranked:
         return say("No trial has a result yet.")
+    if len(ranked) == 1:
+        told = say("One trial has a result: {metric} {best}.")
+        return told.format(metric=say(found.metric), best=spelled(ranked[0].result, found.metric))
     sentence = say("Over {n} trials {metric} goes from {best} at best to {worst} at worst.")
     said = sentence.format(
         n=len(ranked),

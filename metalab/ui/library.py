@@ -74,11 +74,9 @@ def found_runs(state: Mapping[str, Any]) -> tuple[list[Entry], list[Entry], str]
 
 
 def unknown(state: dict[str, Any], everything: Sequence[Entry]) -> list[str]:
-    """A sentence for each run of a link just opened that is not here; it is left out."""
-    if not state["asked"]:
-        return []
+    """Leaves out the runs that are not here (any more), with a sentence for each that a link just opened names."""
     here = {entry.run.id for entry in everything}
-    lost = [run_id for run_id in state["who"] if run_id not in here]
+    lost = [run_id for run_id in state["who"] if run_id not in here and state["asked"]]
     state["who"], state["asked"] = [run_id for run_id in state["who"] if run_id in here], False
     told = _("Run {run} of the link is not here (any more): it is left out.")
     return [told.format(run=run_id) for run_id in lost]

@@ -96,3 +96,7 @@ def test_of_many_whole_numbers_some_are_ticks():
 
 def test_nothing_is_said_in_words():
     assert parallel(table({}), NAMES, "", str).alt == "No trial has a result yet."
+
+
+def test_one_result_is_not_told_as_a_span():
+    assert parallel(table({(0.1, 2): 0.5}), NAMES, "", str).alt == "One trial has a result: loss 0.5."

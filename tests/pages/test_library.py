@@ -97,7 +97,7 @@ def test_where_no_run_fits_the_way_to_the_deleted_ones_is_shown(open_page, store
     assert "No run fits." in page.info[0].value
     assert "1 run that you deleted is in your bin: you can take it back." in text(page)
     press(page, "library.to_bin")
-    assert page.query_params["view"] == "bin"
+    assert dict(page.query_params) == {"q": "three", "view": "bin"}
     press(page, f"library.restore.{library.bin_of(store, {'ada'})[0].id}")
     assert "three" in ids(store)
 
