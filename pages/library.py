@@ -187,10 +187,13 @@ def best_start(state: dict[str, Any]) -> None:
     left, right = st.columns([3, 9], gap="medium")
     with left:
         opener = st.container()
-        with folded("task"):
+        settings, canvas = folded("task"), st.container()
+        with settings:
             STUDY.family_menu(state)
+        with canvas:
+            whose_task(state)
+        with settings:
             task_controls(state)
-        canvas = st.container()
     with right:
         lacking = missing(state["family"])
         if lacking:
@@ -259,16 +262,20 @@ def ranked(state: dict[str, Any], found: Ranking) -> None:
         st.dataframe(library_starts.start_rows(found), hide_index=True)
 
 
-def task_controls(state: dict[str, Any]) -> None:
-    """Which task, how far, and how many checkpoints of each run."""
+def whose_task(state: dict[str, Any]) -> None:
+    """A sampled task or a person's own."""
     makeable = bool(own_task.makes(FAMILIES[state["family"]](name=state["family"])))
     if makeable:
         state["own"] = st.toggle(
             _("A task of my own"),
             key=STUDY.menu(state, "own", state["own"]),
-            help=_("Place points of a function or a goal, or draw characters. Off: the sampled task below."),
+            help=_("Place points of a function or a goal, or draw characters. Off: a sampled task."),
         )
     state["own"] = state["own"] and makeable
+
+
+def task_controls(state: dict[str, Any]) -> None:
+    """Which task, how far, and how many checkpoints of each run."""
     state["task"] = st.number_input(
         _("Task number"),
         0,

@@ -35,3 +35,16 @@ def test_the_best_start_opens_on_adapt_with_its_task_on_a_phone(app, visitor):
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Open the best on Adapt").click()
     page.wait_for_url("**/adapt**seed=7**")
+
+
+def test_points_are_placed_on_a_phone_and_the_best_start_opens_on_adapt_with_them(app, visitor):
+    page = visitor(390, 844, has_touch=True, is_mobile=True)
+    page.goto(f"{app}/library?view=start&own=true&x=-2,0&y=1,-1")
+    page.get_by_text("Start from").wait_for()
+    page.get_by_role("button", name="Add point").click()
+    page.wait_for_function("() => new URLSearchParams(location.search).get('x')?.split(',').length === 3")
+    page.get_by_text("Start from").wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Open the best on Adapt").click()
+    page.wait_for_url("**/adapt?**")
+    page.get_by_text("3 of ", exact=False).first.wait_for()

@@ -69,6 +69,13 @@ def test_a_task_of_ones_own_has_neighbours_and_a_guess(open_page):
     assert "by them it has amplitude" in text(page)
 
 
+def test_pads_stand_above_the_map_before_that_is_computed(open_page, monkeypatch):
+    monkeypatch.setattr(words, "embedded", lambda *_args: None)
+    page = open_page("embeddings", family="glyphs", own="true")
+    assert not page.exception
+    assert "Draw one example of each class; drawings stay in this tab." in text(page)
+
+
 def test_what_suits_no_such_network_is_said(open_page):
     page = settled(open_page("embeddings", family="navigation", view="fisher", tasks="50"))
     assert "the Fisher information is computed where" in text(page)
