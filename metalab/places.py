@@ -28,7 +28,12 @@ def home() -> Path:
 
     Raises PlaceError where it cannot be made or written to.
     """
-    return _writable(Path(os.environ.get("METALAB_HOME") or ".metalab").expanduser().resolve(), "METALAB_HOME")
+    return _writable(home_folder(), "METALAB_HOME")
+
+
+def home_folder() -> Path:
+    """Where `home()` lies. It may be missing or read-only: nothing is made here."""
+    return Path(os.environ.get("METALAB_HOME") or ".metalab").expanduser().resolve()
 
 
 def cache() -> Path:

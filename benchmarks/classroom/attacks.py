@@ -320,11 +320,11 @@ async def made_up_visitors(target: Target) -> str:
     for writer in held:
         writer.close()
     opened_ = Counter[int]()
-    for _ in range(10):
+    for _ in range(20):
         answers = await asyncio.gather(*(get(target.port, "/", accept="text/html") for _ in range(50)))
         opened_.update(answer.status for answer in answers)
     pages = _counted(Counter({f"answered {status}": n for status, n in opened_.items()}))
-    return f"{len(held)} of 100 streams with as many made-up cookies; of 500 new visitors {pages}"
+    return f"{len(held)} of 100 streams with as many made-up cookies; of 1,000 new visitors {pages}"
 
 
 async def silent_connections(target: Target) -> str:

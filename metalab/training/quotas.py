@@ -41,7 +41,7 @@ class Limits(Settings):
     hours: float | None = setting(2.0, "Hours that a run trains, waits and pauses left out.", low=0.001)
     streams: int | None = setting(32, "Live views that one person has open.", low=1)
     all_streams: int | None = setting(300, "Live views that everybody has open together.", low=1)
-    newcomers: int | None = setting(200, "New visitors from one address within a minute.", low=1)
+    newcomers: int | None = setting(500, "New visitors from one address within a minute.", low=1)
 
     def too_many_runs(self, theirs: int, together: int) -> str:
         """Of a person who has `theirs` of `together` runs that train or wait, and wants one more."""

@@ -11,20 +11,36 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from metalab.log import tell
+from metalab.ui.addresses import network_of
 
 SPARE_HANDLES = 1_024
 """For files, and for the connections that are refused."""
 MOST_AT_ONCE = 64
 """Connections that are taken between two answers."""
 MOST_OF_ADDRESS = 2_000
-"""Connections: a class of a hundred behind one address has a thousand."""
+"""Connections: a class of a hundred behind one address has a thousand. Addresses of one network are one."""
 SWEEP_SECONDS = 0.2
 """So often at most it is looked which of too many have ended already."""
 SILENT_SECONDS = 15.0
-"""So long after it was opened a connection must have brought a whole request."""
+"""So long after it was opened, or was seen with its last answer complete, a connection must have brought a whole
+request."""
+EVERYBODY = "everybody"
+
+
+class Silent(NamedTuple):
+    """A connection that said nothing when it was last looked at: as long as it brings no request, it has this cycle."""
+
+    protocol: Any
+    cycle: Any
+    """What the web server makes for each request; None before the first."""
+
+    def still(self, transport: asyncio.Transport) -> bool:
+        """Whether it has brought no whole request since; one that became a websocket has another protocol now."""
+        now: Any = transport.get_protocol()
+        return now is self.protocol and now.cycle is self.cycle
 
 
 class Door:
@@ -35,8 +51,8 @@ class Door:
         self._handles = handles
         self._open: dict[asyncio.Transport, str] = {}
         self._addresses: Counter[str] = Counter()
-        self._silent: dict[str, dict[asyncio.Transport, Any]] = {}
-        """Of each address the connections that had brought no request when they were last looked at, oldest first."""
+        self._silent: dict[str, dict[asyncio.Transport, Silent]] = {EVERYBODY: {}}
+        """Of each address, and of all together, the connections that said nothing, first the one that began first."""
         self._swept = 0.0
 
     def __len__(self) -> int:
@@ -47,7 +63,7 @@ class Door:
         plain = loop.create_server
 
         async def create_server(factory: Callable[[], Any], *given: Any, **named: Any) -> asyncio.Server:
-            most = max(self._handles - SPARE_HANDLES, self._handles // 4)
+            most = max(self._handles - SPARE_HANDLES, self._handles // 2)
             waiting = named.get("backlog", 100)
             # The loop takes as many at once as may wait, and meanwhile answers nobody.
             named["backlog"] = min(waiting, MOST_AT_ONCE)
@@ -77,58 +93,72 @@ class Door:
 
     def _opened(self, transport: asyncio.Transport, protocol: Any, most: int) -> None:
         peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        address = network_of(str(peer[0])) if isinstance(peer, tuple) else ""
         now = time.monotonic()
-        if self._crowd(address, most) and now - self._swept > SWEEP_SECONDS:
+        if self._crowded(address, most) and now - self._swept > SWEEP_SECONDS:
             self._swept = now
             for each in [each for each in self._open if each.is_closing()]:
                 self._forget(each)
-        crowd = self._crowd(address, most)
-        if crowd and not self._cut_oldest(crowd):
+        if self._crowded(address, most) and not self._make_room(address):
             tell("refused", person=address, what="connection", why="too many are open")
             transport.abort()
             return
         self._open[transport] = address
         self._addresses[address] += 1
-        self._silent.setdefault(address, {})[transport] = protocol
+        self._is_silent(transport, Silent(protocol, None))
         asyncio.get_running_loop().call_later(SILENT_SECONDS, self._look, transport, protocol)
 
-    def _crowd(self, address: str, most: int) -> str:
-        """Which address has too many for one more of `address`; empty where there is room."""
-        if len(self._open) >= most:
-            return self._addresses.most_common(1)[0][0]
-        return address if self._addresses[address] >= MOST_OF_ADDRESS else ""
+    def _crowded(self, address: str, most: int) -> bool:
+        """Whether there is no room for one more of `address`."""
+        return len(self._open) >= most or self._addresses[address] >= MOST_OF_ADDRESS
+
+    def _make_room(self, address: str) -> bool:
+        """Close a silent connection: one of `address` where that has too many, otherwise one of the address that has
+        most, or of any. False where all have asked."""
+        if self._addresses[address] >= MOST_OF_ADDRESS:
+            return self._cut_oldest(address)
+        return self._cut_oldest(self._addresses.most_common(1)[0][0]) or self._cut_oldest(EVERYBODY)
 
     def _cut_oldest(self, address: str) -> bool:
         """Close the connection of an address that has said nothing for longest; False where each has asked."""
         silent = self._silent.get(address, {})
         while silent:
-            transport = next(iter(silent))
-            if _says_nothing(transport, silent.pop(transport)):
+            transport, found = next(iter(silent.items()))
+            if found.still(transport):
                 transport.abort()
                 self._forget(transport)
                 return True
+            self._has_asked(transport)
         return False
 
     def _look(self, transport: asyncio.Transport, protocol: Any) -> None:
-        """Close a connection that has brought no request yet. One that became a websocket has another protocol now,
-        which does not tell when it ends."""
-        if transport.is_closing():
+        """Close a connection that has brought no whole request since the last look: half a one stops the web server's
+        own clock. One that became a websocket does not tell when it ends."""
+        before = self._silent[EVERYBODY].get(transport)
+        if transport.is_closing() or transport not in self._open:
             self._forget(transport)
-        elif _says_nothing(transport, protocol):
+        elif before and before.still(transport):
             transport.abort()
         else:
+            self._has_asked(transport)
+            now: Any = transport.get_protocol()
+            if now is protocol and now.cycle.response_complete:
+                self._is_silent(transport, Silent(now, now.cycle))
             asyncio.get_running_loop().call_later(SILENT_SECONDS, self._look, transport, protocol)
 
+    def _is_silent(self, transport: asyncio.Transport, found: Silent) -> None:
+        for whose in (self._open[transport], EVERYBODY):
+            self._silent.setdefault(whose, {})[transport] = found
+
+    def _has_asked(self, transport: asyncio.Transport) -> None:
+        for whose in (self._open[transport], EVERYBODY):
+            self._silent[whose].pop(transport, None)
+
     def _forget(self, transport: asyncio.Transport) -> None:
-        address = self._open.pop(transport, None)
-        if address is not None:
-            self._silent[address].pop(transport, None)
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address], self._silent[address]
-
-
-def _says_nothing(transport: asyncio.Transport, protocol: Any) -> bool:
-    """Whether a connection has brought no request: the web server's protocol then has no scope yet."""
-    return transport.get_protocol() is protocol and getattr(protocol, "scope", protocol) is None
+        if transport not in self._open:
+            return
+        self._has_asked(transport)
+        address = self._open.pop(transport)
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address], self._silent[address]

@@ -125,13 +125,13 @@ def _one_log() -> None:
 
 
 def _open_guestbook() -> None:
-    """Sign cookies with the home's secret. In a home that cannot be written they hold until the server ends."""
+    """Sign cookies with the home's secret. Where it can be neither read nor made they hold until the server ends."""
 
     def known(token: str) -> bool:
         return people.has_runs(runs.store(), short_id("cookie", token))
 
     try:
-        key = visitors.read_key(places.home())
+        key = visitors.read_key(places.home_folder())
     except PlaceError as problem:
         _LOG.warning("%s: until then visitors are known until the server ends only.", problem)
         key = os.urandom(visitors.KEY_BYTES)

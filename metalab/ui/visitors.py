@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 import threading
@@ -24,6 +23,7 @@ from filelock import FileLock
 from metalab import places
 from metalab.log import tell
 from metalab.training.quotas import Limits
+from metalab.ui.addresses import network_of
 
 UNSIGNED = "metalab_user"
 """The cookie's name when cookies were not signed, and how the names of those of now begin."""
@@ -41,13 +41,15 @@ class TooManyNewcomers(Exception):
 
 
 def read_key(home: Path) -> bytes:
-    """The home's secret, made where there is none yet. Raises KeyFileError, PlaceError."""
+    """The home's secret, made where there is none yet; one that is there is read in a home that cannot be written, too.
+
+    Raises KeyFileError, PlaceError.
+    """
     path = home / KEY_FILE
     try:
-        with FileLock(path.with_suffix(".lock")):  # two servers that start on one home share it
-            if not path.exists():
-                places.write_atomically(path, lambda file: file.write(secrets.token_bytes(KEY_BYTES)), sync=True)
-            key = path.read_bytes()
+        if not path.exists():
+            _make_key(path)
+        key = path.read_bytes()  # whole: it was written atomically
     except OSError as problem:
         raise places.refused(path, "METALAB_HOME", problem) from problem
     if len(key) != KEY_BYTES:
@@ -56,6 +58,13 @@ def read_key(home: Path) -> bytes:
             "every browser counts as a new visitor"
         )
     return key
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # two servers that start on one home share it
+        if not path.exists():
+            places.write_atomically(path, lambda file: file.write(secrets.token_bytes(KEY_BYTES)), sync=True)
 
 
 class Guestbook:
@@ -90,7 +99,7 @@ class Guestbook:
 
     def welcome(self, address: str) -> None:
         """Count one more new visitor from an address. Raises TooManyNewcomers."""
-        network = _network(address)
+        network = network_of(address)
         with self._lock:
             if int(time.monotonic() // MINUTE) != self._minute:
                 self._minute = int(time.monotonic() // MINUTE)
@@ -98,7 +107,7 @@ class Guestbook:
             refusal = self._limits.too_many_newcomers(self._newcomers[network])
             self._newcomers[network] += not refusal
         if refusal:
-            tell("quota", what="a new visitor", address=network, why=refusal)
+            tell("quota", what="a new visitor", address=network, why=refusal, set_by="METALAB_MAX_NEWCOMERS")
             raise TooManyNewcomers(refusal)
 
     def from_before(self, cookies: Mapping[str, str]) -> str | None:
@@ -113,17 +122,6 @@ class Guestbook:
 def valid_token(token: str) -> bool:
     """Whether it has the length and the alphabet of those that we give out."""
     return _TOKEN.fullmatch(token) is not None
-
-
-def _network(address: str) -> str:
-    """What one newcomer's address stands for: with the newer internet protocol a household has many."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return address
 
 
 _guestbook = Guestbook(secrets.token_bytes(KEY_BYTES))

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from test_identity import GOOD, answer_to, scope, set_cookies
 from visiting import cookie
 
-from metalab.places import PlaceError
 from metalab.store import Store, StoreError, library, people, sweeps
 from metalab.training.quotas import Limits
 from metalab.ui import server, visitors
@@ -108,16 +107,18 @@ def test_having_sweeps_or_only_runs_in_the_bin_counts(tmp_path):
 # --- newcomers
 
 
-def test_a_class_gets_in_at_once_and_a_script_does_not_go_on(monkeypatch):
+def test_a_class_gets_in_at_once_and_a_script_does_not_go_on(monkeypatch, caplog):
+    caplog.set_level("INFO", "metalab.events")
     now = [1000.0]
     monkeypatch.setattr(visitors.time, "monotonic", lambda: now[0])
     open_guestbook(KEY, Limits(), lambda _token: False)
-    cookies = {set_cookies(scope())[0] for _ in range(200)}
-    assert len(cookies) == 200
+    cookies = {set_cookies(scope())[0] for _ in range(500)}
+    assert len(cookies) == 500
     status, headers, body = answer_to(scope())
     assert (status, dict(headers)[b"retry-after"]) == (429, b"60")
     assert b"set-cookie" not in dict(headers)
-    assert body.decode().startswith("200 new visitors came from your network within a minute, 200 are allowed here.")
+    assert body.decode().startswith("500 new visitors came from your network within a minute, 500 are allowed here.")
+    assert "METALAB_MAX_NEWCOMERS" in caplog.text, "whoever runs the server reads what to set"
     assert answer_to(scope(cookie=cookie(GOOD)))[0] == 200, "who was here before goes on"
     assert answer_to(scope() | {"client": ("10.0.0.8", 1)})[0] == 200, "others come in"
     now[0] += 60
@@ -185,12 +186,23 @@ def test_a_damaged_secret_stops_the_start_and_is_not_printed(tmp_path):
 
 
 def test_in_a_home_that_cannot_be_written_cookies_hold_for_this_server(tmp_path, monkeypatch, caplog):
-    def refused():
-        raise PlaceError("cannot write to the home")
-
-    monkeypatch.setattr(server.places, "home", refused)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("METALAB_HOME", str(tmp_path / "file" / "home"))  # nobody can make it
     server._open_guestbook()
     first = guestbook()
     assert "visitors are known until the server ends only" in caplog.text
     server._open_guestbook()
     assert guestbook().token({first.cookie: first.signed(GOOD)}) is None
+
+
+def test_a_secret_that_is_there_is_read_where_nothing_can_be_written(tmp_path, monkeypatch, caplog):
+    def refused(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / visitors.KEY_FILE).write_bytes(KEY)
+    monkeypatch.setenv("METALAB_HOME", str(tmp_path))
+    monkeypatch.setattr(server.places.os, "access", lambda *_: False)
+    monkeypatch.setattr(visitors, "FileLock", refused)
+    server._open_guestbook()
+    assert guestbook().cookie == Guestbook(KEY).cookie
+    assert not caplog.text
