@@ -3,7 +3,7 @@
 const KEY_SIGNS = {
   line: "—", solid: "—", thin: "–", own: "—", gradient: "—", ghost: "–",
   dash: "- - -", dashed: "- - -", dot: "· · ·", dotted: "· · ·",
-  point: "●", ring: "○", band: "■", lost: "■", frame: "□", edge: "□", blank: "□",
+  point: "●", star: "★", diamond: "◆", ring: "○", band: "■", lost: "■", frame: "□", edge: "□", blank: "□",
 };
 const SIGN_COLOURS = { frame: "#D1495B", mark: "#D1495B", band: "rgba(127,139,151,0.5)", lost: "rgba(127,139,151,0.6)" };
 const KEY_LETTER = 7;

@@ -285,7 +285,8 @@ class Stage {
     const { data, layout } = figureAt(figure, k, look, { width, height: tall, revision: name, touch, lasso });
     this.drawKey(card, width, look);
     const bar = touch ? lasso : aspect && !pickable ? false : "hover";
-    const buttons = ["zoom2d", "pan2d", "resetScale2d", ...(pickable ? ["lasso2d", "select2d"] : [])];
+    const flat = ["zoom2d", "pan2d", "resetScale2d", ...(pickable ? ["lasso2d", "select2d"] : [])];
+    const buttons = figure.layout.scene ? ["orbitRotation", "zoom3d", "pan3d", "resetCameraDefault3d"] : flat;
     const drawing = this.plotly.react(card.plot, data, layout, { displaylogo: false, displayModeBar: bar, modeBarButtons: [buttons] });
     if (pickable && !card.listening) {
       card.listening = true;

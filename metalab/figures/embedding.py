@@ -293,7 +293,7 @@ def _key(found: Embedding, view: View, say: Say) -> tuple[tuple[str, str], ...]:
         outer = say("path from the first checkpoint to the outer step shown")
         key.append(("line", inner if found.axis == "inner step" else outer))
     if found.new is not None:
-        key.append(("point", say("your task; rings: the nearest to it")))
+        key.append(("diamond" if view.three else "star", say("your task; rings: the nearest to it")))
     return tuple(key)
 
 

@@ -68,3 +68,15 @@ def test_on_a_phone_nothing_scrolls_sideways(app, visitor, scheme):
     open_map(page, app, "&own=true&x=-2,0,2&y=1,-1,1")
     page.get_by_text("The nearest tasks to yours are").wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+
+
+def test_in_three_dimensions_the_tools_turn_the_map_and_the_key_shows_the_mark(app, visitor):
+    page = visitor()
+    page.goto(f"{app}/embeddings?tasks=50&steps=2&three=true&own=true&x=-2,0,2&y=1,-1,1")
+    tools = "[...card.querySelectorAll('.modebar-btn')].map((each) => each.dataset.val ?? each.dataset.attr)"
+    found = page.wait_for_function(
+        "() => { const card = document.querySelector('[data-name=task_map]'); card?.scrollIntoView();"
+        f" return card?.querySelector('.key i.diamond') && {tools}.length && {tools}; }}",
+        polling=300,
+    )
+    assert found.json_value() == ["orbit", "zoom", "pan", "resetDefault"]

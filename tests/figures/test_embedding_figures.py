@@ -120,6 +120,10 @@ def test_a_new_task_is_named_and_its_nearest_are_ringed():
     rings = next(trace for trace in picture.figure["data"] if trace.get("marker", {}).get("symbol") == "circle-open")
     np.testing.assert_array_equal(rings["x"], found.places[-1, [3, 1], 0])
     assert picture.figure["layout"]["xaxis"]["range"][1] > 9
+    for three in (False, True):
+        picture = task_map(found, View(three=three), say)
+        mine = next(trace for trace in picture.figure["data"] if trace.get("name") == "your task")
+        assert (mine["marker"]["symbol"], "your task; rings: the nearest to it") in picture.key
 
 
 def test_the_verdict_depends_on_the_paired_interval():
