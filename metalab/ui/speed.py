@@ -195,12 +195,14 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
         )
         return sentence.format(**said, **own)
     said |= {"other": other}
+    why = escape(pictures.endless(second, leader, _))
     readers = {curve.label for curve in speed.curves if curve.axis != speed.axis}
     if comparison.cost != "seconds" and leader.label in readers:
         if second.label in readers:
-            return _("**{name} and {other} take no inner steps: both are at {level} at once.**").format(**said)
-        sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
-        return sentence.format(**said | {"cost": words(second.value)})
+            sentence = _("**{name} and {other} take no inner steps: both are at {level} at once.**")
+        else:
+            sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
+        return f"{sentence.format(**said | {'cost': words(second.value)})} {why}".strip()
     said |= {"interval": _interval(second.behind_low, second.behind_high, comparison)}
     if second.real:
         sentence = _(
@@ -217,7 +219,7 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
             "may be chance ({interval})."
         )
         told = sentence.format(**said | {"cost": words(second.behind)})
-    return f"{told} {escape(pictures.endless(second, leader, _))}".strip()
+    return f"{told} {why}".strip()
 
 
 def _interval(low: float, high: float, comparison: Comparison) -> str:

@@ -205,6 +205,16 @@ def test_a_distance_without_ends_is_told_in_words_and_never_as_infinity(low, hig
     assert ("is not clear" in told) is (low == -math.inf and high == math.inf)
 
 
+def test_that_who_reads_at_once_may_not_be_at_the_level_is_said_too():
+    first = Standing("cnp", ("cnp", 2, 0), 0.0, 0.0, math.inf, 0.0, 0.0, 0.0)
+    other = Standing("maml", ("maml", 2, 0), 0.997, 0.9, math.inf, 0.997, -math.inf, math.inf)
+    told = verdict(Speed("loss", "mean squared error", 40, (FAST, READS)), Comparison(2.5, "steps", (first, other), ()))
+    assert told.startswith(
+        "**cnp takes no inner steps: it is at 2.5 at once.** maml gets there after 0.997 inner steps."
+    )
+    assert "In some resamples of the tasks cnp never gets there, in others maml does not" in told
+
+
 def test_what_a_lone_contender_needs_may_have_no_upper_end():
     lone = Standing("A", ("maml", 2, 0), 0.9, 0.5, math.inf, 0.0, 0.0, 0.0)
     told = verdict(PAIR, Comparison(2.5, "steps", (lone,), ()))
