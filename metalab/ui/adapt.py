@@ -18,10 +18,9 @@ from metalab.ui.canvas.strokes import MAX_SHOTS
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
 from metalab.ui.i18n import _
 from metalab.ui.links import LONGEST_RUN_AT, OF_RUN_AT, RUN_AT, Parameter, readable
+from metalab.ui.own_task import points_parameters
 
 MOST_STEPS = 50
-MOST_POINTS = 30
-"""As many as a link can carry."""
 OWN_WAYS = (3, 4, 5)
 _REMEMBERED = "adapt.state"
 _PAGE = "adapt"
@@ -54,8 +53,7 @@ def schema() -> list[Parameter]:
         Parameter("together", False, bool),
         Parameter("log", False, bool),
         Parameter("step", -1, int, low=-1, high=MOST_STEPS, automatic=True),
-        Parameter("x", (), tuple, item=float, low=-5, high=5, most=MOST_POINTS),
-        Parameter("y", (), tuple, item=float, low=-6, high=6, most=MOST_POINTS),
+        *points_parameters(),
         # How names are written.
         Parameter("temperature", 0.7, float, low=0.1, high=2),
         Parameter("draw", 0, int, low=0, high=2**31 - 1),

@@ -21,9 +21,9 @@ from metalab.ui.canvas.characters import character_canvas, current_drawings
 from metalab.ui.canvas.points import Curve, current_points, points_canvas
 from metalab.ui.canvas.strokes import MAX_WAYS, Drawings, rasterise
 from metalab.ui.i18n import _
+from metalab.ui.own_task import MOST_POINTS, X_RANGE, Y_RANGE
 from metalab.ui.stage import player_step
 
-X_RANGE, Y_RANGE = (-5.0, 5.0), (-6.0, 6.0)
 SAMPLED_QUERIES = {"regression": 50, "classification": 5, "reinforcement": 20, "generation": 20}
 """Query examples (of each class) of a sampled task: more for a smooth figure, few for images that take long."""
 
@@ -73,9 +73,7 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     """The points on the canvas, with every contender's function behind them."""
     key, revision, family = "adapt.points", state["revision"], found[0].config.family
     begin = state["points"]
-    points = current_points(
-        key, begin, revision=revision, x_range=X_RANGE, y_range=Y_RANGE, max_points=adapt.MOST_POINTS
-    )
+    points = current_points(key, begin, revision=revision, x_range=X_RANGE, y_range=Y_RANGE, max_points=MOST_POINTS)
     # Two digits, so that the link says exactly what is shown.
     state["points"] = [(round(x, 2), round(y, 2)) for x, y in points]
     if points:
@@ -91,7 +89,7 @@ def own_points(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
         revision=revision,
         x_range=X_RANGE,
         y_range=Y_RANGE,
-        max_points=adapt.MOST_POINTS,
+        max_points=MOST_POINTS,
         curves=_curves(result, k),
         height=420,
     )

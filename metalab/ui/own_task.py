@@ -17,13 +17,18 @@ from metalab.ui.i18n import _
 from metalab.ui.links import Parameter
 
 MOST_POINTS = 30
+"""As many as a link can carry."""
 X_RANGE, Y_RANGE = (-5.0, 5.0), (-6.0, 6.0)
 
 
 def parameters() -> list[Parameter]:
     """What a page's link says of a person's task."""
+    return [Parameter("own", False, bool), *points_parameters()]
+
+
+def points_parameters() -> list[Parameter]:
+    """What a link says of the points on a canvas."""
     return [
-        Parameter("own", False, bool),
         Parameter("x", (), tuple, item=float, low=X_RANGE[0], high=X_RANGE[1], most=MOST_POINTS),
         Parameter("y", (), tuple, item=float, low=Y_RANGE[0], high=Y_RANGE[1], most=MOST_POINTS),
     ]
