@@ -101,7 +101,7 @@ def explanation() -> None:
             "Where αH is small all of them agree and first order is a bargain; where α, the curvature or K is large, "
             "the exact direction is another one, and the memory that it needs grows with every inner step. "
             "The directions are compared on each task by itself, and the median over tasks is told; its band is the "
-            "95 % interval between two tasks in order, which holds whatever the distribution."
+            "95% interval between two tasks in order, which holds whatever the distribution."
         ),
         FORMULA,
     )

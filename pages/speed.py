@@ -161,7 +161,7 @@ def explanation(view: str) -> tuple[str, str]:
         "steps": _(
             "Every run starts from its own θ and takes the same number of inner steps on the same held-out tasks, "
             "which none of them has seen; whoever takes no inner steps reads its shots at once. "
-            "A curve is the mean over tasks, its band the 95 % interval from 1,000 bootstrap resamples of the tasks, "
+            "A curve is the mean over tasks, its band the 95% interval from 1,000 bootstrap resamples of the tasks, "
             "and k* is where it first comes to the level ℓ that you drag, straight lines joining its steps. "
             "Two runs are compared within each resample, so that a hard task counts for both: their difference is real "
             "where its interval leaves zero out."
@@ -170,7 +170,7 @@ def explanation(view: str) -> tuple[str, str]:
             "Every run adapts to the same held-out tasks again and again, with more and more shots of each: fewer "
             "shots are the first of more, and the query sets stay as they are. "
             "A point is the mean over tasks after the last of the K inner steps, or once all shots are read, in its "
-            "95 % interval from 1,000 bootstrap resamples of the tasks. "
+            "95% interval from 1,000 bootstrap resamples of the tasks. "
             "The dotted line is what the runs were trained with: right of it more examples may bring little, for θ "
             "was made for few."
         ),

@@ -259,7 +259,7 @@ def listing(table: Table, names: Sequence[str]) -> None:
         sweeps.rows(table, names),
         hide_index=True,
         height=min(36 * (len(table.rows) + 1) + 3, 360),
-        column_config={_("Result"): percent, _("± 95 %"): percent} if percent else None,
+        column_config={_("Result"): percent, _("± 95%"): percent} if percent else None,
     )
 
 

@@ -25,9 +25,9 @@ class Best:
     place: tuple[int, int]
     """Row and column."""
     value: Band
-    """Its mean over the judging tasks and its 95 % interval: () each."""
+    """Its mean over the judging tasks and its 95% interval: () each."""
     level: NDArray[np.bool_]
-    """(R, C): cells whose paired 95 % interval does not say that they are worse; the best is one of them."""
+    """(R, C): cells whose paired 95% interval does not say that they are worse; the best is one of them."""
     n_choosing: int
     n_judging: int
     own_gap: Band | None = None

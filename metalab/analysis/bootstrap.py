@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 DRAWS = 1_000
 """Resamples: the ends of an interval are then known to about a fortieth of its width."""
 TAILS = (2.5, 97.5)
-"""Percentiles at which a 95 % interval ends."""
+"""Percentiles at which a 95% interval ends."""
 FEWEST = 6
-"""Of fewer values not even the whole range holds the median in 95 % of samples."""
+"""Of fewer values not even the whole range holds the median in 95% of samples."""
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A figure, mostly a mean, and its 95 % interval: arrays of one shape."""
+    """A figure, mostly a mean, and its 95% interval: arrays of one shape."""
 
     mean: Doubles
     low: Doubles
@@ -64,7 +64,7 @@ def median_band(values: ArrayLike) -> Band:
     """The median over tasks of values (T, ...), and the interval between two of its values in order.
 
     The ends are the j-th smallest and the j-th largest, with the largest j at which that holds the population's
-    median in at least 95 % of samples, whatever the distribution: a binomial sum tells (David and Nagaraja, Order
+    median in at least 95% of samples, whatever the distribution: a binomial sum tells (David and Nagaraja, Order
     Statistics, section 7.1). NaN where a task's value is no number. Raises ValueError for fewer than FEWEST tasks.
     """
     ordered = np.sort(np.asarray(values, np.float64), axis=0)
@@ -79,7 +79,7 @@ def median_band(values: ArrayLike) -> Band:
 
 
 def _rank(n_tasks: int) -> int:
-    """The largest j for which the median lies between the j-th smallest and the j-th largest with 95 % or more."""
+    """The largest j for which the median lies between the j-th smallest and the j-th largest with 95% or more."""
     below, j = 1, 0  # chances times 2^n that fewer than j + 1 values lie below the median
     while 2 * below <= 0.05 * 2**n_tasks:
         j += 1
@@ -88,7 +88,7 @@ def _rank(n_tasks: int) -> int:
 
 
 def interval(resamples: ArrayLike) -> tuple[Doubles, Doubles]:
-    """The ends of the 95 % interval of what was found in each resample (draws, ...).
+    """The ends of the 95% interval of what was found in each resample (draws, ...).
 
     An infinite figure, such as the cost of what is never reached, is an end like any other; NaN makes both ends NaN.
     """

@@ -29,7 +29,7 @@ DRAWS = 9
 """Support and query sets that are drawn for each place of the map."""
 RESAMPLES = 200
 TAILS = (0.05, 0.95)
-"""Between these quantiles lies the middle 90 % of the functions."""
+"""Between these quantiles lies the middle 90% of the functions."""
 COMPARED = 25
 """Values of x, or a few more, at which an interval of widths is computed: so many tell their mean well enough."""
 Where = Literal["anywhere", "left", "right"]
@@ -120,7 +120,7 @@ class Spread:
     seen: tuple[float, float]
     """Between which x the points lie."""
     times: tuple[float, float] = (math.nan, math.nan)
-    """The 95 % interval of how many times wider the functions lie apart where no point lies, by the bootstrap over
+    """The 95% interval of how many times wider the functions lie apart where no point lies, by the bootstrap over
     the support sets; NaN where points lie anywhere."""
 
     def width(self, *, seen: bool) -> float:

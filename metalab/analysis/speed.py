@@ -113,7 +113,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Standing:
-    """A figure of one contender, and how far it lies behind the leader's, with 95 % intervals.
+    """A figure of one contender, and how far it lies behind the leader's, with 95% intervals.
 
     Less is ahead. Infinite for a level that is never reached.
     """

@@ -37,12 +37,12 @@ NON_LINEAR = frozenset({torch.relu, Tensor.relu, torch.tanh, Tensor.tanh, torch.
 WITH_FEATURES = frozenset({"mlp", "conv4"})
 """Networks in which one non-linearity ends each layer, so that a layer's features are what leaves it."""
 MIDDLE = (10, 90)
-"""Percentiles between which the middle 80 % of the tasks lie."""
+"""Percentiles between which the middle 80% of the tasks lie."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """A figure of each task: its mean, and between which values the middle 80 % of the tasks lie; (L,) each."""
+    """A figure of each task: its mean, and between which values the middle 80% of the tasks lie; (L,) each."""
 
     mean: Doubles
     low: Doubles
@@ -306,7 +306,7 @@ def cka(a: Tensor, b: Tensor) -> Tensor:
 
 
 def spread(values: Doubles) -> Spread:
-    """Mean and middle 80 % over tasks of values (T, L); a task whose value is no number is left out."""
+    """Mean and middle 80% over tasks of values (T, L); a task whose value is no number is left out."""
     with np.errstate(invalid="ignore"):
         low, high = np.nanpercentile(values, MIDDLE, axis=0)
         return Spread(np.nanmean(values, axis=0), low, high)

@@ -1,4 +1,4 @@
-"""Parts of figures that compare contenders with uncertainty: curves in their 95 % bands, dots in their intervals."""
+"""Parts of figures that compare contenders with uncertainty: curves in their 95% bands, dots in their intervals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def banded(
     """A curve and its band, in the contender's colour; the band's ends are series of their own in a table."""
     colour, name = contender_colour(colour_key), plain(label)
     places, middle, bottom, top = (np.asarray(part, np.float32) for part in (x, mean, low, high))
-    told = say("{name}, 95 % from {low} to {high}").format(
+    told = say("{name}, 95% from {low} to {high}").format(
         name=name, low=f"%{{customdata[0]:{form}}}", high=f"%{{customdata[1]:{form}}}"
     )
     curve = {
@@ -73,7 +73,7 @@ def banded(
             "hoverinfo": "skip",
             "name": f"{name}, {end}",
         }
-        for values, end in ((bottom, say("lower end of 95 %")), (top, say("upper end of 95 %")))
+        for values, end in ((bottom, say("lower end of 95%")), (top, say("upper end of 95%")))
     ]
     return [_area(places, bottom, top, colour, name), *ends, curve]
 
@@ -197,9 +197,9 @@ def _dot(
     colour, there = contender_colour(colour_key), math.isfinite(value)
     ends = [end if math.isfinite(end) else edges[i] for i, end in enumerate((low, high))]
     if math.isfinite(high):
-        told = say("{name}: {value}, 95 % from {low} to {high}")
+        told = say("{name}: {value}, 95% from {low} to {high}")
     else:
-        told = say("{name}: {value}, 95 %: {low} or more")
+        told = say("{name}: {value}, 95%: {low} or more")
     told = told.format(name=plain(label), value="%{x:.3g}", low=f"{low:.3g}", high=f"{high:.3g}")
     return {
         "type": "scatter",

@@ -53,7 +53,7 @@ def _of_task(found: Landscape, i: int, label: str, colour: str, say: Say) -> Pic
         on=_on(found, say),
         first=number(first),
         last=number(last),
-        off=f"{100 * found.off[i]:.0f} %",
+        off=f"{100 * found.off[i]:.0f}%",
     )
     question = say("Where does task {n} lead?").format(n=i + 1)
     key = (("line", say("inner loop on this task; grey: on the others")), _blank(say))

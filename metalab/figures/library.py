@@ -72,7 +72,7 @@ def compared(entries: Sequence[Entry], labels: Sequence[str], loss_name: str, ax
         )
         for _entry, label, result in drawn
     )
-    alt = say("On its own held-out tasks each run goes, with 95 % intervals: {parts}.").format(parts=parts)
+    alt = say("On its own held-out tasks each run goes, with 95% intervals: {parts}.").format(parts=parts)
     figure = {"data": data, "layout": look}
     title = say("How do they adapt?") if len(drawn) > 1 else say("How does it adapt?")
     return Picture("compared", title, alt, figure, columns=(axis_name.replace(" ", "_"), metric))

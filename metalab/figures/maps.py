@@ -76,7 +76,7 @@ def heat(
 
 
 def _word(value: float, percent: bool) -> str:
-    return f"{fixed(100 * value, 0)} %" if percent and math.isfinite(value) else number(value)
+    return f"{fixed(100 * value, 0)}%" if percent and math.isfinite(value) else number(value)
 
 
 def ticks_between(low: float, high: float) -> list[float]:

@@ -31,8 +31,8 @@ def before(found: Memorisation, say: Say) -> Picture:
         _Line(say("shuffled, practised"), SHUFFLED, found.shuffled.known),
     ]
     chance = 1 / found.ways
-    ends = ", ".join(f"{one.label} {100 * float(one.band.mean[-1]):.0f} %" for one in lines)
-    told = say("Before adaptation, after {n} outer steps: {ends}; chance is {chance} %.")
+    ends = ", ".join(f"{one.label} {100 * float(one.band.mean[-1]):.0f}%" for one in lines)
+    told = say("Before adaptation, after {n} outer steps: {ends}; chance is {chance}%.")
     return _picture(
         found,
         lines,
@@ -51,7 +51,7 @@ def after(found: Memorisation, say: Say) -> Picture:
         _Line(say("labels stay"), FIXED, found.fixed.new_after),
         _Line(say("shuffled"), SHUFFLED, found.shuffled.new_after),
     ]
-    ends = ", ".join(f"{one.label} {100 * float(one.band.mean[-1]):.0f} %" for one in lines)
+    ends = ", ".join(f"{one.label} {100 * float(one.band.mean[-1]):.0f}%" for one in lines)
     told = say("After adaptation to new characters: {ends}.").format(ends=ends)
     question = say("And what can it do with new characters after it?")
     title = say("accuracy after adaptation")
@@ -84,5 +84,5 @@ def _picture(
         annotations=[words],
     )
     name_ends(look, lines, [float(one.band.mean[-1]) for one in lines], bounds)
-    key = (("line", say("mean over 48 tasks, in its 95 % band")),)
+    key = (("line", say("mean over 48 tasks, in its 95% band")),)
     return Picture(name, question, told, {"data": data, "layout": look}, columns=("outer_step", "accuracy"), key=key)

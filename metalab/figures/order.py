@@ -88,7 +88,7 @@ def neglected(sweep: Sweep, say: Say) -> Picture:
     drawn = {"fomaml": sweep.neglected}
     figure = _against(sweep, drawn, say("|exact − first order| / |exact|"), [-0.03 * most, most], say, percent=True)
     i = place(sweep)
-    told = say("{where} what first order leaves out is {share} as long as the exact direction (95 % {low} to {high}).")
+    told = say("{where} what first order leaves out is {share} as long as the exact direction (95% {low} to {high}).")
     return Picture(
         "order_neglected",
         say("How much does first order leave out?"),
@@ -136,7 +136,7 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
 
 
 def _statistic(sweep: Sweep, say: Say) -> tuple[tuple[str, str], ...]:
-    return (("line", say("median over {n} tasks, in its 95 % band").format(n=sweep.n_tasks)),)
+    return (("line", say("median over {n} tasks, in its 95% band").format(n=sweep.n_tasks)),)
 
 
 def where(sweep: Sweep, say: Say) -> str:
@@ -199,7 +199,7 @@ def _at(sweep: Sweep, drawn: Mapping[str, Band], what: str, say: Say) -> str:
     """One sentence: each band where the page looks."""
     i, named = place(sweep), lines(say)
     parts = [
-        say("{value} for {name} (95 % {low} to {high})").format(
+        say("{value} for {name} (95% {low} to {high})").format(
             value=_signed(band.mean[i]), name=named[name].label, **_ends(band, i)
         )
         for name, band in drawn.items()
@@ -219,7 +219,7 @@ def _signed(value: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %" if np.isfinite(value) else "∞"
+    return f"{100 * value:.0f}%" if np.isfinite(value) else "∞"
 
 
 def _finite(series: Sequence[NDArray]) -> NDArray:

@@ -67,7 +67,7 @@ def rates(grid: Grid, say: Say) -> Picture:
         lines, look["annotations"] = _limit(grid.limits, span, steps, written="texttemplate" in trace, say=say)
         shapes = lines + shapes
         look["margin"] = look["margin"] | {"t": 30}
-        key.append(("dash mark", say("2/λ of the tasks: the middle one, and 80 % of them")))
+        key.append(("dash mark", say("2/λ of the tasks: the middle one, and 80% of them")))
     if shapes:
         look["shapes"] = shapes
     return Picture(
@@ -114,7 +114,7 @@ def _limit(
     edges = {"y0": -0.5, "y1": steps - 0.5}
     zone = {
         "type": "rect",
-        "name": say("80 % of the tasks"),
+        "name": say("80% of the tasks"),
         "x0": low,
         "x1": high,
         "fillcolor": MARK,
@@ -278,18 +278,18 @@ def modes(found: Modes, say: Say) -> Picture:
         each = found.values[i].astype(np.float64)
         value, gap = 100 * float(each.mean()), found.gap(mode)
         half = 196 * float(each.std(ddof=1)) / len(each) ** 0.5
-        words = f"{value:.1f} %"
+        words = f"{value:.1f}%"
         if mode != "transductive":
-            words = say("{value} % ({low} to {high} points less)").format(
+            words = say("{value}% ({low} to {high} points less)").format(
                 value=f"{value:.1f}", low=roughly(100 * float(gap.low)), high=roughly(100 * float(gap.high))
             )
         rows.append((mode_name(mode, say), found.colour_key, value, value - half, value + half, words))
-        parts.append(f"{mode_name(mode, say)} {value:.1f} %")
+        parts.append(f"{mode_name(mode, say)} {value:.1f}%")
     return Picture(
         "modes",
         say("What does batch normalisation give away?"),
         say("Accuracy over {n} tasks: {parts}.").format(n=found.n_tasks, parts="; ".join(parts)),
         forest(rows, say("query accuracy (%)"), say),
         columns=("accuracy_percent", "row"),
-        key=(("point", say("in its 95 % interval; in brackets: the paired gap")),),
+        key=(("point", say("in its 95% interval; in brackets: the paired gap")),),
     )

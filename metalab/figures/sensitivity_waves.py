@@ -95,7 +95,7 @@ def _edges(middles: NDArray[np.float64]) -> list[float]:
 
 
 def spread(found: Spread, reach: float, say: Say) -> Picture:
-    """The truth, one support set, and the mean of f_phi with the middle 90 % over the support sets.
+    """The truth, one support set, and the mean of f_phi with the middle 90% over the support sets.
 
     `reach` is how far the y axis goes to either side.
     """
@@ -116,7 +116,7 @@ def spread(found: Spread, reach: float, say: Say) -> Picture:
     )
     if found.where != "anywhere":
         look["shapes"] = [_zone(found)]
-    told = say("Where its points lie the functions are {seen} wide apart, middle 90 %").format(
+    told = say("Where its points lie the functions are {seen} wide apart, middle 90%").format(
         seen=number(found.width(seen=True))
     )
     if found.where != "anywhere":
@@ -129,7 +129,7 @@ def spread(found: Spread, reach: float, say: Say) -> Picture:
         columns=("x", "y"),
         key=(
             ("dash", say("true function")),
-            ("line", say("mean f with φ over {n} support sets, and the middle 90 %").format(n=RESAMPLES)),
+            ("line", say("mean f with φ over {n} support sets, and the middle 90%").format(n=RESAMPLES)),
             ("point", say("one of them")),
         ),
     )

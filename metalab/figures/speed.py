@@ -41,7 +41,7 @@ def metric_title(metric: str, loss_name: str, say: Say) -> str:
 def spelled(value: float, metric: str) -> str:
     """A figure of a metric in a sentence."""
     if metric == "accuracy" and math.isfinite(value):
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}%"
     return number(value)
 
 
@@ -134,10 +134,10 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
         annotations=[words],
     )
     name_ends(look, speed.curves, [float(one.mean[-1]) for one in paths], bounds, log=log)
-    key = [("line", say("mean over {n} held-out tasks, in its 95 % band").format(n=speed.n_tasks))]
+    key = [("line", say("mean over {n} held-out tasks, in its 95% band").format(n=speed.n_tasks))]
     if any(one.at_once for one in paths):
         key.append(("dash", say("reads its shots at once, from before that to after it")))
-    key.append(("point", say("first at the level, with its 95 % interval")))
+    key.append(("point", say("first at the level, with its 95% interval")))
     return Picture(
         "curves",
         say("How good is it, and when?"),
@@ -231,8 +231,8 @@ def arrivals(speed: Speed, comparison: Comparison, say: Say) -> Picture:
 
 def _of_arrivals(cost: Cost, say: Say) -> str:
     if cost == "seconds":
-        return say("in its 95 % interval over tasks, which holds no chance of the clock; in brackets: behind the first")
-    return say("in its 95 % interval; in brackets: behind the first")
+        return say("in its 95% interval over tasks, which holds no chance of the clock; in brackets: behind the first")
+    return say("in its 95% interval; in brackets: behind the first")
 
 
 def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
@@ -261,7 +261,7 @@ def areas(speed: Speed, comparison: Comparison, say: Say) -> Picture:
         " ".join([told, *_covered(speed, say)]),
         forest(rows, unit, say),
         columns=(speed.metric, "row"),
-        key=(("point", say("area under the curve, per step, in its 95 % interval; in brackets: behind the first")),),
+        key=(("point", say("area under the curve, per step, in its 95% interval; in brackets: behind the first")),),
     )
 
 

@@ -67,7 +67,7 @@ def over_shots(shots: Shots, say: Say, *, log: bool = False) -> Picture:
         " ".join([whole, *_beyond(shots, bounds, say, log=log)]),
         {"data": data, "layout": look},
         columns=("shots_place", shots.metric),
-        key=(("line", say("mean over {n} held-out tasks, in its 95 % band").format(n=shots.n_tasks)),),
+        key=(("line", say("mean over {n} held-out tasks, in its 95% band").format(n=shots.n_tasks)),),
     )
 
 

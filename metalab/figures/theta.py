@@ -41,7 +41,7 @@ def metric_title(metric: str, loss_name: str, say: Say) -> str:
 
 def told(value: float, metric: str) -> str:
     """A metric in a sentence."""
-    return f"{fixed(100 * value, 0)} %" if metric == "accuracy" and np.isfinite(value) else number(value)
+    return f"{fixed(100 * value, 0)}%" if metric == "accuracy" and np.isfinite(value) else number(value)
 
 
 # --- before adaptation
@@ -159,7 +159,7 @@ def _level(found: Starts, say: Say) -> tuple[float | None, str]:
         words = say("the best that never adapts: {loss}").format(loss=number(found.best.loss))
         return found.best.loss, words
     if found.chance is not None:
-        return found.chance, say("chance, 1/N: {share}").format(share=f"{100 * found.chance:.0f} %")
+        return found.chance, say("chance, 1/N: {share}").format(share=f"{100 * found.chance:.0f}%")
     return None, ""
 
 
@@ -190,7 +190,7 @@ def movement(found: Sequence[Layers], say: Say) -> Picture:
         say("Share of its length that a layer moves, mean over tasks: {parts}.").format(parts=parts),
         figure,
         columns=("layer", "movement"),
-        key=(("point", say("mean over tasks")), ("line", say("middle 80 % of the tasks"))),
+        key=(("point", say("mean over tasks")), ("line", say("middle 80% of the tasks"))),
     )
 
 
@@ -212,12 +212,12 @@ def similarity(found: Sequence[Layers], say: Say) -> Picture:
         ),
         figure,
         columns=("layer", "cka"),
-        key=(("point", say("mean over tasks")), ("line", say("middle 80 % of the tasks"))),
+        key=(("point", say("mean over tasks")), ("line", say("middle 80% of the tasks"))),
     )
 
 
 def _first_and_last(each: Layers, spread: Spread, say: Say, *, share: bool = True) -> str:
-    form = (lambda value: f"{100 * value:.1f} %") if share else (lambda value: f"{value:.3f}")
+    form = (lambda value: f"{100 * value:.1f}%") if share else (lambda value: f"{value:.3f}")
     return say("{who}: {first} in {layer}, {last} in the head").format(
         who=plain(each.label),
         first=form(float(spread.mean[0])),

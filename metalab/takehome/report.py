@@ -135,7 +135,7 @@ def _looks(told: Account, say: Say) -> str:
         return ""
     unit = 100.0 if told.record.metric == "accuracy" else 1.0
     name = f"{say(told.record.metric)}{' (%)' if unit == 100 else ''}"
-    head = (say("outer step"), say("before adaptation"), say("after adaptation"), say("± (95 %)"), say("tasks"))
+    head = (say("outer step"), say("before adaptation"), say("after adaptation"), say("± (95%)"), say("tasks"))
     rows = [
         (f"{look.step:,}", *(f"{unit * v:.4g}" for v in (look.mean[0], look.mean[-1], look.ci95[-1])), str(look.tasks))
         for look in told.record.looks

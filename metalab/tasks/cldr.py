@@ -24,8 +24,8 @@ first, go to train, test, validation, train, train, and so on in turn, so that e
 
 What this leaves: letters of their own are no accents, so that 49 held-out names are in meta-training but for an ɔ, ɛ, ŋ
 or the like (`swédɛ`, `swede`); and names of two languages may be close without being the same. Of what a held-out
-language and one of meta-training both name, most is within one letter for Zulu beside Xhosa (62 %) and English beside
-Nama (61 %), whose foreign countries are called nearly alike; for half of the held-out languages less than 20 % is.
+language and one of meta-training both name, most is within one letter for Zulu beside Xhosa (62%) and English beside
+Nama (61%), whose foreign countries are called nearly alike; for half of the held-out languages less than 20% is.
 """
 
 from __future__ import annotations

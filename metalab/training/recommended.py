@@ -102,7 +102,7 @@ CHARACTERS: Mapping[str, Values] = {
 
 # All characters told apart by one joint head, of which a meta-batch shows one in a hundred: Adam moves the rows of the
 # absent as far as the others. On Omniglot its loss is after 400 steps where chance is, 8.4, and the nearest neighbour
-# right in 27 % of held-out 5-way 1-shot queries; by plain descent the loss is 8.1, and 53 % are right.
+# right in 27% of held-out 5-way 1-shot queries; by plain descent the loss is 8.1, and 53% are right.
 JOINTLY: Values = {"outer_optimiser": "sgd", "outer_lr": 1.0}
 MANY_CLASSES: Mapping[str, Values] = {
     **CHARACTERS,

@@ -93,7 +93,7 @@ def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> 
             continue
         result = top.result
         sentence = _(
-            "On {family} the best is **{run}**: {metric} {after} (±{ci}, 95 %) over {tasks} held-out tasks, "
+            "On {family} the best is **{run}**: {metric} {after} (±{ci}, 95%) over {tasks} held-out tasks, "
             "from {before} before adaptation."
         )
         said.append(
@@ -130,7 +130,7 @@ def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         _("Measured by"): [_(entry.result.metric) if entry.result else None for entry in entries],
         _("Before"): [figure(entry, "before") for entry in entries],
         _("After"): [figure(entry, "after") for entry in entries],
-        _("± 95 %"): [figure(entry, "ci") for entry in entries],
+        _("± 95%"): [figure(entry, "ci") for entry in entries],
         _("Outer steps"): [entry.run.step for entry in entries],
         _("State"): [runs.state_name(entry.run.state) for entry in entries],
         _("Tags"): [list(entry.marks.tags) for entry in entries],

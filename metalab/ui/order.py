@@ -181,7 +181,7 @@ def verdict(found: Sweep, price: Cost | None) -> str:
         return said + _("the inner loop **diverges**: there is no meta-gradient to compare.")
     told = _(
         "the first-order direction of a task has cosine **{cosine}** with its exact meta-gradient and {ratio} times "
-        "its length: {judged}. Reptile's has cosine {reptile}. (Medians over {n} tasks, with their 95 % intervals.)"
+        "its length: {judged}. Reptile's has cosine {reptile}. (Medians over {n} tasks, with their 95% intervals.)"
     )
     said += told.format(
         cosine=_interval(first, i),

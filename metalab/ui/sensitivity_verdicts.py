@@ -57,7 +57,7 @@ def best_words(found: Grid, spelling: str, single: str = "") -> str:
         return ((value == 1 and single) or spelling).format(value=number(value), steps=counted(place[1], _))
 
     told = _(
-        "**Of all cells, {choosing} tasks chose {best}; on the {judging} others it comes to {value}** (95 % interval "
+        "**Of all cells, {choosing} tasks chose {best}; on the {judging} others it comes to {value}** (95% interval "
         "{low} to {high})."
     )
     value, low, high = (spelled(float(v), found.metric) for v in (best.value.mean, best.value.low, best.value.high))
@@ -114,7 +114,7 @@ def _limit_words(found: Grid) -> str:
             "For {n} of {all} tasks λ has not settled within {share}: their lines may lie farther left.",
             n,
         )
-        said += " " + told.format(n=n, all=whole, share=f"{100 * SETTLED:g} %")
+        said += " " + told.format(n=n, all=whole, share=f"{100 * SETTLED:g}%")
     return said
 
 
@@ -148,7 +148,7 @@ def away_verdict(found: Away) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.2g} %" if value < 1 else number(value) + " ×"
+    return f"{100 * value:.2g}%" if value < 1 else number(value) + " ×"
 
 
 def spread_verdict(found: tuple[Spread, Spread]) -> str:
@@ -156,7 +156,7 @@ def spread_verdict(found: tuple[Spread, Spread]) -> str:
     whole, half = found
     seen, unseen = half.width(seen=True), half.width(seen=False)
     told = _(
-        "**Where no point lies the functions are {times} times as far apart as where points lie** (95 % interval "
+        "**Where no point lies the functions are {times} times as far apart as where points lie** (95% interval "
         "{low} to {high} over support sets; {unseen} against {seen}); with points anywhere they are {whole} apart. "
         "Their mean misses the truth there by {off}, where points lie by {near} (root mean square)."
     )
@@ -177,7 +177,7 @@ def modes_verdict(found: Modes, whole: int) -> str:
     gap = found.gap("support_plus_one")
     told = _(
         "**All query images together are worth {gap} percentage points of accuracy** against the support set and one "
-        "query alone (95 % interval {low} to {high}, paired over {n} tasks)."
+        "query alone (95% interval {low} to {high}, paired over {n} tasks)."
     )
     mean, low, high = (roughly(100 * float(part)) for part in (gap.mean, gap.low, gap.high))
     said = told.format(gap=mean, low=low, high=high, n=found.n_tasks)
@@ -200,5 +200,5 @@ def labels_verdict(found: Memorisation) -> str:
         "shuffled": found.shuffled.known,
         "new": found.fixed.new,
     }
-    said = {name: f"{100 * float(each.mean[-1]):.0f} %" for name, each in parts.items()}
-    return told.format(**said, chance=f"{100 * chance:.0f} %", steps=OUTER_STEPS, batch=META_BATCH)
+    said = {name: f"{100 * float(each.mean[-1]):.0f}%" for name, each in parts.items()}
+    return told.format(**said, chance=f"{100 * chance:.0f}%", steps=OUTER_STEPS, batch=META_BATCH)

@@ -25,7 +25,7 @@ def questions() -> dict[str, str]:
             "From one θ, every inner learning rate and number of inner steps is tried on the same held-out tasks. "
             "Along the direction in which a support loss bends most, by λ, a step of rate α multiplies the distance to "
             "the optimum by 1 − αλ: beyond 2/λ it grows. "
-            "The red line is 2/λ of the middle task at θ, the zone holds 80 % of the tasks; half of the tasks choose "
+            "The red line is 2/λ of the middle task at θ, the zone holds 80% of the tasks; half of the tasks choose "
             "the best cell and the other half judge it, because the best of many cells is partly luck."
         ),
         "away": _(
@@ -36,7 +36,7 @@ def questions() -> dict[str, str]:
         ),
         "ambiguous": _(
             "One wave, and 200 support sets from it: the line is the mean of what was learned, the band its middle "
-            "90 %. "
+            "90%. "
             "Where points lie, they hold the function near the truth, whichever they are. "
             "Where none lies, only what meta-training taught can fill the gap, and the width says how sure that is."
         ),

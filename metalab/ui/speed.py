@@ -223,14 +223,14 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
 
 
 def _interval(low: float, high: float, comparison: Comparison) -> str:
-    """A 95 % interval of a cost, or of a difference of two; one of its ends may be infinite."""
+    """A 95% interval of a cost, or of a difference of two; one of its ends may be infinite."""
     scale = 1000 if comparison.cost == "seconds" else 1
     if np.isfinite(low) and np.isfinite(high):
-        words = _("95 % interval {low} to {high}")
+        words = _("95% interval {low} to {high}")
     elif np.isfinite(low):
-        words = _("95 % interval: {low} or more, for in some resamples of the tasks the level is never reached")
+        words = _("95% interval: {low} or more, for in some resamples of the tasks the level is never reached")
     else:
-        words = _("95 % interval: {high} or less, for in some resamples of the tasks the level is never reached")
+        words = _("95% interval: {high} or less, for in some resamples of the tasks the level is never reached")
     return words.format(low=roughly(low * scale), high=roughly(high * scale))
 
 
@@ -242,9 +242,9 @@ def shots_verdict(found: Shots) -> str:
     leads = [(count, lead) for count in found.counts if (lead := found.lead(count)) is not None]
     for count, (first, gap, low, high) in dict((leads[0], leads[-1])).items() if leads else ():
         told = ngettext(
-            "With {count} shot **{name}** is best; the next is worse by {gap}, {judged} (95 % interval {low} to "
+            "With {count} shot **{name}** is best; the next is worse by {gap}, {judged} (95% interval {low} to "
             "{high}).",
-            "With {count} shots **{name}** is best; the next is worse by {gap}, {judged} (95 % interval {low} to "
+            "With {count} shots **{name}** is best; the next is worse by {gap}, {judged} (95% interval {low} to "
             "{high}).",
             count,
         )

@@ -256,7 +256,7 @@ def verdict(found: Table, names: Sequence[str]) -> str:
         return _("No trial has a result yet: each is judged once it is trained to its end.")
     best = ranked[0]
     values = ", ".join(f"{escape(name)} **{_spelled(value)}**" for name, value in zip(names, best.values, strict=True))
-    sentence = _("Best of {n}: {values}, with a held-out {metric} of **{result}** (±{ci}, 95 %) after adaptation.")
+    sentence = _("Best of {n}: {values}, with a held-out {metric} of **{result}** (±{ci}, 95%) after adaptation.")
     said = [
         sentence.format(
             n=len(ranked),
@@ -321,7 +321,7 @@ def rows(found: Table, names: Sequence[str]) -> dict[str, list[Any]]:
         numbers = _numbers(found.rows, i)
         columns[name] = [row.values[i] if numbers else str(row.values[i]) for row in found.rows]
     columns[_("Result")] = [_figure(row.result, found.metric) for row in found.rows]
-    columns[_("± 95 %")] = [_figure(row.ci95, found.metric) for row in found.rows]
+    columns[_("± 95%")] = [_figure(row.ci95, found.metric) for row in found.rows]
     columns[_("State")] = [_state_name(row.state) for row in found.rows]
     if any(row.message for row in found.rows):
         columns[_("Why")] = [_(row.message) if row.message else "" for row in found.rows]

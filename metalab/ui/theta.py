@@ -313,9 +313,7 @@ def _best_after(found: Starts) -> str:
         if start is not best and start.after.low <= best.after.high and start.after.high >= best.after.low
     ]
     if level:
-        said += " " + _("Not to be told from it, as the 95 % intervals overlap: {names}.").format(
-            names=", ".join(level)
-        )
+        said += " " + _("Not to be told from it, as the 95% intervals overlap: {names}.").format(names=", ".join(level))
     return said
 
 
@@ -374,7 +372,7 @@ def map_verdict(found: Landscape) -> str:
         "{here}; the least on the plane is {least}."
     )
     return said.format(
-        share=f"{100 * found.share:.0f} %",
+        share=f"{100 * found.share:.0f}%",
         n=len(found.paths),
         on=_("support") if found.on == "support" else _("query"),
         here=number(here),

@@ -65,7 +65,7 @@ def test_directions_are_those_of_the_closed_forms(over):
         for n, name in ((1, "fomaml"), (2, "reptile")):
             cosines = [cosine(each[0], each[n]) for each in tasks]
             assert found.cosine[name].mean[i] == pytest.approx(np.median(cosines), abs=1e-4)
-            # Of 12 tasks the third from either end: they hold the median in 96 % of samples.
+            # Of 12 tasks the third from either end: they hold the median in 96% of samples.
             assert found.cosine[name].low[i] == pytest.approx(sorted(cosines)[2], abs=1e-4)
             assert found.cosine[name].high[i] == pytest.approx(sorted(cosines)[-3], abs=1e-4)
             ratios = [np.linalg.norm(each[n]) / np.linalg.norm(each[0]) for each in tasks]

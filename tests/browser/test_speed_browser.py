@@ -57,4 +57,4 @@ def test_a_saved_drawing_tells_what_its_marks_mean(app, visitor):
         page.locator(".ml-stage .card").first.locator("button", has_text="SVG").click()
     saved = waiting.value.path().read_text(encoding="utf-8")
     assert "How good is it, and when?" in saved
-    assert "first at the level, with its 95 % interval" in saved
+    assert "first at the level, with its 95% interval" in saved

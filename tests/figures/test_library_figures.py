@@ -72,4 +72,4 @@ def test_only_the_first_few_are_drawn_and_none_is_said_in_words():
     assert "No start leads anywhere" in starts(ranking(start("A", 1.0, np.inf)), str).alt
     percent = starts(ranking(start("A", 0.2, 0.9), metric="accuracy"), str)
     assert percent.figure["layout"]["xaxis"]["tickformat"] == ".0%"
-    assert "from 20.0 % to 90.0 %" in percent.alt
+    assert "from 20.0% to 90.0%" in percent.alt

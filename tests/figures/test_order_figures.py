@@ -59,7 +59,7 @@ def test_each_direction_is_a_curve_in_its_colour_and_the_chosen_value_is_marked(
     assert high > 1
     marked = picture.figure["layout"]["shapes"][0]["x0"]
     assert marked == {"inner_lr": 0.1, "inner_steps": 2}[over]
-    assert "0.8 for first order (95 % 0.78 to 0.82), 0.6 for Reptile" in picture.alt
+    assert "0.8 for first order (95% 0.78 to 0.82), 0.6 for Reptile" in picture.alt
     assert picture.alt.startswith("At α = 0.1 and K = 2")
 
 
@@ -80,12 +80,12 @@ def test_no_words_stand_where_curves_run():
 
 def test_what_is_left_out_is_a_share():
     picture = order.neglected(sweep_of(), said)
-    assert "is 61 % as long as the exact direction (95 % 59 % to 63 %)" in picture.alt
+    assert "is 61% as long as the exact direction (95% 59% to 63%)" in picture.alt
 
 
 def test_a_cosine_below_zero_is_told_with_a_minus_sign():
     turned = sweep_of(cosine={"fomaml": band(0.9, -0.1, -0.3), "reptile": band(0.9, 0.6, -0.4)})
-    assert "is −0.1 for first order (95 % −0.12 to −0.08), 0.6 for Reptile" in order.cosine(turned, said).alt
+    assert "is −0.1 for first order (95% −0.12 to −0.08), 0.6 for Reptile" in order.cosine(turned, said).alt
 
 
 def test_a_trace_below_zero_is_a_gap_on_the_logarithmic_axis():

@@ -59,7 +59,7 @@ def test_rates_are_coloured_by_logarithms_with_the_training_the_best_and_the_lin
     assert frames(picture) == {"as trained": (-1, 1), "the best": (-1, 2)}
     shapes = picture.figure["layout"]["shapes"]
     assert {shape["x0"] for shape in shapes if shape["name"] == "2/λ"} == {math.log10(0.3)}
-    zone = next(shape for shape in shapes if shape["name"] == "80 % of the tasks")
+    zone = next(shape for shape in shapes if shape["name"] == "80% of the tasks")
     assert (zone["x0"], zone["x1"]) == pytest.approx((math.log10(0.2), math.log10(0.4)))
     edge = [shape for shape in shapes if shape["name"] == "cannot be told from the best"]
     assert (min(e["x0"] for e in edge), max(e["x1"] for e in edge)) == (-1.5, -0.5)
@@ -114,7 +114,7 @@ def test_accuracies_keep_their_scale_and_without_limits_there_is_no_line():
     cells = picture.figure["data"][0]
     assert cells["z"][1, 0] == pytest.approx(0.9)
     assert not cells["reversescale"]
-    assert cells["text"][1][0] == "90 %"
+    assert cells["text"][1][0] == "90%"
     assert "shapes" not in picture.figure["layout"]
     assert len(picture.figure["data"]) == 1
     assert picture.alt == "means over 30 held-out tasks."
@@ -153,7 +153,7 @@ def test_the_gap_of_each_way_of_normalising_is_paired():
     picture = modes(found, say)
     assert [trace["x"][0] for trace in picture.figure["data"]] == pytest.approx([70, 60, 50])
     words = [note["text"] for note in picture.figure["layout"]["annotations"]]
-    assert words[1:] == ["60.0 % (10 to 10 points less)", "50.0 % (20 to 20 points less)"]
+    assert words[1:] == ["60.0% (10 to 10 points less)", "50.0% (20 to 20 points less)"]
 
 
 def test_every_place_of_the_map_knows_its_amplitude_and_phase_and_the_box_is_that_of_training():

@@ -95,7 +95,7 @@ def test_areas_of_accuracies_are_percentages_with_the_best_on_top():
     assert picture.figure["layout"]["yaxis"]["ticktext"] == ["maml", "reptile"]
     assert picture.figure["data"][0]["x"] == [pytest.approx(65.0)]
     assert picture.figure["data"][0]["error_x"]["arrayminus"][0] > 0
-    assert "maml has 65.0 %" in picture.alt
+    assert "maml has 65.0%" in picture.alt
     assert "from inner step 0, before anybody has seen the task, to 2" in picture.alt
     assert "points)" in texts(picture)[1]
     mixed = Speed("accuracy", "nats", 40, (good, curve([0.2, 0.9], "prototypes", axis="shot")))
@@ -173,7 +173,7 @@ def test_every_cell_of_a_training_knows_its_outer_and_inner_step_and_the_best_is
 
 def test_figures_are_spelled_in_their_unit():
     assert [spelled(0.876, "accuracy"), spelled(-14.61, "return"), spelled(math.inf, "loss")] == [
-        "87.6 %",
+        "87.6%",
         "−14.6",
         "∞",
     ]
@@ -218,7 +218,7 @@ def test_that_who_reads_at_once_may_not_be_at_the_level_is_said_too():
 def test_what_a_lone_contender_needs_may_have_no_upper_end():
     lone = Standing("A", ("maml", 2, 0), 0.9, 0.5, math.inf, 0.0, 0.0, 0.0)
     told = verdict(PAIR, Comparison(2.5, "steps", (lone,), ()))
-    assert "95 % interval: 0.5 or more, for in some resamples of the tasks the level is never reached" in told
+    assert "95% interval: 0.5 or more, for in some resamples of the tasks the level is never reached" in told
 
 
 def test_whose_area_is_no_number_diverges():

@@ -35,7 +35,7 @@ def test_where_more_is_better_the_highest_is_the_best():
     results = {(0.01, 2): 0.9, (0.1, 2): 0.5, (1.0, 1): 0.2, (0.1, 1): 0.3}
     picture = parallel(table(results, "accuracy"), NAMES, "cross-entropy, nats", str)
     assert picture.figure["data"][-1]["customdata"][0] == 0
-    assert "from 90.0 % at best to 20.0 % at worst" in picture.alt
+    assert "from 90.0% at best to 20.0% at worst" in picture.alt
     assert "alone explains" in picture.alt
 
 

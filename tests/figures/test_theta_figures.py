@@ -69,8 +69,8 @@ def test_before_and_after_stand_below_each_other_with_what_is_possible_without_a
     assert "MAML from 0.25 to 0.75" in picture.alt
     letters = theta.before_and_after(starts_of(best=False, metric="accuracy", chance=0.2), said)
     assert letters.figure["layout"]["shapes"][0]["x0"] == 0.2
-    assert letters.key == (("dash", "chance, 1/N: 20 %"),)
-    assert "MAML from 25 % to 75 %" in letters.alt
+    assert letters.key == (("dash", "chance, 1/N: 20%"),)
+    assert "MAML from 25% to 75%" in letters.alt
 
 
 def test_an_accuracy_stands_beside_its_dot_and_no_axis_passes_a_hundred_percent():
@@ -93,7 +93,7 @@ def test_layers_are_places_and_contenders_stand_beside_each_other():
     np.testing.assert_allclose(second["x"] - first["x"], theta.BESIDE, rtol=1e-5)
     np.testing.assert_allclose(first["error_y"]["array"], 0.1, rtol=1e-5)
     assert picture.figure["layout"]["xaxis"]["ticktext"] == ["layer 1", "layer 2", "head"]
-    assert "MAML: 10.0 % in layer 1, 30.0 % in the head" in picture.alt
+    assert "MAML: 10.0% in layer 1, 30.0% in the head" in picture.alt
 
 
 def test_whoever_has_no_features_is_left_out_of_cka():
@@ -105,7 +105,7 @@ def test_freezing_counts_layers_from_the_first_on():
     picture = theta.frozen([layers_of()], "accuracy", "", said)
     assert picture.figure["layout"]["xaxis"]["ticktext"] == ["none", "1", "1–2", "all"]
     assert picture.figure["layout"]["yaxis"]["range"] == [0.0, 1.04]
-    assert "90 % with none frozen, 43 % with the head alone, 20 % with all" in picture.alt
+    assert "90% with none frozen, 43% with the head alone, 20% with all" in picture.alt
 
 
 @pytest.mark.parametrize("which", [(), ("1", "head")])
@@ -138,8 +138,8 @@ def test_each_task_has_its_map_with_its_own_path_on_top():
     assert len(own) == 1
     np.testing.assert_allclose(own[0]["x"], found.paths[0, :, 0], rtol=1e-6)
     assert own[0]["line"]["color"] == contender_colour(MAML)
-    assert "falls from 1.5 to 0.5; the plane leaves out 0 % of the way" in drawn[0].alt
-    assert "leaves out 40 %" in drawn[2].alt
+    assert "falls from 1.5 to 0.5; the plane leaves out 0% of the way" in drawn[0].alt
+    assert "leaves out 40%" in drawn[2].alt
     assert "is 1.5 at θ and least, 0.5, " in drawn[3].alt
 
 

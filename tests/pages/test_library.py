@@ -57,7 +57,7 @@ def test_everything_is_listed_and_the_best_is_named(open_page, store):
     page = open_page("library")
     assert not page.exception
     assert listed(page) == ["three", "two", "one"]
-    assert "On sine waves the best is **two**: loss 0.5 (±0, 95 %) over 2 held-out tasks, from 4" in text(page)
+    assert "On sine waves the best is **two**: loss 0.5 (±0, 95%) over 2 held-out tasks, from 4" in text(page)
     assert dict(page.query_params) == {}
 
 

@@ -46,7 +46,7 @@ def test_it_opens_with_examples_and_says_who_is_faster_and_whether_that_is_real(
     said = re.search(r"\*\*MAML is faster: to reach (.+) it needs (.+) fewer inner steps than Reptile", text(page))
     assert said, text(page)
     assert float(said[2]) > 0
-    assert "Over these 50 tasks the difference is real (95 % interval" in text(page)
+    assert "Over these 50 tasks the difference is real (95% interval" in text(page)
     assert not page.warning
     control(page, "segmented_control", "Against").set_value("seconds").run()
     # On a busy machine the clock may find the two level.
@@ -58,7 +58,7 @@ def test_it_opens_with_examples_and_says_who_is_faster_and_whether_that_is_real(
 def test_who_is_alone_reaches_the_level_of_the_link_without_a_comparison(speed):
     page = speed(level="2.5")
     control(page, "multiselect", "Runs").set_value(control(page, "multiselect", "Runs").value[:1]).run()
-    assert re.search(r"\*\*MAML reaches 2.5 after 0\.\d+ inner steps\*\* \(95 % interval", text(settled(page)))
+    assert re.search(r"\*\*MAML reaches 2.5 after 0\.\d+ inner steps\*\* \(95% interval", text(settled(page)))
 
 
 def test_a_run_that_is_deleted_meanwhile_is_left_out_and_told(speed):

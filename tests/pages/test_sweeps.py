@@ -148,7 +148,7 @@ def test_what_was_stopped_is_in_the_table_and_not_ranked(open_page, store):
     disk.settle(store, theirs.id, "stopped")
     page = open_page("sweeps", sweep=theirs.id)
     assert "Best of 1:" in text(page)
-    assert "**28.2 %**" in text(page)
+    assert "**28.2%**" in text(page)
     table = page.dataframe[0]
     assert table.value["Result"].tolist() == [28.2, 90.0]
     assert table.value["State"].tolist() == ["Finished", "Stopped"]

@@ -95,7 +95,7 @@ def test_who_begins_near_the_mean_is_named_and_no_winner_where_intervals_overlap
     said = theta.start_verdict(Starts(rows, best, "loss", "mean squared error", None, 1, 8))
     assert "**A** begins near that mean, whose own size is 1.5." in said
     assert "after 1 inner step: **A** comes from 1 to 1." in said
-    assert said.endswith("Not to be told from it, as the 95 % intervals overlap: B.")
+    assert said.endswith("Not to be told from it, as the 95% intervals overlap: B.")
     far = theta.start_verdict(Starts(rows[1:], best, "loss", "mean squared error", None, 1, 8))
     assert "begin" not in far
 
@@ -103,7 +103,7 @@ def test_who_begins_near_the_mean_is_named_and_no_winner_where_intervals_overlap
 @pytest.mark.parametrize(
     ("free", "head", "words"),
     [
-        (0.5, 0.6, "keeps 93 % of what it gains (0.6 instead of 0.5; 2 without adaptation): mostly **feature reuse**"),
+        (0.5, 0.6, "keeps 93% of what it gains (0.6 instead of 0.5; 2 without adaptation): mostly **feature reuse**"),
         (0.5, 2.1, "becomes worse, 2.1 instead of 2 without adaptation, while all layers together come to 0.5"),
         (2.5, 2.1, "the inner loop gains nothing here, from 2 without adaptation to 2.5."),
     ],

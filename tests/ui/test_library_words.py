@@ -34,7 +34,7 @@ def test_nothing_is_said_of_harm_where_all_gain():
         ),
         (
             ranking(start("A", 0.5, 0.9), start("B", 0.6, 0.4), metric="accuracy"),
-            "For 1 of 2 starts adapting makes it worse: B at outer step 2,000 goes from 60.0 % to 40.0 %.",
+            "For 1 of 2 starts adapting makes it worse: B at outer step 2,000 goes from 60.0% to 40.0%.",
         ),
     ],
 )
