@@ -38,7 +38,7 @@ class Languages(TaskFamily):
         return self.ways
 
     def sample(self, n_tasks: int, split: Split, rng: torch.Generator, device: torch.device | str = "cpu") -> TaskBatch:
-        found = _rows(split)
+        found = rows_of(split)
         classes = torch.rand(n_tasks, len(found.titles), generator=rng).argsort(1)[:, : self.ways]
         places = without_replacement(found.count[classes], self.shots + self.queries, rng)
         rows = found.first[classes][..., None] + places
@@ -50,7 +50,7 @@ class Languages(TaskFamily):
         return TaskBatch(support.to(device), _examples(found.tokens, rows[..., self.shots :]).to(device), info)
 
     def n_classes(self, split: Split) -> int:
-        return len(_rows(split).titles)
+        return len(rows_of(split).titles)
 
     def class_names(self, info: Mapping[str, Any], task: int) -> tuple[str, ...]:
         return tuple(info["languages"][task])
@@ -66,8 +66,12 @@ def _examples(tokens: Tensor, rows: Tensor) -> Examples:
     return Examples(tokens[rows.flatten(1)], y)
 
 
-class _Rows:
-    """Where in the corpus the split's languages stand."""
+class Rows:
+    """Where in the corpus the split's languages stand.
+
+    tokens (N, LONGEST) are all names; a language's begin at `first` and are `count` many, and `titles` are what the
+    languages are called.
+    """
 
     def __init__(self, split: Split) -> None:
         found = corpus()
@@ -79,5 +83,6 @@ class _Rows:
 
 
 @cache
-def _rows(split: Split) -> _Rows:
-    return _Rows(split)
+def rows_of(split: Split) -> Rows:
+    """Where the languages of `split` stand, found once."""
+    return Rows(split)

@@ -46,7 +46,7 @@ class Names(TaskFamily):
         return "perplexity"
 
     def sample(self, n_tasks: int, split: Split, rng: torch.Generator, device: torch.device | str = "cpu") -> TaskBatch:
-        found = _lists(split)
+        found = lists_of(split)
         lists = torch.randint(len(found.first), (n_tasks,), generator=rng)
         places = without_replacement(found.count[lists], self.shots + self.queries, rng)
         x, y = to_predict(found.tokens[found.first[lists][:, None] + places])
@@ -85,8 +85,11 @@ def to_predict(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return x, y.masked_fill(ended, IGNORED)
 
 
-class _Lists:
-    """The split's lists of names long enough for a task, one for each language and kind."""
+class Lists:
+    """The split's lists of names long enough for a task, one for each language and kind.
+
+    tokens (N, LONGEST) are all names; a list's begin at `first` and are `count` many, in `language` and of `kind`.
+    """
 
     def __init__(self, split: Split) -> None:
         found = corpus()
@@ -104,5 +107,6 @@ class _Lists:
 
 
 @cache
-def _lists(split: Split) -> _Lists:
-    return _Lists(split)
+def lists_of(split: Split) -> Lists:
+    """The lists of `split`, found once."""
+    return Lists(split)
