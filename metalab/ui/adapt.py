@@ -18,7 +18,7 @@ from metalab.ui.canvas.strokes import MAX_SHOTS
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
 from metalab.ui.i18n import _
 from metalab.ui.links import LONGEST_RUN_AT, OF_RUN_AT, RUN_AT, Parameter, readable
-from metalab.ui.own_task import points_parameters
+from metalab.ui.own_task import pair_points, points_parameters
 
 MOST_STEPS = 50
 OWN_WAYS = (3, 4, 5)
@@ -88,7 +88,8 @@ def _unfold(state: dict[str, Any]) -> list[str]:
     state["who"] = list(dict.fromkeys(names))
     state["at"] = {name: int(step) for name, _at, step in named if step and name != SCRATCH}
     state["alpha"] = {name: rate for name, rate in zip(names, state["rates"], strict=False) if rate > 0}
-    state["points"] = list(zip(state["x"], state["y"], strict=False))
+    unpaired = pair_points(state)
+    state["points"] = list(zip(state["x"], state["y"], strict=True))
     state["signature"], state["turn"], state["fresh"] = None, 0, True
     said = []
     if len(state["who"]) < len(names):
@@ -98,10 +99,7 @@ def _unfold(state: dict[str, Any]) -> list[str]:
     if len(state["rates"]) > len(names):
         sentence = _("rates has {rates} numbers in the link for {names} contenders in who: the rest is left out.")
         said.append(sentence.format(rates=len(state["rates"]), names=len(names)))
-    if len(state["x"]) != len(state["y"]):
-        sentence = _("x has {x} numbers in the link and y has {y}: the first {n} points are taken.")
-        said.append(sentence.format(x=len(state["x"]), y=len(state["y"]), n=len(state["points"])))
-    return said
+    return said + unpaired
 
 
 def fit(state: dict[str, Any], found: Sequence[Entrant]) -> list[str]:

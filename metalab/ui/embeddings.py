@@ -73,6 +73,7 @@ STUDY = Study(
         "permuted_mnist", "languages", "names",
     ],
     most=1,
+    mend=own_task.pair_points,
     without="Its tasks have no attributes that are known by name.",
 )  # fmt: skip
 _tasks: Memory[Tasks] = Memory(6)

@@ -47,6 +47,7 @@ STUDY = Study(
         Parameter("checkpoints", 1, int, choices=(1, 3, 10)),
     ],
     most=MOST,
+    mend=own_task.pair_points,
 )
 
 

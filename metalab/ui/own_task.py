@@ -13,7 +13,7 @@ from metalab.tasks.navigation import HALF
 from metalab.ui.canvas.characters import character_canvas, current_drawings
 from metalab.ui.canvas.points import Point, current_points, points_canvas
 from metalab.ui.canvas.strokes import MAX_WAYS, Drawings, rasterise
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.links import Parameter
 
 MOST_POINTS = 30
@@ -34,6 +34,21 @@ def points_parameters() -> list[Parameter]:
     ]
 
 
+def pair_points(state: dict[str, Any]) -> list[str]:
+    """Leave out of the link's x and y what has no partner; a sentence if there was any."""
+    x, y = state["x"], state["y"]
+    if len(x) == len(y):
+        return []
+    n = min(len(x), len(y))
+    state |= {"x": x[:n], "y": y[:n]}
+    told = ngettext(
+        "x and y differ in length in the link, {x} and {y}: the first point is taken.",
+        "x and y differ in length in the link, {x} and {y}: the first {n} points are taken.",
+        n,
+    )
+    return [told.format(x=len(x), y=len(y), n=n) if n else _("The link has only one of x and y: that makes no point.")]
+
+
 def makes(family: TaskFamily) -> str:
     """What a person can make a task of here: points, goal, drawings, or nothing."""
     made_of = makeable(family)
@@ -51,7 +66,7 @@ def placed(state: dict[str, Any], family: TaskFamily, *, key: str) -> list[Point
     goal = makes(family) == "goal"
     across, up = ((-HALF, HALF), (-HALF, HALF)) if goal else (X_RANGE, Y_RANGE)
     most = 1 if goal else MOST_POINTS
-    begin = list(zip(state["x"], state["y"], strict=False))[:most]
+    begin = list(zip(state["x"], state["y"], strict=True))[:most]
     begin = [point for point in begin if abs(point[0]) <= across[1] and abs(point[1]) <= up[1]]
     revision = state["revision"]
     points = current_points(key, begin, revision=revision, x_range=across, y_range=up, max_points=most)

@@ -39,12 +39,14 @@ class Study:
         family: str = "sinusoid",
         most: int = MOST_CONTENDERS,
         without: str = "",
+        mend: Callable[[dict[str, Any]], list[str]] = lambda _state: [],
     ) -> None:
         """`page` is its address. `families` are those that it can study, `family` the first; `most` counts runs.
 
-        `without` says in one sentence why the other families cannot be studied there.
+        `without` says in one sentence why the other families cannot be studied there. `mend` puts right those values
+        of a link that do not go together, and returns a sentence for each.
         """
-        self.page, self.most = page, most
+        self.page, self.most, self.mend = page, most, mend
         self.families = [name for name in FAMILIES if name in families]
         self.without = without
         common = [
@@ -76,6 +78,7 @@ class Study:
             return remembered, remembered["untold"]
         here = links.own_parameters()
         state, warnings = links.read_state(self.schema)
+        warnings += self.mend(state)
         state["revision"] = (remembered or {}).get("revision", 0) + 1
         state["asked"] = bool(state["who"])
         state["given"] = frozenset(here)

@@ -106,7 +106,7 @@ def test_a_wrong_link_is_said_and_the_page_still_works(open_page):
         ({"who": "scratch@3"}, "scratch has no checkpoints", ("who", ["scratch"])),
         ({"who": "RUN", "rates": "0.1,0.2"}, "2 numbers in the link for 1 contenders", ("alpha", {"RUN": 0.1})),
         ({"who": "RUN", "rates": "0.00001"}, "is 0.00001 in the link, beyond its range", ("alpha", {"RUN": 1e-4})),
-        ({"x": "1,2", "y": "3"}, "x has 2 numbers in the link and y has 1", ("points", [(1.0, 3.0)])),
+        ({"x": "1,2", "y": "3"}, "x and y differ in length in the link, 2 and 1", ("points", [(1.0, 3.0)])),
         ({"steps": "4", "step": "9"}, "there are 4 inner steps", ("step", -1)),
         ({"family": "glyphs", "ways": "7"}, "no run here tells so many classes apart; 5 is used", ("ways", 5)),
         ({"family": "glyphs", "mode": "own", "shots": "9"}, "at most 5 are possible; 5 is used", ("shots", 5)),
