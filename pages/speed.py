@@ -105,7 +105,8 @@ def steps_view(state: dict[str, Any], entrants: list[Entrant], left: Any) -> Non
     with left:
         draw_dials([dial], key=DIALS, revision=revision)
     comparison = compare(found, speed.level_at(reading, first), state["cost"])
-    st.markdown(first_words(found.n_tasks, state["tasks"]) or speed.verdict(found, comparison))
+    said = first_words(found.n_tasks, state["tasks"]) or speed.verdict(found, comparison)
+    st.markdown(" ".join(filter(None, [speed.beyond(state, first), said])))
     shown = speed.step_pictures(state, found, comparison)
     draw_gallery(shown, key="speed.steps", revision=state["revision"], trouble=speed.lost(found))
     if not reading.moving:

@@ -37,6 +37,8 @@ CLOCKED = 5
 """Tasks whose adaptation is timed, each alone; of few tasks a quarter."""
 USUAL = 0.9
 """The level that is asked about at first lies this share of the way from where one starts to the best there is."""
+SLIGHT = 0.1
+"""A difference that is surely below this share of the figure itself is as good as none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +134,11 @@ class Standing:
     def real(self) -> bool:
         """Whether the interval of the distance to the leader leaves zero out."""
         return self.behind_low > 0
+
+    @property
+    def alike(self) -> bool:
+        """Whether the distance to the leader, either way, is surely slight. Without that it may be large or none."""
+        return max(abs(self.behind_low), abs(self.behind_high)) <= SLIGHT * abs(self.value)
 
 
 @dataclass(frozen=True)

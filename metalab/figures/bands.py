@@ -127,13 +127,22 @@ class Named(Protocol):
 
 
 def name_ends(
-    look: dict[str, Any], lines: Sequence[Named], ends: Sequence[float], bounds: Sequence[float], *, log: bool = False
+    look: dict[str, Any],
+    lines: Sequence[Named],
+    ends: Sequence[float],
+    bounds: Sequence[float],
+    *,
+    log: bool = False,
+    dashes: Sequence[str] = (),
 ) -> None:
-    """Put the names of the lines at their right ends, moved apart, and make room for them."""
+    """Put the names of the lines at their right ends, moved apart, and make room for them.
+
+    `dashes` says how each line is drawn, where they are not all solid: a narrow screen names them in a key.
+    """
     heights = [height(value, bounds, log=log) for value in ends]
     names = [
         {
-            "name": "end",
+            "name": f"end {dash}".removesuffix(" solid"),
             "text": plain(shortened(one.label)),
             "x": 1.0,
             "xshift": 10,
@@ -145,7 +154,7 @@ def name_ends(
             "showarrow": False,
             "font": {"size": FONT, "color": contender_colour(one.colour_key)},
         }
-        for one, y in zip(lines, spread(heights, LABEL_GAP), strict=True)
+        for one, y, dash in zip(lines, spread(heights, LABEL_GAP), dashes or ["solid"] * len(lines), strict=True)
     ]
     longest = max((len(shortened(one.label)) for one in lines), default=0)
     look["annotations"] = [*look.get("annotations", []), *names]
@@ -248,6 +257,14 @@ def level_line(
         "font": {"size": FONT - 1, "color": INK},
     }
     return shape, words
+
+
+def shares_range(series: Sequence[NDArray]) -> list[float]:
+    """A y axis for accuracies: to 100% and a little on, from a whole tenth below the least of them."""
+    every = np.concatenate([np.ravel(part) for part in series]) if series else np.zeros(1)
+    least = float(every[np.isfinite(every)].min(initial=1.0))
+    low = max(math.floor(10 * least - 1e-9) / 10, 0.0) if least > 0.5 else 0.0
+    return [low, 1.0 + 0.04 * (1.0 - low)]
 
 
 def bounds_of(series: Sequence[NDArray]) -> list[float]:

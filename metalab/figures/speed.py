@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metalab.analysis.bootstrap import Band
 from metalab.analysis.speed import Comparison, Cost, Path, Speed, Standing, gains, path
 from metalab.figures.adaptation import value_range
-from metalab.figures.bands import Row, banded, bounds_of, forest, level_line, name_ends
+from metalab.figures.bands import Row, banded, bounds_of, forest, level_line, name_ends, shares_range
 from metalab.figures.style import (
     Picture,
     Say,
@@ -26,6 +26,9 @@ from metalab.figures.style import (
     plain,
     steps_axis,
 )
+
+BAND_ROOM = 1.2
+"""How much farther than the curves' means, in shares of the largest, their bands are shown."""
 
 
 def metric_title(metric: str, loss_name: str, say: Say) -> str:
@@ -113,8 +116,11 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
         x, drawn = _stretched(one, cost, end)
         dash = "dash" if one.at_once else "solid"
         data += banded(x, drawn.mean, drawn.low, drawn.high, curve.label, curve.colour_key, say, form, dash)
-    shown = [*(one.mean for one in paths), *(one.start[:1] for one in paths), np.array([comparison.level])]
-    bounds = [0.0, 1.04] if metric == "accuracy" else value_range(shown, log=log)
+    # A band may be endless where a task diverges: it is shown as far as the curves themselves reach, and a little on.
+    most = BAND_ROOM * max(float(np.abs(one.mean[np.isfinite(one.mean)]).max(initial=0.0)) for one in paths)
+    ends = [np.clip(part, -most, most) for one in paths for part in (one.low, one.high)]
+    shown = [*(one.mean for one in paths), *(one.start for one in paths), *ends, np.array([comparison.level])]
+    bounds = shares_range(shown) if metric == "accuracy" else value_range(shown, log=log)
     data += [_crossing(one, comparison, end, say) for one in comparison.arrivals if math.isfinite(one.value)]
     text = say("level {level}").format(level=spelled(comparison.level, metric))
     shape, words = level_line(comparison.level, text, log=log, below=speed.higher)
@@ -345,6 +351,7 @@ def step_gains(speed: Speed, say: Say) -> Picture:
         say("The first {unit} gains: {parts}.").format(unit=unit, parts=first),
         {"data": data, "layout": look},
         columns=("step", "gain"),
+        key=(("line", say("mean over {n} held-out tasks, in its 95% band").format(n=speed.n_tasks)),),
     )
 
 

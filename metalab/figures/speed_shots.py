@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from metalab.analysis.speed_shots import Practice, Shots
 from metalab.figures.adaptation import value_range
-from metalab.figures.bands import SHADES, banded, colour_bar, name_ends
+from metalab.figures.bands import SHADES, banded, colour_bar, name_ends, shares_range
 from metalab.figures.speed import metric_title, spelled
 from metalab.figures.style import SOFT, Picture, Say, axis, layout, line, plain, static
 from metalab.tasks.base import HIGHER_IS_BETTER
 
 PLACES = 1_000
 """A cell of the picture of a run's training is known by outer step * PLACES + inner step."""
-FAR = 10
+FAR = 4
 FEW_LOOKS = 8
 """Of so few outer steps each stands on the axis."""
 
@@ -31,7 +31,10 @@ def over_shots(shots: Shots, say: Say, *, log: bool = False) -> Picture:
     data: list[dict[str, Any]] = []
     for curve, each in zip(shots.curves, bands, strict=True):
         data += banded(places, each.mean, each.low, each.high, curve.label, curve.colour_key, say, form)
-    bounds = [0.0, 1.04] if shots.metric == "accuracy" else _bounds([each.mean for each in bands], log=log)
+    if shots.metric == "accuracy":
+        bounds = shares_range([part for each in bands for part in (each.low, each.high)])
+    else:
+        bounds = _bounds([each.mean for each in bands], log=log)
     look = layout(
         xaxis=axis(
             say("shots"),
@@ -158,7 +161,7 @@ def as_trained(found: Practice, label: str, say: Say) -> Picture:
     ticks = {"dtick": 1} if steps <= 13 else {"nticks": 8}
     looks = {"tickvals": found.outer_steps.tolist()} if len(found.outer_steps) <= FEW_LOOKS else {}
     look = layout(
-        xaxis=axis(say("outer step of the run"), showgrid=False, **looks),
+        xaxis=axis(say("outer step of the run"), showgrid=False, tickformat=",d", **looks),
         yaxis=axis(say("inner step"), range=[-0.5, steps - 0.5], showgrid=False, tickformat="d", **ticks),
         hovermode="closest",
     )

@@ -13,8 +13,10 @@ from metalab.analysis.background import Report
 from metalab.analysis.speed import (
     COSTS,
     MOST_STEPS,
+    SLIGHT,
     Comparison,
     Speed,
+    Standing,
     identity,
     level_range,
     measure,
@@ -154,12 +156,26 @@ def level_dial(state: Mapping[str, Any], speed: Speed) -> tuple[Dial, int]:
     """
     low, high = level_range(speed)
     scale, unit = (100, " (%)") if speed.metric == "accuracy" else (1, "")
-    usual = float(f"{min(max(state['level'] or usual_level(speed), low), high) * scale:.3g}")
-    stops = {float(f"{value * scale:.3g}") for value in np.linspace(low, high, LEVEL_STOPS)} | {usual}
+    usual = _rounded(min(max(state["level"] or usual_level(speed), low), high) * scale)
+    stops = {_rounded(value * scale) for value in np.linspace(low, high, LEVEL_STOPS)} | {usual}
     told = _("The level that every contender has to reach: drag it, and the line in the picture follows.")
     label = _("Level: {metric}").format(metric=metric_title(speed.metric, speed.loss_name, _) + unit)
     parts = (state["revision"], state["family"], speed.metric, [curve.label for curve in speed.curves])
     return Dial("level", label, tuple(sorted(stops)), usual, help=told), zlib.crc32(repr(parts).encode())
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def beyond(state: Mapping[str, Any], speed: Speed) -> str:
+    """That the level which is asked for is not where these curves run, and which one is taken: Markdown, or nothing."""
+    low, high = level_range(speed)
+    nearest = min(max(state["level"], low), high)
+    if not state["level"] or _rounded(nearest) == _rounded(state["level"]):
+        return ""
+    told = _("**No curve comes to {asked}**, so the level is the nearest that one comes to: {nearest}.")
+    return told.format(asked=spelled(state["level"], speed.metric), nearest=spelled(nearest, speed.metric))
 
 
 def level_at(reading: Reading, speed: Speed) -> float:
@@ -203,23 +219,38 @@ def verdict(speed: Speed, comparison: Comparison) -> str:
         else:
             sentence = _("**{name} takes no inner steps: it is at {level} at once.** {other} gets there after {cost}.")
         return f"{sentence.format(**said | {'cost': words(second.value)})} {why}".strip()
-    said |= {"interval": _interval(second.behind_low, second.behind_high, comparison)}
+    return f"{_between(speed, comparison, leader, second)} {why}".strip()
+
+
+def _between(speed: Speed, comparison: Comparison, leader: Standing, second: Standing) -> str:
+    """Who of two that reach the level is faster: the first, neither, or it cannot be told."""
+    said = {
+        "name": escape(leader.label),
+        "other": escape(second.label),
+        "level": spelled(comparison.level, speed.metric),
+        "cost": cost_in_words(second.behind, comparison, speed, _),
+        "n": speed.n_tasks,
+        "interval": _interval(second.behind_low, second.behind_high, comparison),
+    }
     if second.real:
         sentence = _(
             "**{name} is faster: to reach {level} it needs {saved} than {other}.** Over these {n} tasks the "
             "difference is real ({interval})."
         )
-        told = sentence.format(**said, saved=saved_in_words(second.behind, comparison, speed, _))
-    elif np.isinf(second.behind_low) and np.isinf(second.behind_high):
-        sentence = _("**Which of {name} and {other} is faster is not clear:** to reach {level} they differ by {cost}.")
-        told = sentence.format(**said | {"cost": words(second.behind)})
-    else:
+        return sentence.format(**said, saved=saved_in_words(second.behind, comparison, speed, _))
+    if second.alike:
         sentence = _(
-            "**{name} and {other} are level:** to reach {level} they differ by {cost}, and over these {n} tasks that "
-            "may be chance ({interval})."
+            "**{name} and {other} are equally fast:** to reach {level} they differ by {cost}, and over these {n} tasks "
+            "surely by no more than {share} of what {other} needs ({interval})."
         )
-        told = sentence.format(**said | {"cost": words(second.behind)})
-    return f"{told} {why}".strip()
+        return sentence.format(**said, share=f"{SLIGHT:.0%}")
+    told = _("**Which of {name} and {other} is faster cannot be told:** to reach {level} they differ by {cost}.")
+    if not (np.isinf(second.behind_low) and np.isinf(second.behind_high)):
+        told = _(
+            "**Which of {name} and {other} is faster cannot be told:** to reach {level} they differ by {cost}, and "
+            "over these {n} tasks that may be chance ({interval})."
+        )
+    return told.format(**said)
 
 
 def _interval(low: float, high: float, comparison: Comparison) -> str:
@@ -242,18 +273,23 @@ def shots_verdict(found: Shots) -> str:
     leads = [(count, lead) for count in found.counts if (lead := found.lead(count)) is not None]
     for count, (first, gap, low, high) in dict((leads[0], leads[-1])).items() if leads else ():
         told = ngettext(
-            "With {count} shot **{name}** is best; the next is worse by {gap}, {judged} (95% interval {low} to "
-            "{high}).",
-            "With {count} shots **{name}** is best; the next is worse by {gap}, {judged} (95% interval {low} to "
-            "{high}).",
+            "With {count} shot **{name}** is best; the next is worse by {gap} (95% interval {low} to {high}).",
+            "With {count} shots **{name}** is best; the next is worse by {gap} (95% interval {low} to {high}).",
             count,
         )
+        if low <= 0:
+            told = ngettext(
+                "With {count} shot it cannot be told who is best: {name} is ahead of the next by {gap}, which may be "
+                "chance (95% interval {low} to {high}).",
+                "With {count} shots it cannot be told who is best: {name} is ahead of the next by {gap}, which may be "
+                "chance (95% interval {low} to {high}).",
+                count,
+            )
         said.append(
             told.format(
                 count=count,
                 name=escape(found.curves[first].label),
                 gap=roughly(gap * percent) + unit,
-                judged=_("which is real") if low > 0 else _("which may be chance"),
                 low=roughly(low * percent),
                 high=roughly(high * percent),
             )

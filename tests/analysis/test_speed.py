@@ -147,6 +147,7 @@ def test_equal_curves_are_level_and_nobody_leads_to_a_level_that_nobody_reaches(
     )
     assert [one.value for one in found.arrivals] == pytest.approx([2, 2], abs=1e-5)
     assert not any(one.real for one in [*found.arrivals, *found.areas])
+    assert all(one.alike for one in [*found.arrivals, *found.areas])
     assert compare(speed(curve(values), metric="accuracy"), 99.0, "steps").leader is None
 
 

@@ -10,7 +10,7 @@ from metalab.analysis.speed import Comparison, Curve, Speed, Standing, compare
 from metalab.analysis.speed_shots import Practice, ShotCurve, Shots
 from metalab.figures.speed import areas, arrivals, cost_in_words, curves, saved_in_words, spelled, step_gains
 from metalab.figures.speed_shots import PLACES, as_trained, over_shots
-from metalab.ui.speed import verdict
+from metalab.ui.speed import beyond, shots_verdict, verdict
 
 
 def say(text):
@@ -202,7 +202,44 @@ def test_a_distance_without_ends_is_told_in_words_and_never_as_infinity(low, hig
     assert not set("∞") & set(picture.alt + told + " ".join(texts(picture)))
     assert "inf" not in told
     assert ("A is faster" in told) is (low > 0)
-    assert ("is not clear" in told) is (low == -math.inf and high == math.inf)
+    assert ("cannot be told:**" in told) is (low <= 0)
+    assert ("may be chance" in told) is (low <= 0 and not (low == -math.inf and high == math.inf))
+
+
+def test_no_difference_is_another_thing_than_one_that_cannot_be_told():
+    first = Standing("A", ("maml", 2, 0), 0.9, 0.8, 1.0, 0.0, 0.0, 0.0)
+    for low, high, words in (
+        (-0.02, 0.09, "**A and B are equally fast:** to reach 2.5 they differ by 0.01 inner steps"),
+        (-0.02, 0.15, "**Which of A and B is faster cannot be told:** to reach 2.5 they differ by 0.01 inner steps"),
+        (0.001, 0.02, "**A is faster: to reach 2.5 it needs 0.01 fewer inner steps than B.**"),
+    ):
+        other = Standing("B", ("reptile", 2, 0), 0.91, 0.8, 1.0, 0.01, low, high)
+        assert verdict(PAIR, Comparison(2.5, "steps", (first, other), ())).startswith(words)
+
+
+def test_a_level_where_no_curve_comes_is_told_with_the_one_that_is_taken():
+    assert beyond({"level": 0.0}, PAIR) == beyond({"level": 2.5}, PAIR) == beyond({"level": 4.0}, PAIR) == ""
+    assert (
+        beyond({"level": 99.0}, PAIR) == "**No curve comes to 99**, so the level is the nearest that one comes to: 4."
+    )
+    assert "comes to −1**" in beyond({"level": -1.0}, PAIR)
+    assert beyond({"level": -1.0}, PAIR).endswith("comes to: 0.5.")
+
+
+def test_shots_that_leave_open_who_is_best_are_told_so():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, 40, 1)).astype(np.float32)
+    good, bad = np.array([1.0, 1.0], np.float32), np.array([1.01, 3.0], np.float32)
+    lines = tuple(
+        ShotCurve(name, (name, 2, 0), mean + each)
+        for name, mean, each in (
+            ("maml", good, noise[0] - noise[0].mean()),
+            ("reptile", bad, noise[1] - noise[1].mean()),
+        )
+    )
+    told = shots_verdict(Shots("loss", "mean squared error", 40, 5, (1, 10), 10, lines))
+    assert "With 1 shot it cannot be told who is best: maml is ahead of the next by 0.01, which may be chance" in told
+    assert "With 10 shots **maml** is best; the next is worse by 2 (95% interval" in told
 
 
 def test_that_who_reads_at_once_may_not_be_at_the_level_is_said_too():

@@ -50,7 +50,9 @@ def test_it_opens_with_examples_and_says_who_is_faster_and_whether_that_is_real(
     assert not page.warning
     control(page, "segmented_control", "Against").set_value("seconds").run()
     # On a busy machine the clock may find the two level.
-    told = r"is faster: to reach 1 it needs [\d.]+ milliseconds less|are level:\*\* .* differ by [\d.]+ milliseconds"
+    told = (
+        r"is faster: to reach 1 it needs [\d.]+ milliseconds less|:\*\* to reach 1 they differ by [\d.]+ milliseconds"
+    )
     assert re.search(told, text(settled(page))), text(page)
     assert page.query_params["cost"] == "seconds"
 
@@ -113,6 +115,11 @@ def test_shots_are_seen_over_a_few_tasks_before_those_of_all_are_there(monkeypat
     there.clear()
     assert words.shots({"tasks": 600}, of_glyphs) is None
     assert words.measured({"tasks": 600}, of_waves) is None
+
+
+def test_a_level_of_a_link_where_no_curve_comes_is_told(speed):
+    page = speed(level="99")
+    assert "**No curve comes to 99**, so the level is the nearest that one comes to: " in text(page)
 
 
 def test_a_few_tasks_are_a_first_look_and_no_verdict():
