@@ -93,15 +93,14 @@ def explanation() -> None:
     """Three sentences and one formula."""
     STUDY.explanation(
         _(
-            "Starting at θ, the same K inner steps lead to φ on each task; the question is how θ should move so that "
-            "the query loss at φ falls. "
-            "The exact meta-gradient multiplies the query gradient by one factor I − αH for each inner step, with H "
-            "the curvature of the support loss; first order leaves these factors out, and Reptile, which takes its "
-            "inner steps on support and query examples together, simply moves towards φ. "
+            "K inner steps lead from θ to φ on each task, and θ is to move so that the query loss at φ falls: the "
+            "exact meta-gradient multiplies the query gradient by one factor I − αH for each inner step, with H the "
+            "curvature of the support loss; first order leaves these factors out, and Reptile, which takes its inner "
+            "steps on support and query examples together, simply moves towards φ. "
             "Where αH is small all of them agree and first order is a bargain; where α, the curvature or K is large, "
             "the exact direction is another one, and the memory that it needs grows with every inner step. "
-            "The directions are compared on each task by itself, and the median over tasks is told; its band is the "
-            "95% interval between two tasks in order, which holds whatever the distribution."
+            "Directions are compared on each task by itself: a curve is the median over tasks, its band the 95% "
+            "interval between two tasks in order, which holds whatever the distribution."
         ),
         FORMULA,
     )

@@ -20,9 +20,9 @@ from metalab.analysis.order import algorithms, start_of, training_tasks
 from metalab.tasks.base import TaskFamily
 
 Doubles = NDArray[np.float64]
-ENOUGH_SECONDS = 0.15
-"""One combination is measured again until so much time is spent, and at least FEWEST times."""
-FEWEST, MOST = 3, 15
+ENOUGH_SECONDS = 0.45
+"""The three are measured again and again until so much time is spent on them, and at least FEWEST times."""
+FEWEST, MOST = 5, 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,19 +100,20 @@ def cost(
     names = list(algorithms(inner_lr, 1))
     seconds: dict[str, list[Doubles]] = {name: [] for name in names}
     kept: dict[str, list[float]] = {name: [] for name in names}
-    done, total = 0.0, float(sum(steps) * len(names))
+    done, total = 0.0, float(sum(steps))
     for k in steps:
-        for name, algorithm in algorithms(inner_lr, k).items():
+        calls = {
+            name: partial(algorithm.meta_gradient, learner, theta, tasks)
+            for name, algorithm in algorithms(inner_lr, k).items()
+        }
+        for name, once in calls.items():
             report(done / total)
-
-            def once(algorithm: Any = algorithm) -> None:
-                algorithm.meta_gradient(learner, theta, tasks)
-
             with Kept() as memory:
                 once()
             kept[name].append(float(memory.peak))
-            seconds[name].append(timed(once, partial(report, done / total)))
-            done += k
+        for name, row in timed(calls, partial(report, done / total)).items():
+            seconds[name].append(row)
+        done += k
     return Cost(
         steps=np.asarray(steps),
         n_tasks=n_tasks,
@@ -123,12 +124,19 @@ def cost(
     )
 
 
-def timed(once: Callable[[], None], between: Callable[[], None]) -> Doubles:
-    """Quartiles of the seconds that a call takes: (3,)."""
-    spent: list[float] = []
-    while len(spent) < FEWEST or (sum(spent) < ENOUGH_SECONDS and len(spent) < MOST):
-        between()
-        began = time.perf_counter()
-        once()
-        spent.append(time.perf_counter() - began)
-    return np.quantile(spent, [0.25, 0.5, 0.75])
+def timed(calls: Mapping[str, Callable[[], object]], between: Callable[[], None]) -> dict[str, Doubles]:
+    """Quartiles of the seconds that each call takes: (3,).
+
+    They take turns, so that whatever else the machine does at a time slows all of them.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    began = time.perf_counter()
+    for turn in range(MOST):
+        if turn >= FEWEST and time.perf_counter() - began > ENOUGH_SECONDS:
+            break
+        for name, once in calls.items():
+            between()
+            mark = time.perf_counter()
+            once()
+            spent[name].append(time.perf_counter() - mark)
+    return {name: np.quantile(row, [0.25, 0.5, 0.75]) for name, row in spent.items()}

@@ -34,7 +34,7 @@ LEVELS = 14
 def pictures(found: Landscape, label: str, colour_key: tuple[str, int, int], say: Say) -> list[Picture]:
     """One for each shown task, and one of the mean over all."""
     colour = contender_colour(colour_key)
-    return [_of_task(found, i, label, colour, say) for i in range(SHOWN)] + [_of_mean(found, label, colour, say)]
+    return [_of_task(found, i, label, colour, say) for i in range(SHOWN)] + [_of_mean(found, say)]
 
 
 def _of_task(found: Landscape, i: int, label: str, colour: str, say: Say) -> Picture:
@@ -60,9 +60,9 @@ def _of_task(found: Landscape, i: int, label: str, colour: str, say: Say) -> Pic
     return Picture(f"landscape_{i + 1}", question, alt, figure, columns=_columns(found), key=key, aspect=0.9)
 
 
-def _of_mean(found: Landscape, label: str, colour: str, say: Say) -> Picture:
+def _of_mean(found: Landscape, say: Say) -> Picture:
     losses, n = found.losses[-1], len(found.paths)
-    paths = [_path(path, colour, say("task {n}").format(n=j + 1), thin=True) for j, path in enumerate(found.paths)]
+    paths = [_path(path, INK, say("task {n}").format(n=j + 1), thin=True) for j, path in enumerate(found.paths)]
     figure = _figure(found, losses, [*paths, _theta()], say)
     least = np.unravel_index(np.nanargmin(losses), losses.shape)
     lowest = (found.x[least[1]], found.y[least[0]])
@@ -80,6 +80,10 @@ def _of_mean(found: Landscape, label: str, colour: str, say: Say) -> Picture:
         least=number(float(losses[least])),
         away=number(away),
     )
+    ends = np.array([[found.x[0], found.y[0]], [found.x[-1], found.y[-1]]])
+    gone = int(((found.paths < ends[0]) | (found.paths > ends[1])).any((1, 2)).sum())
+    if gone:
+        alt += " " + say("Paths that lead out of the picture: {gone} of {n}.").format(gone=gone, n=n)
     question = say("And all {n} tasks together?").format(n=n)
     key = (("line", say("inner loop on each task")), _blank(say))
     return Picture("landscape_mean", question, alt, figure, columns=_columns(found), key=key, aspect=0.9)
@@ -185,7 +189,7 @@ def _end(path: Any, colour: str, say: Say) -> dict[str, Any]:
         "y": [float(path[-1, 1])],
         "text": ["φ"],
         "textposition": "top right",
-        "textfont": {"size": 18, "color": colour},
+        "textfont": {"size": 18, "color": INK},
         "marker": {"size": 12, "color": colour, "line": {"color": "#FFFFFF", "width": 1.5}},
         "name": "φ",
         "hovertemplate": "φ<extra></extra>",

@@ -75,11 +75,27 @@ def ratio(sweep: Sweep, say: Say) -> Picture:
     return Picture(
         "order_ratio",
         say("Are they as long?"),
-        _at(sweep, drawn, say("the length, as a share of the exact one's, is"), say),
+        " ".join(
+            [_at(sweep, drawn, say("the length, as a share of the exact one's, is"), say), *_longer(sweep, most, say)]
+        ),
         figure,
         columns=(sweep.over, "ratio"),
         key=(*_statistic(sweep, say), ("dash", say("as long as the exact one"))),
     )
+
+
+def _longer(sweep: Sweep, most: float, say: Say) -> list[str]:
+    """Whose lengths leave the picture at the top, and how long they get, in sentences."""
+    told = []
+    for name, band in sweep.ratio.items():
+        kept = np.where(np.isfinite(band.mean), band.mean, -np.inf)
+        i = int(kept.argmax())
+        if kept[i] > most:
+            at = say("α = {value}") if sweep.over == "inner_lr" else say("K = {value}")
+            sentence = say("{name} leaves the picture at the top; at {where} it is {times} times as long.")
+            where = at.format(value=number(float(sweep.values[i])))
+            told.append(sentence.format(name=lines(say)[name].label, where=where, times=number(float(kept[i]))))
+    return told
 
 
 def neglected(sweep: Sweep, say: Say) -> Picture:
@@ -132,7 +148,9 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
         along=number(float(sweep.curvature.mean[i])),
     )
     figure = {"data": data, "layout": look}
-    return Picture("order_curvature", say("Where does the difference come from?"), alt, figure, (sweep.over, "value"))
+    key = (("line", say("mean over {n} tasks, in its 95% band").format(n=sweep.n_tasks)),)
+    question = say("Where does the difference come from?")
+    return Picture("order_curvature", question, alt, figure, (sweep.over, "value"), key)
 
 
 def _statistic(sweep: Sweep, say: Say) -> tuple[tuple[str, str], ...]:
@@ -333,7 +351,7 @@ def alignment(found: Alignment, label: str, colour_key: Key, say: Say, *, produc
     low, high = min(0.0, float(every.min(initial=0))), max(0.05, float(every.max(initial=0)))
     bounds = [low - 0.05 * (high - low), high + 0.05 * (high - low)]
     title = say("inner product of two gradients") if product else say("cosine of two gradients")
-    look = layout(xaxis=axis(say("outer step")), yaxis=axis(title, range=bounds), hovermode="closest")
+    look = layout(xaxis=axis(say("outer step"), tickformat=",d"), yaxis=axis(title, range=bounds), hovermode="closest")
     name_ends(look, list(named.values()), [float(band.mean[-1]) for band in bands.values()], bounds)
     first, last = found.outer_steps[[0, -1]]
     told = say(
@@ -348,7 +366,8 @@ def alignment(found: Alignment, label: str, colour_key: Key, say: Say, *, produc
     return Picture(
         "order_alignment",
         say("Do the gradients of a task agree more and more?"),
-        told.format(run=plain(label), first=first, last=last, n=found.n_tasks, **ends),
+        told.format(run=plain(label), first=f"{first:,}", last=f"{last:,}", n=found.n_tasks, **ends),
         {"data": data, "layout": look},
         columns=("outer_step", "inner_product" if product else "cosine"),
+        key=(("line", say("mean over {n} tasks, in its 95% band").format(n=found.n_tasks)),),
     )

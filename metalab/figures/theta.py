@@ -139,7 +139,8 @@ def before_and_after(found: Starts, say: Say) -> Picture:
     alt = say("After {steps} on {n} held-out tasks the query {metric} has gone: {parts}.").format(
         steps=counted(found.steps, say), n=found.n_tasks, metric=say(found.metric), parts=parts
     )
-    key = (("dash", words),) if level is not None else ()
+    point = say("mean over {n} held-out tasks, in its 95% interval").format(n=found.n_tasks)
+    key = (("point", point), *((("dash", words),) if level is not None else ()))
     question = say("How good is it before adaptation, and after?")
     return Picture("theta_before_after", question, alt, figure, columns=(found.metric, "contender"), key=key)
 
@@ -299,6 +300,7 @@ def frozen(found: Sequence[Layers], metric: str, loss_name: str, say: Say) -> Pi
         say("Query {metric} after the inner loop: {parts}.").format(metric=say(metric), parts=parts),
         {"data": data, "layout": look},
         columns=("frozen_layers", metric),
+        key=(("line", say("mean over held-out tasks, in its 95% band")),),
     )
 
 
@@ -336,7 +338,10 @@ def chosen(
         ),
         {"data": data, "layout": look},
         columns=("inner_step", metric),
-        key=(("line", say("chosen layers frozen")), ("dot", say("nothing frozen"))) if layers else (),
+        key=(
+            ("line", say("mean over held-out tasks, in its 95% band")),
+            *([("dot", say("nothing frozen"))] if layers else []),
+        ),
     )
 
 

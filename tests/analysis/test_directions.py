@@ -13,7 +13,7 @@ from metalab.analysis.adaptation import Contender
 from metalab.analysis.alignment import alignment, shared
 from metalab.analysis.background import Cancelled
 from metalab.analysis.order import alphas_around, steps_up_to, sweep, training_tasks
-from metalab.analysis.order_cost import Kept, cost
+from metalab.analysis.order_cost import FEWEST, MOST, Kept, cost, timed
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
 from metalab.models.point import Point
@@ -178,6 +178,15 @@ def test_the_exact_gradient_keeps_each_inner_step_and_first_order_one():
     for seconds in found.seconds.values():
         assert (seconds > 0).all()
         assert (np.diff(seconds, axis=1) >= 0).all()
+
+
+def test_what_is_timed_takes_turns():
+    order, asked = [], []
+    found = timed({name: lambda name=name: order.append(name) for name in "ab"}, lambda: asked.append(None))
+    assert order == ["a", "b"] * (len(order) // 2)
+    assert FEWEST <= len(order) // 2 <= MOST
+    assert len(asked) == len(order)
+    assert all(quartiles.shape == (3,) and (np.diff(quartiles) >= 0).all() for quartiles in found.values())
 
 
 def test_gradients_agree_as_their_closed_forms_do():

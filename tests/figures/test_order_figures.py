@@ -68,6 +68,11 @@ def test_a_direction_many_times_as_long_leaves_the_picture():
     assert picture.figure["layout"]["yaxis"]["range"][1] == order.MOST_RATIO
     assert len(picture.figure["layout"]["shapes"]) == 2
     assert ("dash", "as long as the exact one") in picture.key
+    assert picture.alt.endswith("first order leaves the picture at the top; at α = 1 it is 9 times as long.")
+    by_steps = order.ratio(sweep_of("inner_steps"), said).alt
+    assert by_steps.endswith("first order leaves the picture at the top; at K = 5 it is 9 times as long.")
+    short = order.ratio(sweep_of(ratio={"fomaml": band(1.0, 0.7, 2.0), "reptile": band(1.1, np.nan, 0.2)}), said)
+    assert "leaves the picture" not in short.alt
 
 
 def test_no_words_stand_where_curves_run():

@@ -69,7 +69,8 @@ def test_before_and_after_stand_below_each_other_with_what_is_possible_without_a
     assert "MAML from 0.25 to 0.75" in picture.alt
     letters = theta.before_and_after(starts_of(best=False, metric="accuracy", chance=0.2), said)
     assert letters.figure["layout"]["shapes"][0]["x0"] == 0.2
-    assert letters.key == (("dash", "chance, 1/N: 20%"),)
+    assert letters.key[1:] == (("dash", "chance, 1/N: 20%"),)
+    assert letters.key[0][1].endswith("held-out tasks, in its 95% interval")
     assert "MAML from 25% to 75%" in letters.alt
 
 
@@ -141,6 +142,9 @@ def test_each_task_has_its_map_with_its_own_path_on_top():
     assert "falls from 1.5 to 0.5; the plane leaves out 0% of the way" in drawn[0].alt
     assert "leaves out 40%" in drawn[2].alt
     assert "is 1.5 at θ and least, 0.5, " in drawn[3].alt
+    assert "out of the picture" not in drawn[3].alt
+    found.paths[4, 2, 1] = -9
+    assert landscape.pictures(found, "MAML", MAML, said)[3].alt.endswith("lead out of the picture: 1 of 5.")
 
 
 def test_axes_say_which_plane_it_is():
