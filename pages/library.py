@@ -74,6 +74,7 @@ def listed(state: dict[str, Any], wrong: list[str]) -> list[Entry]:
     event = st.dataframe(
         library.rows(left),
         hide_index=True,
+        column_config=library.table_formats(left),
         height=min(38 * (len(left) + 1), 420),
         on_select="rerun",
         selection_mode="multi-row",
@@ -259,7 +260,9 @@ def ranked(state: dict[str, Any], found: Ranking) -> None:
     if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
         library_starts.opening(first.run, first.step, state)
     with st.expander(_("All {n} starts").format(n=len(found.starts))):
-        st.dataframe(library_starts.start_rows(found), hide_index=True)
+        st.dataframe(
+            library_starts.start_rows(found), hide_index=True, column_config=library_starts.start_formats(found)
+        )
 
 
 def whose_task(state: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from metalab.store.sweeps import Sweep
 from metalab.tasks import FAMILIES
 from metalab.training.sweeps import MOST_AXES, MOST_TRIALS, Plan, optuna_there
 from metalab.ui import links, runs, sweeps
+from metalab.ui.cells import formats
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery, picked
@@ -254,12 +255,11 @@ def opening(table: Table, state: dict[str, Any]) -> None:
 
 def listing(table: Table, names: Sequence[str]) -> None:
     """All trials, sortable."""
-    percent = st.column_config.NumberColumn(format="%.1f %%") if table.metric == "accuracy" else None
     st.dataframe(
         sweeps.rows(table, names),
         hide_index=True,
         height=min(36 * (len(table.rows) + 1) + 3, 360),
-        column_config={_("Result"): percent, _("± 95%"): percent} if percent else None,
+        column_config=formats({table.metric}, (_("Result"), _("± 95%"))),
     )
 
 

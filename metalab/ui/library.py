@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from metalab.algorithms import ALGORITHMS
 from metalab.analysis.catalogue import Entry, best, catalogue, differences, search, shared
 from metalab.figures.library import compared
@@ -21,6 +19,7 @@ from metalab.training.config import RunConfig
 from metalab.training.quotas import GIGABYTE, size_in_words
 from metalab.training.service import service
 from metalab.ui import examples, own_task, runs
+from metalab.ui.cells import cell, formats, unit
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.identity import acting_on, current_owners, current_user
@@ -112,7 +111,7 @@ def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> 
 
 
 def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    """The table's columns."""
+    """The table's columns; accuracies are in percent."""
     named = runs.numbered([entry.run for entry in entries])
     now = time.time()
 
@@ -121,23 +120,29 @@ def rows(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         if result is None:
             return None
         value = {"before": result.before, "after": result.after, "ci": float(result.ci95[-1])}[name]
-        return round(value, 4) if np.isfinite(value) else None
+        return cell(value, result.metric)
 
     return {
         _("Run"): [named[entry.run.id] for entry in entries],
-        _("Stars"): [entry.marks.stars for entry in entries],
-        _("Task family"): [_title(FAMILIES, entry.run.family) for entry in entries],
-        _("Algorithm"): [_algorithm(entry.run) for entry in entries],
-        _("Measured by"): [_(entry.result.metric) if entry.result else None for entry in entries],
-        _("Before"): [figure(entry, "before") for entry in entries],
         _("After"): [figure(entry, "after") for entry in entries],
         _("± 95%"): [figure(entry, "ci") for entry in entries],
+        _("Before"): [figure(entry, "before") for entry in entries],
+        _("Measured by"): [unit(entry.result.metric) if entry.result else None for entry in entries],
+        _("Task family"): [_title(FAMILIES, entry.run.family) for entry in entries],
+        _("Algorithm"): [_algorithm(entry.run) for entry in entries],
+        _("Stars"): [entry.marks.stars for entry in entries],
         _("Outer steps"): [entry.run.step for entry in entries],
         _("State"): [runs.state_name(entry.run.state) for entry in entries],
         _("Tags"): [list(entry.marks.tags) for entry in entries],
         _("Whose"): [runs.foreign(entry.run) or _("yours") for entry in entries],
         _("Hours ago"): [round((now - entry.run.created) / 3600, 1) for entry in entries],
     }
+
+
+def table_formats(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """How the table writes them."""
+    metrics = {entry.result.metric for entry in entries if entry.result}
+    return formats(metrics, (_("After"), _("± 95%"), _("Before")))
 
 
 def _algorithm(run: Run) -> str:

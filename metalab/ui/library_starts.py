@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from metalab.analysis.adaptation import Contender, from_checkpoint
@@ -34,6 +33,7 @@ from metalab.ui import examples, own_task, runs
 from metalab.ui.adapt_entrants import SCRATCH
 from metalab.ui.background import computed
 from metalab.ui.canvas.strokes import Drawings
+from metalab.ui.cells import cell, formats
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
 
@@ -139,9 +139,14 @@ def start_rows(found: Ranking) -> dict[str, list[Any]]:
         _("Place"): list(range(1, len(found.starts) + 1)),
         _("Run"): [start.label for start in found.starts],
         _("Outer step"): [start.step for start in found.starts],
-        _("Before"): [round(start.before, 4) for start in found.starts],
-        _("After"): [round(start.after, 4) if np.isfinite(start.after) else None for start in found.starts],
+        _("Before"): [cell(start.before, found.metric) for start in found.starts],
+        _("After"): [cell(start.after, found.metric) for start in found.starts],
     }
+
+
+def start_formats(found: Ranking) -> dict[str, Any] | None:
+    """How the table writes them."""
+    return formats({found.metric}, (_("Before"), _("After")))
 
 
 def opening(start_run: str, step: int, state: Mapping[str, Any]) -> None:

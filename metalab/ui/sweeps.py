@@ -22,6 +22,7 @@ from metalab.training.service import service
 from metalab.training.sweeps import MOST_AXES, MOST_TRIALS, Plan, parse_plan, sweeps
 from metalab.ui import draft as drafts
 from metalab.ui import runs
+from metalab.ui.cells import cell
 from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.identity import acting_on, current_owners
@@ -307,21 +308,14 @@ def _numbers(trials: Sequence[Tried], i: int) -> bool:
     return all(isinstance(row.values[i], int | float) and not isinstance(row.values[i], bool) for row in trials)
 
 
-def _figure(value: float, metric: str) -> float | None:
-    """A result for the table: an accuracy in percent."""
-    if not math.isfinite(value):
-        return None
-    return round(100 * value, 1) if metric == "accuracy" else round(value, 4)
-
-
 def rows(found: Table, names: Sequence[str]) -> dict[str, list[Any]]:
     """The sortable table's columns; accuracies are in percent."""
     columns: dict[str, list[Any]] = {_("Trial"): [row.place + 1 for row in found.rows]}
     for i, name in enumerate(names):
         numbers = _numbers(found.rows, i)
         columns[name] = [row.values[i] if numbers else str(row.values[i]) for row in found.rows]
-    columns[_("Result")] = [_figure(row.result, found.metric) for row in found.rows]
-    columns[_("± 95%")] = [_figure(row.ci95, found.metric) for row in found.rows]
+    columns[_("Result")] = [cell(row.result, found.metric) for row in found.rows]
+    columns[_("± 95%")] = [cell(row.ci95, found.metric) for row in found.rows]
     columns[_("State")] = [_state_name(row.state) for row in found.rows]
     if any(row.message for row in found.rows):
         columns[_("Why")] = [_(row.message) if row.message else "" for row in found.rows]

@@ -152,7 +152,7 @@ def test_what_was_stopped_is_in_the_table_and_not_ranked(open_page, store):
     table = page.dataframe[0]
     assert table.value["Result"].tolist() == [28.2, 90.0]
     assert table.value["State"].tolist() == ["Finished", "Stopped"]
-    assert json.loads(table.proto.columns)["Result"]["type_config"]["format"] == "%.1f %%"
+    assert json.loads(table.proto.columns)["Result"]["type_config"]["format"] == "%.1f%%"
     assert page.get("progress")[0].proto.text == "Stopped: 1 of 3 trials are over"
 
 
