@@ -18,7 +18,10 @@ LINE = 8
 """Height of a line of text, in pixels of an image."""
 CAPTION = 11
 """Height of a heading above images."""
-SHOWN_PER_CLASS = 3
+FEWEST_SHOWN = 3
+"""Query images of each class that are drawn at least, where there are so many."""
+BESIDE = 1.0
+"""How much taller, in widths of a picture, the answers may be than the certainty, below which other things stand."""
 SHOWN_SHOTS = 3
 
 
@@ -68,7 +71,7 @@ def answers(race: Race, say: Say) -> Picture:
     return Picture(
         "answers",
         say("Which character is it?"),
-        f"{_scores(race, say)}{_drawn(race, say)}",
+        f"{_scores(race, say)}{_drawn(race, board.most, say)}",
         {"data": data, "layout": look, "frames": frames},
         columns=("true_class", "answer"),
         aspect=height / width,
@@ -84,9 +87,11 @@ class _Board:
         self.side = race.query_x.shape[-1]
         self.pitch = self.side + GAP
         support = [_of_class(race.support_y, c)[:SHOWN_SHOTS] for c in range(race.ways)]
-        query = [_of_class(race.query_y, c)[:SHOWN_PER_CLASS] for c in range(race.ways)]
         row = self.side + LINE * len(race.lanes) + GAP
         self.top_query = CAPTION + max(map(len, support)) * self.pitch + CAPTION
+        room = (_certainty_aspect(race) + BESIDE) * race.ways * self.pitch - self.top_query
+        self.most = max(FEWEST_SHOWN, int(room / row))
+        query = [_of_class(race.query_y, c)[: self.most] for c in range(race.ways)]
         self.pixels = np.zeros((self.top_query + max(map(len, query)) * row, race.ways * self.pitch), np.uint8)
         self.boxes: list[dict[str, Any]] = []
         self.shown: list[tuple[int, float, float]] = []
@@ -119,8 +124,7 @@ class _Board:
 
 def certainty(race: Race, say: Say) -> Picture:
     """The probability that each contender gives to each class, averaged over the query images of a true class."""
-    columns = len(race.lanes) if len(race.lanes) <= 3 else 2
-    rows = -(-len(race.lanes) // columns)
+    rows, columns = _panels(race)
     data: list[dict[str, Any]] = []
     look = layout(margin={"l": 44, "r": 10, "t": 44, "b": 46}, annotations=[])
     for n, lane in enumerate(race.lanes):
@@ -151,8 +155,19 @@ def certainty(race: Race, say: Say) -> Picture:
         ),
         {"data": data, "layout": look, "frames": frames},
         columns=("true_class", "class", "mean_probability"),
-        aspect=rows / columns * 0.95 + 0.1 if columns > 1 else 0.6,
+        aspect=_certainty_aspect(race),
     )
+
+
+def _panels(race: Race) -> tuple[int, int]:
+    """How many rows and columns of matrices the certainty has."""
+    columns = len(race.lanes) if len(race.lanes) <= 3 else 2
+    return -(-len(race.lanes) // columns), columns
+
+
+def _certainty_aspect(race: Race) -> float:
+    rows, columns = _panels(race)
+    return rows / columns * 0.95 + 0.1 if columns > 1 else 0.6
 
 
 def _panel(
@@ -344,11 +359,11 @@ def _scores(race: Race, say: Say) -> str:
     )
 
 
-def _drawn(race: Race, say: Say) -> str:
+def _drawn(race: Race, most: int, say: Say) -> str:
     """How many of the query images the picture has room for; empty if that is all of them."""
     assert race.query_y is not None
     each = max(len(_of_class(race.query_y, c)) for c in range(race.ways))
-    if each <= SHOWN_PER_CLASS:
+    if each <= most:
         return ""
     sentence = say("{shown} of {all} query images of each class are drawn.")
-    return " " + sentence.format(shown=SHOWN_PER_CLASS, all=each)
+    return " " + sentence.format(shown=most, all=each)

@@ -181,11 +181,22 @@ def test_every_image_stands_in_its_class_column():
 
 
 def test_query_images_that_are_not_drawn_are_counted():
-    every = characters(lane("MAML", q=3 * images.SHOWN_PER_CLASS), q=3 * images.SHOWN_PER_CLASS)
+    every = characters(lane("MAML", q=3 * images.FEWEST_SHOWN), q=3 * images.FEWEST_SHOWN)
     assert "are drawn" not in images.answers(every, same).alt
     fifteen = images.answers(characters(lane("MAML", q=15), q=15), same)
     assert fifteen.alt.endswith(" 3 of 5 query images of each class are drawn.")
     assert (fifteen.figure["data"][0]["z"] == 127).sum() == 9 * 28 * 28
+
+
+@pytest.mark.parametrize(("contenders", "drawn"), [(1, 5), (2, 4), (3, 3), (4, 4), (5, 5)])
+def test_as_many_query_images_are_drawn_as_there_is_room_for_beside_the_certainty(contenders, drawn):
+    lanes = tuple(lane(f"MAML {n}", q=25, twin=n) for n in range(contenders))
+    images_of = np.ones((25, 1, 28, 28), np.float32)
+    race = dataclasses.replace(
+        characters(*lanes, q=25), ways=5, support_x=images_of[:5], support_y=np.arange(5),
+        query_x=images_of, query_y=np.arange(25) % 5,
+    )  # fmt: skip
+    assert len(images._Board(race).shown) == 5 * drawn
 
 
 def test_mean_probabilities_have_rows_that_sum_to_one():
