@@ -72,7 +72,7 @@ def similarities(found: Decision, say: Say) -> Picture:
         resembles(found, say),
         {"data": data, "layout": look},
         columns=("support_example", "cosine"),
-        key=(("band", say("bars: after adaptation, the answer's class in colour")), ("line", say("before adaptation"))),
+        key=(("sign", say("bars: after adaptation, the answer's class in colour")), ("line", say("before adaptation"))),
     )
 
 
@@ -169,8 +169,8 @@ def pixels(found: Decision, say: Say) -> Picture:
         {"data": data, "layout": look},
         columns=("row", "column", "nats"),
         key=(
-            ("band", say("orange speaks for the answer, blue against it; scales in nats of log-probability")),
-            ("band", say("occlusion: lost where covered; gradient: gained for each unit of ink")),
+            ("sign", say("orange speaks for the answer, blue against it; scales in nats of log-probability")),
+            ("sign", say("occlusion: lost where covered; gradient: gained for each unit of ink")),
         ),
         aspect=(height + 9 + SCALE) / (4 * step),
     )
@@ -288,7 +288,7 @@ def letters(found: Decision, say: Say) -> Picture:
         counts(found, say),
         {"data": data, "layout": look},
         columns=("letter", "nats"),
-        key=(("band", say("orange speaks for the answer, blue against it")), ("line", say("before adaptation"))),
+        key=(("sign", say("orange speaks for the answer, blue against it")), ("line", say("before adaptation"))),
     )
 
 
@@ -321,7 +321,7 @@ def probabilities(found: Decision, say: Say) -> Picture:
         ),
         {"data": data, "layout": look},
         columns=("class", "probability"),
-        key=(("band", say("grey before adaptation, in colour after it")),),
+        key=(("sign", say("grey before adaptation, in colour after it")),),
     )
 
 

@@ -84,7 +84,7 @@ def network(found: Sequence[Layer], label: str, colour_key: tuple[str, int, int]
         {"data": [data], "layout": look},
         columns=("layer", "parameters"),
         key=(
-            ("band", say("as wide as the output is large; the stronger the colour, the farther adaptation moves it")),
+            ("sign", say("as wide as the output is large; the stronger the colour, the farther adaptation moves it")),
         ),
     )
 

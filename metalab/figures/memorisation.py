@@ -83,6 +83,7 @@ def _picture(
         shapes=[shape],
         annotations=[words],
     )
-    name_ends(look, lines, [float(one.band.mean[-1]) for one in lines], bounds)
+    ends, dashes = [float(one.band.mean[-1]) for one in lines], [one.dash for one in lines]
+    name_ends(look, lines, ends, bounds, dashes=dashes)
     key = (("line", say("mean over 48 tasks, in its 95% band")),)
     return Picture(name, question, told, {"data": data, "layout": look}, columns=("outer_step", "accuracy"), key=key)
