@@ -121,8 +121,8 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
     """Why: alpha times the Hessian's trace, and its bend along the step itself."""
     data: list[dict[str, Any]] = []
     named = [Line(say("trace of αH"), ("maml", 2, 0)), Line(say("along the step"), ("maml", 1, 0))]
-    bands = [sweep.trace, sweep.curvature]
-    for one, band, dash in zip(named, bands, ("solid", "dash"), strict=True):
+    bands, dashes = [sweep.trace, sweep.curvature], ("solid", "dash")
+    for one, band, dash in zip(named, bands, dashes, strict=True):
         kept = Band(*(_positive(part) for part in (band.mean, band.low, band.high)))
         data += _banded(sweep.values, kept, one, say, dash=dash)
     every = np.concatenate([_positive(part) for band in bands for part in (band.mean, band.low)])
@@ -135,7 +135,8 @@ def curvature(sweep: Sweep, say: Say) -> Picture:
         hovermode="closest",
         **_marked(sweep, say),
     )
-    name_ends(look, named, [_last(_positive(band.mean)) for band in bands], bounds, log=True)
+    ends = [_last(_positive(band.mean)) for band in bands]
+    name_ends(look, named, ends, bounds, log=True, dashes=dashes)
     i = place(sweep)
     sentence = say(
         "{where} the trace of αH, averaged over inner steps and tasks, is {trace} over {n} parameters; along the inner "

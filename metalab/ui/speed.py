@@ -174,7 +174,7 @@ def beyond(state: Mapping[str, Any], speed: Speed) -> str:
     nearest = min(max(state["level"], low), high)
     if not state["level"] or _rounded(nearest) == _rounded(state["level"]):
         return ""
-    told = _("**No curve comes to {asked}**, so the level is the nearest that one comes to: {nearest}.")
+    told = _("**No curve comes to {asked}**, so the level stands at the nearest that can be chosen, {nearest}.")
     return told.format(asked=spelled(state["level"], speed.metric), nearest=spelled(nearest, speed.metric))
 
 
@@ -232,6 +232,9 @@ def _between(speed: Speed, comparison: Comparison, leader: Standing, second: Sta
         "n": speed.n_tasks,
         "interval": _interval(second.behind_low, second.behind_high, comparison),
     }
+    if second.value == leader.value == 0:
+        sentence = _("**{name} and {other} are at {level} before they adapt:** choose a level farther on.")
+        return sentence.format(**said)
     if second.real:
         sentence = _(
             "**{name} is faster: to reach {level} it needs {saved} than {other}.** Over these {n} tasks the "

@@ -220,10 +220,16 @@ def test_no_difference_is_another_thing_than_one_that_cannot_be_told():
 def test_a_level_where_no_curve_comes_is_told_with_the_one_that_is_taken():
     assert beyond({"level": 0.0}, PAIR) == beyond({"level": 2.5}, PAIR) == beyond({"level": 4.0}, PAIR) == ""
     assert (
-        beyond({"level": 99.0}, PAIR) == "**No curve comes to 99**, so the level is the nearest that one comes to: 4."
+        beyond({"level": 99.0}, PAIR)
+        == "**No curve comes to 99**, so the level stands at the nearest that can be chosen, 4."
     )
     assert "comes to −1**" in beyond({"level": -1.0}, PAIR)
-    assert beyond({"level": -1.0}, PAIR).endswith("comes to: 0.5.")
+    assert beyond({"level": -1.0}, PAIR).endswith("can be chosen, 0.5.")
+
+
+def test_a_level_at_which_all_begin_compares_nobody():
+    told = verdict(PAIR, compare(PAIR, 10.0, "steps"))
+    assert told == "**maml and reptile are at 10 before they adapt:** choose a level farther on."
 
 
 def test_shots_that_leave_open_who_is_best_are_told_so():

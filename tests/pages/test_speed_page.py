@@ -119,7 +119,7 @@ def test_shots_are_seen_over_a_few_tasks_before_those_of_all_are_there(monkeypat
 
 def test_a_level_of_a_link_where_no_curve_comes_is_told(speed):
     page = speed(level="99")
-    assert "**No curve comes to 99**, so the level is the nearest that one comes to: " in text(page)
+    assert "**No curve comes to 99**, so the level stands at the nearest that can be chosen, " in text(page)
 
 
 def test_a_few_tasks_are_a_first_look_and_no_verdict():
