@@ -45,13 +45,19 @@ def pack(store: Store, run_id: str, path: Path, steps: Collection[int], name: st
 
 
 def unpack(store: Store, path: Path) -> Run:
-    """Make a finished run, owned by nobody, of what `pack` wrote. Raises CheckpointError, ConfigError, OSError."""
+    """Make a finished run, owned by nobody, of what `pack` wrote. Raises CheckpointError, ConfigError, OSError.
+
+    Of its metrics there are those on held-out tasks, which its evaluations tell.
+    """
+    from metalab.training.recorder import before_and_after
+
     packed = _read(path)
     run = store.create(packed.config, EXAMPLE, packed.name)
     for after, found in sorted(packed.theta.items()):
         files.write_theta(store.folder(run.id), after, found)
     status = {"state": "finished", "step": packed.step, "seconds": packed.seconds}
-    store.append(run.id, News(evaluations=packed.evaluations, checkpoints=sorted(packed.theta), status=status))
+    metrics = [metric for seen in packed.evaluations for metric in before_and_after(seen)]
+    store.append(run.id, News(metrics, packed.evaluations, checkpoints=sorted(packed.theta), status=status))
     return store.get(run.id)
 
 

@@ -47,7 +47,7 @@ class Recorder:
             if not self._pace or time.monotonic() - self._flushed >= FLUSH_SECONDS:
                 self.flush()
         elif isinstance(event, Evaluated):
-            self.flush(News(evaluations=[event], metrics=_before_and_after(event)))
+            self.flush(News(evaluations=[event], metrics=before_and_after(event)))
         elif isinstance(event, Checkpointed):
             # What led here is written before, so that no step before a checkpoint is ever missing.
             if self._steps:
@@ -123,7 +123,7 @@ def _fetched(steps: Sequence[OuterStep]) -> list[tuple[int, str, float]]:
     return found
 
 
-def _before_and_after(event: Evaluated) -> list[tuple[int, str, float]]:
+def before_and_after(event: Evaluated) -> list[tuple[int, str, float]]:
     """Means over the held-out tasks at inner step 0 and at the last, at home (validation) and away."""
     found = []
     for name, curve in event.curves.items():

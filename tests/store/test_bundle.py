@@ -32,6 +32,11 @@ def test_a_packed_run_comes_out_as_it_was(tmp_path):
         assert all(torch.equal(value, kept[seen.step].curves[name]) for name, value in seen.curves.items())
         assert torch.equal(seen.functions, kept[seen.step].functions)
     assert [seen.step for seen in other.evaluations(run.id)] == [0, 4]
+    before = store.metrics(run_id)
+    told = before[before["name"].str.startswith("validation/") & before["step"].isin([0, 4])]
+    assert len(told) >= 4
+    columns = ["step", "name", "value"]
+    assert other.metrics(run.id)[columns].values.tolist() == told[columns].values.tolist()
     serving.close()
     store.close()
     other.close()
