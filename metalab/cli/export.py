@@ -92,9 +92,9 @@ def _write_evaluations(path: Path, evaluations: list[Evaluation], axis: str) -> 
 
 
 def _write_script(folder: Path, run: Run, notes: list[Note]) -> str:
-    """The run as a PyTorch script, with the pictures that it reads; what the README says of it. Raises DataMissing."""
+    """The run as a PyTorch script, with the file that it reads; what the README says of it. Raises DataMissing."""
+    from metalab.takehome import families
     from metalab.takehome import script as writer
-    from metalab.tasks.characters import CharacterFamily
 
     try:
         text = writer.script(run.config, writer.changes_of(run, notes))
@@ -103,9 +103,10 @@ def _write_script(folder: Path, run: Run, notes: list[Note]) -> str:
     name, family = writer.file_name(run.config), run.config.family
     (folder / name).write_text(text, encoding="utf-8")
     told = f"{name:<20} the same run in plain PyTorch, with nothing else to install\n"
-    if isinstance(family, CharacterFamily):
-        (folder / writer.data_name(family)).write_bytes(writer.data(family))
-        told += f"{writer.data_name(family):<20} the pictures that this script reads\n"
+    beside = families.data_name(family)
+    if beside:
+        (folder / beside).write_bytes(families.data(family))
+        told += f"{beside:<20} the {'names' if family.tokens else 'pictures'} that this script reads\n"
     return told
 
 

@@ -17,7 +17,8 @@ def inner_loop(phi, support, steps{train_argument}):
         yield phi
 {examples}{detach}        names = {names}
         losses = task_loss(predict(phi, x), y){record}
-        found = torch.autograd.grad(losses.sum(), [phi[name] for name in names]{create})
+        at = [phi[name] for name in names]
+        found = torch.autograd.grad(losses.sum(), at{create})
 {direction}        phi = phi | {{name: {descended} for name, g in zip(names, {follow})}}
     yield phi
 '''
@@ -42,7 +43,8 @@ DETACH_UNLESS_TRAIN = """\
 """
 DETACH = "        phi = {name: value.detach().requires_grad_() for name, value in phi.items()}\n"
 WHOLE_SET = "    x, y = support\n"
-MINIBATCH = "        x, y = minibatch(support, k)\n"
+MINIBATCH = "        x, y = minibatch({support}, k)\n"
+FRESH = "        x, y = fresh(support, k)\n"
 ALL_NAMES = "list(phi)"
 HEAD_NAMES = '[name for name in phi if name.startswith("head.")]  # the body stays as it is'
 BODY_NAMES = '[name for name in phi if not name.startswith("head.")]  # the head stays as it is'
@@ -62,7 +64,7 @@ PROXIMAL_DIRECTION = """\
 RATE_OF_STEP = '''
 def rate(phi, name, k):
     """The learned rate of an entry's layer at inner step k, one for each task; later steps take its last."""
-    learned = phi["rates." + name.rpartition(".")[0]]
+    learned = phi["rates." + (name.rpartition(".")[0] or name)]
     return (INNER_LR * learned[:, min(k, learned.shape[1] - 1)]).view(-1, *[1] * (phi[name].dim() - 1))
 '''
 
@@ -88,16 +90,21 @@ MINIBATCH_CLASSIFICATION = """\
     tasks = torch.arange(len(chosen))[:, None]
     return x[tasks, chosen], y[tasks, chosen]"""
 
+MEAN_OF_TASKS = {"of_tasks": "Mean over tasks of", "mean": ".mean(0)"}
+EACH_TASKS = {"of_tasks": "For every task", "mean": ""}
+"""Whether a meta-gradient is the tasks' mean, or keeps them apart."""
+UNUSED = ", materialize_grads=True"
+
 UNROLLED = '''
 def meta_gradient(theta, batch):
-    """Mean over tasks of the gradient of the query loss after adaptation, and that loss."""
+    """{of_tasks} the gradient of the query loss after adaptation, and that loss."""
     support, (x, y) = batch[:2]
-    own = {name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}
+    own = {{name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}}
     for phi in inner_loop(own, support, INNER_STEPS, train=True):
         pass
     losses = task_loss(predict(phi, x), y)
-    found = torch.autograd.grad(losses.sum(), list(own.values()))
-    return {name: g.mean(0) for name, g in zip(own, found)}, losses.detach().mean()
+    found = torch.autograd.grad(losses.sum(), list(own.values()){unused})
+    return {{name: g{mean} for name, g in zip(own, found)}}, losses.detach().mean()
 '''
 
 IMPORTANCE_MOVES = '''
@@ -116,7 +123,7 @@ def importance(_done):
 '''
 WEIGHTED = '''
 def meta_gradient(theta, batch, done):
-    """Mean over tasks of the gradient of the weighted query losses, and those; after `done` outer steps."""
+    """{of_tasks} the gradient of the weighted query losses, and those; after `done` outer steps."""
     support, (x, y) = batch[:2]
     own = {{name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}}
     losses = []
@@ -124,21 +131,21 @@ def meta_gradient(theta, batch, done):
         if weight:
             losses.append(weight * task_loss(predict(phi, x), y))
     total = sum(losses[1:], start=losses[0])
-    found = torch.autograd.grad(total.sum(), list(own.values()), allow_unused=True, materialize_grads=True)
-    return {{name: g.mean(0) for name, g in zip(own, found)}}, total.detach().mean()
+    found = torch.autograd.grad(total.sum(), list(own.values()), materialize_grads=True)
+    return {{name: g{mean} for name, g in zip(own, found)}}, total.detach().mean()
 '''
 EXACT = ", exact=done >= FIRST_ORDER_UNTIL"
 
 IMPLICIT = '''
 def meta_gradient(theta, batch):
-    """Mean over tasks of {what} at phi_K, and the query loss there."""
+    """{of_tasks} {what} at phi_K, and the query loss there."""
     support, (x, y) = batch[:2]
     for phi in inner_loop(with_task_axis(theta, len(x)), support, INNER_STEPS):
         pass
     phi = {{name: value.detach().requires_grad_() for name, value in phi.items()}}
     losses = task_loss(predict(phi, x), y)
-    slope = torch.autograd.grad(losses.sum(), list(phi.values()))
-    return {{name: g.mean(0) for name, g in zip(phi, {solved})}}, losses.detach().mean()
+    slope = torch.autograd.grad(losses.sum(), list(phi.values()){unused})
+    return {{name: g{mean} for name, g in zip(phi, {solved})}}, losses.detach().mean()
 '''
 EXACTLY = {"what": "(I + H / (PROXIMAL + DAMPING))^-1 grad L_query", "solved": "solve(curvature(phi, support), slope)"}
 FIRST_ORDER = {"what": "grad L_query (no conjugate-gradient steps)", "solved": "slope"}
@@ -148,11 +155,12 @@ def curvature(phi, support):
     """vector -> (I + H / (PROXIMAL + DAMPING)) vector for each task, H the Hessian of the support loss at phi."""
     x, y = support
     at = list(phi.values())
-    first = torch.autograd.grad(task_loss(predict(phi, x), y).sum(), at, create_graph=True)
+    losses = task_loss(predict(phi, x), y)
+    first = torch.autograd.grad(losses.sum(), at, create_graph=True, materialize_grads=True)
 
     def product(vector):
         along = torch.stack([(g * v).sum() for g, v in zip(first, vector)]).sum()
-        bent = torch.autograd.grad(along, at, retain_graph=True, allow_unused=True, materialize_grads=True)
+        bent = torch.autograd.grad(along, at, retain_graph=True, materialize_grads=True)
         return [v + h / (PROXIMAL + DAMPING) for v, h in zip(vector, bent)]
 
     return product
@@ -187,132 +195,20 @@ def plus(one, factor, other):
     """one + factor * other, with a factor for each task or one for all."""
     return [a + factor.view(-1, *[1] * (a.dim() - 1)) * b for a, b in zip(one, other)]
 '''
-FIRST_SHOTS = '''
-def first_shots(support, k):
-    """The first k examples of every class."""
-    return tuple(part.unflatten(1, (WAYS, SHOTS))[:, :, :k].flatten(1, 2) for part in support)
-'''
-
-PROTOTYPES = '''
-def read(body, support):
-    """The body, and the linear head that the classes' mean features are: of {head}"""
-    x, y = support
-    member = F.one_hot(y, WAYS).float()
-    centre = torch.bmm(member.mT, {features}(body, x)) / member.sum(1)[..., None]
-    weight, bias = {weight}, {bias}
-    return body | {{"head.weight": weight.mT, "head.bias": bias}}
-
-
-def adapt(theta, support):
-    """Yield what is known after 0 .. SHOTS examples of every class. After none, all classes are equally likely."""
-    body = with_task_axis(theta, len(support[0]))
-    one = read(body, first_shots(support, 1))
-    yield one | {{name: torch.zeros_like(one[name]) for name in ("head.weight", "head.bias")}}
-    for k in range(1, SHOTS + 1):
-        yield read(body, first_shots(support, k))
-
-
-def meta_gradient(theta, batch):
-    """Mean over tasks of the gradient of the query loss with the support set's prototypes, and that loss."""
-    support, (x, y) = batch[:2]
-    own = {{name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}}
-    losses = task_loss(predict(read(own, support), x), y)
-    found = torch.autograd.grad(losses.sum(), list(own.values()))
-    return {{name: g.mean(0) for name, g in zip(own, found)}}, losses.detach().mean()
-'''
-EUCLIDEAN = {
-    "head": "squared distances -|f - c|^2.",
-    "features": "features",
-    "weight": "2 * centre",
-    "bias": "-centre.square().sum(-1)",
-}
-COSINE = {
-    "head": "10 times the cosine of the angle.",
-    "features": "unit_features",
-    "weight": "10.0 * F.normalize(centre, dim=-1)",
-    "bias": "centre.new_zeros(centre.shape[:2])",
-}
-UNIT_FEATURES = '''
-def unit_features(params, x):
-    """Features of length one."""
-    return F.normalize(features(params, x), dim=-1)
-'''
-PREDICT_BY_COSINE = '''
-def predict(params, x):
-    """Predictions (n_tasks, n, WAYS): the cosines between features and prototypes, times 10."""
-    return linear(params, "head", unit_features(params, x))
-'''
-
-VOTES = '''
-def adapt(theta, support):
-    """Yield what is known after 0 .. SHOTS examples of every class: their features, at length one, and labels."""
-    phi = with_task_axis(theta, len(support[0]))
-    for k in range(SHOTS + 1):
-        x, y = first_shots(support, k)
-        found = unit_features(phi, x) if k else torch.zeros(len(x), 0, 1)
-        yield phi | {"seen": found, "labels": F.one_hot(y, WAYS).float()}
-
-
-def vote(phi, x):
-    """Log-probabilities: each example seen votes for its class, by the softmax of its cosine to x."""
-    if phi["seen"].shape[1] == 0:
-        return torch.zeros(*x.shape[:2], WAYS)
-    cosine = unit_features(phi, x) @ phi["seen"].mT
-    return (cosine.exp() @ phi["labels"] + 1e-12).log()
-'''
-
 REPTILE = '''
 def meta_gradient(theta, batch):
-    """Mean over tasks of theta - phi_K, on support and query examples together, and the mean of the inner losses."""
+    """{of_tasks} theta - phi_K, on support and query examples together, and the mean of the inner losses."""
     support, query = batch[:2]
     examples_of_all = tuple(torch.cat(parts, 1) for parts in zip(support, query))
     seen = []
     for phi in inner_loop(with_task_axis(theta, len(support[0])), examples_of_all, INNER_STEPS, seen):
         pass
-    direction = {name: (value - phi[name].detach()).mean(0) for name, value in theta.items()}
+    direction = {{name: (value - phi[name].detach()){mean} for name, value in theta.items()}}
     return direction, torch.stack(seen).mean()
 '''
 RECORD_ARGUMENT = ", seen=None"
 RECORD_NOTE = "\n    `seen` receives the losses before each step."
 RECORD = "\n        if seen is not None:\n            seen.append(losses.detach())"
-
-JOINT_REGRESSION = '''
-def meta_gradient(theta, batch):
-    """Gradient of the mean loss on all examples of all tasks, as if they were one task, and that loss."""
-    support, query = batch[:2]
-    x, y = (torch.cat(parts, 1) for parts in zip(support, query))
-    theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
-    loss = task_loss(predict(with_task_axis(theta, len(x)), x), y).mean()
-    return dict(zip(theta, torch.autograd.grad(loss, list(theta.values())))), loss.detach()
-'''
-JOINT_CLASSIFICATION = '''
-def meta_gradient(theta, batch):
-    """Gradient of the loss on all examples of all tasks, told apart as classes of one wide head, and that loss."""
-    support, query, classes = batch
-    x, y = (torch.cat(parts, 1) for parts in zip(support, query))
-    theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
-    shared = with_task_axis(theta, 1)
-    prediction = linear(shared, "joint", features(shared, x.flatten(0, 1)[None]))
-    loss = F.cross_entropy(prediction[0], classes.gather(1, y).flatten())
-    found = torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
-    return {name: torch.zeros_like(theta[name]) if g is None else g for name, g in zip(theta, found)}, loss.detach()
-'''
-
-JOINT_IN_PARTS = '''
-def meta_gradient(theta, batch):
-    """The mean of `part_gradient` over parts of {told}: batch normalisation sees one part at a time."""
-    n = len(batch[2])
-    n_parts = max(-(-n // {at_once}), min(n, 2))
-    cuts = [i * n // n_parts for i in range(n_parts + 1)]
-    mean, mean_loss = {{name: torch.zeros_like(value) for name, value in theta.items()}}, 0.0
-    for first, last in zip(cuts, cuts[1:]):
-        support, query, classes = batch
-        part = tuple(p[first:last] for p in support), tuple(p[first:last] for p in query), classes[first:last]
-        gradient, loss = part_gradient(theta, part)
-        mean = {{name: value + gradient[name] * ((last - first) / n) for name, value in mean.items()}}
-        mean_loss += loss * ((last - first) / n)
-    return mean, mean_loss
-'''
 
 INIT = '''
 def init(rng):
@@ -320,21 +216,12 @@ def init(rng):
 {body}
 '''
 INIT_PLAIN = "    return init_network(rng)"
-INIT_JOINT = """\
-    theta = init_network(rng)
-    width = theta["head.weight"].shape[0]
-    return theta | init_linear("joint", width, len(IMAGES["train"]), rng)  # a wide head for all training classes"""
 INIT_BODY = """\
     return {name: value for name, value in init_network(rng).items() if not name.startswith("head.")}"""
 INIT_MAML_PLUS_PLUS = """\
     theta = init_network(rng)
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in theta)
+    layers = dict.fromkeys(name.rpartition(".")[0] or name for name in theta)
     return theta | {f"rates.{layer}": torch.ones(max(1, INNER_STEPS)) for layer in layers}"""
 INIT_META_SGD = """\
     theta = init_network(rng)
     return theta | {f"rates.{name}": torch.full_like(value, INNER_LR) for name, value in theta.items()}"""
-
-START_JOINT = """\
-    # A new task leaves the wide head behind.
-    theta = {name: value for name, value in theta.items() if not name.startswith("joint.")}
-"""

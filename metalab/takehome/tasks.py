@@ -29,6 +29,26 @@ def sample_tasks(n_tasks, split, rng):
 '''
 NOISE = "    y = y + NOISE * torch.randn(y.shape, generator=rng)\n"
 
+MIXTURE = '''
+# Of each kind of function what is drawn: amplitude, phase; slope, intercept; left, right, edge; all from low to high.
+LOW = torch.tensor([[0.1, 0.0, 0.0], [-1.0, -1.0, 0.0], [-4.0, -4.0, -4.0]])
+HIGH = torch.tensor([[5.0, math.pi, 0.0], [1.0, 1.0, 0.0], [4.0, 4.0, 4.0]])
+
+
+def sample_tasks(n_tasks, split, rng):
+    """Sine waves, lines and steps: support and query sets (x, y), each (tasks, points, 1). Splits are alike."""
+    u = torch.rand(n_tasks, 4 + SHOTS + QUERIES, generator=rng)
+    kind = torch.tensor(KINDS)[(u[:, 0] * len(KINDS)).long()]
+    low, high = LOW[kind], HIGH[kind]
+    first, second, third = (low + (high - low) * u[:, 1:4])[..., None, None].unbind(1)
+    x = between((-5.0, 5.0), u[:, 4:, None])
+    wave, line = first * torch.sin(x - second), first * x + second
+    step = torch.where(x < third, first, second)
+    kind = kind[:, None, None]
+    y = torch.where(kind == 0, wave, torch.where(kind == 1, line, step))
+{noise}    return (x[:, :SHOTS], y[:, :SHOTS]), (x[:, SHOTS:], y[:, SHOTS:])
+'''
+
 IMAGES = '''
 def load_images():
     """Pictures (classes, drawers, 28, 28) of each split, ink 255 on 0, out of the file that lies beside this script."""
@@ -55,6 +75,56 @@ TURNED = """\
     # Each training character turned by 0, 90, 180 and 270 degrees: classes of their own.
     images["train"] = torch.cat([torch.rot90(images["train"], turns, (2, 3)) for turns in range(4)])
 """
+
+NAMES = '''
+def load_names():
+    """Names as numbers of letters (names, 20), 0 behind the last; where each list of a split begins, and its length.
+
+    They come out of the file that lies beside this script.
+    """
+    return torch.load(Path(__file__).with_name(DATA), weights_only=True)
+
+
+NAMES = load_names()
+
+
+def some_of(counts, n, rng):
+    """n different places below each of counts (...): (..., n)."""
+    u = torch.rand(*counts.shape, int(counts.max()), generator=rng)
+    beyond = torch.arange(u.shape[-1]) >= counts[..., None]
+    return u.masked_fill(beyond, 2.0).topk(n, largest=False).indices
+'''
+LANGUAGES = '''
+def sample_tasks(n_tasks, split, rng):
+    """WAYS random languages for each task: support and query sets (x, y), and their numbers within the split."""
+    first, count = NAMES[split]["first"], NAMES[split]["count"]
+    classes = torch.rand(n_tasks, len(first), generator=rng).argsort(1)[:, :WAYS]
+    rows = first[classes][..., None] + some_of(count[classes], SHOTS + QUERIES, rng)
+    return examples(rows[..., :SHOTS]), examples(rows[..., SHOTS:]), classes
+
+
+def examples(rows):
+    """Names x (n_tasks, WAYS * each, 20) and labels y (n_tasks, WAYS * each), language after language."""
+    n_tasks, ways, each = rows.shape
+    return NAMES["letters"][rows.flatten(1)].long(), torch.arange(ways).repeat_interleave(each).repeat(n_tasks, 1)
+'''
+WRITING = '''
+def sample_tasks(n_tasks, split, rng):
+    """One list of names for each task: support and query sets (x, y), what is read and the letters that follow."""
+    first, count = NAMES[split]["first"], NAMES[split]["count"]
+    lists = torch.randint(len(first), (n_tasks,), generator=rng)
+    letters = NAMES["letters"][first[lists][:, None] + some_of(count[lists], SHOTS + QUERIES, rng)].long()
+    boundary = torch.zeros_like(letters[..., :1])
+    x, y = torch.cat([boundary, letters], -1), torch.cat([letters, boundary], -1)
+    y = y.masked_fill((y == 0).cumsum(-1) > 1, -100)  # behind a name's end nothing counts
+    return (x[:, :SHOTS], y[:, :SHOTS]), (x[:, SHOTS:], y[:, SHOTS:])
+
+
+def task_loss(prediction, y):
+    """Cross-entropy of each task in nats per letter, the end of a name counted as one; (n_tasks,)."""
+    nats = F.cross_entropy(prediction.movedim(-1, 1), y, ignore_index=-100, reduction="none")
+    return nats.sum((1, 2)) / (y != -100).sum((1, 2))
+'''
 
 REGRESSION_LOSS = '''
 def task_loss(prediction, y):

@@ -12,7 +12,6 @@ from streamlit.elements.lib.mutable_popover_container import PopoverContainer
 
 from metalab.store import Run
 from metalab.tasks.base import DataMissing
-from metalab.tasks.characters import CharacterFamily
 from metalab.training.config import ConfigError
 from metalab.ui import runs
 from metalab.ui.i18n import _
@@ -118,7 +117,8 @@ def _files(run: Run, key: str) -> None:
 
 
 def _script(run: Run, key: str) -> None:
-    """The script, and the pictures that it reads; or one sentence on why there is none."""
+    """The script, and the file that it reads; or one sentence on why there is none."""
+    from metalab.takehome import families
     from metalab.takehome import script as writer
     from metalab.training.service import service
 
@@ -137,7 +137,8 @@ def _script(run: Run, key: str) -> None:
         help_=_("The run as one file that needs nothing but torch, and gives the same losses."),
     )
     family = run.config.family
-    if not isinstance(family, CharacterFamily):
+    beside = families.data_name(family)
+    if not beside:
         return
     try:
         family.require()
@@ -145,13 +146,13 @@ def _script(run: Run, key: str) -> None:
         st.caption(escape(_(problem.in_short)))
         return
     _download(
-        _("Pictures for the script"),
-        partial(writer.data, family),
-        writer.data_name(family),
+        _("Names for the script") if family.tokens else _("Pictures for the script"),
+        partial(families.data, family),
+        beside,
         "application/octet-stream",
         key=f"{key}.data",
-        icon=":material/image:",
-        help_=_("The characters as a file of tensors: put it beside the script."),
+        icon=":material/text_fields:" if family.tokens else ":material/image:",
+        help_=_("What its tasks are made of, as a file of tensors: put it beside the script."),
     )
 
 
