@@ -206,7 +206,8 @@ def best_start(state: dict[str, Any]) -> None:
             fold_button(_("Task and controls"))
         try:
             chosen = library_starts.starters(state["family"])
-            own = own_batch(state, library_starts.made_for(chosen), canvas) if state["own"] else None
+            family = library_starts.made_for(chosen)
+            own = own_batch(state, family, canvas) if state["own"] else None
             if state["own"] and own is None:
                 return
             found = library_starts.ranking(state, chosen, own)
@@ -214,7 +215,7 @@ def best_start(state: dict[str, Any]) -> None:
             st.warning(links.escape(str(problem)), icon=":material/info:")
             return
         if found is not None:
-            ranked(state, found)
+            ranked(state, found, family)
 
 
 def own_batch(state: dict[str, Any], family: TaskFamily, canvas: Any) -> TaskBatch | None:
@@ -229,7 +230,7 @@ def own_batch(state: dict[str, Any], family: TaskFamily, canvas: Any) -> TaskBat
             DRAWN,
             _(
                 "Draw two examples of each class: a start learns from one of them and is asked the other, and the "
-                "other way round. Drawings stay in this tab."
+                "other way round. Drawings stay in this tab, and go along to Adapt."
             ),
             key=PADS,
         )
@@ -247,7 +248,7 @@ def own_batch(state: dict[str, Any], family: TaskFamily, canvas: Any) -> TaskBat
     return own
 
 
-def ranked(state: dict[str, Any], found: Ranking) -> None:
+def ranked(state: dict[str, Any], found: Ranking, family: TaskFamily) -> None:
     """The starts, the best first."""
     if found.title:
         st.caption(_("Task {number}: {title}").format(number=state["task"], title=links.escape(found.title)))
@@ -258,7 +259,7 @@ def ranked(state: dict[str, Any], found: Ranking) -> None:
     first = found.starts[0]
     told = _("Opens Adapt with this run, checkpoint and task.")
     if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
-        library_starts.opening(first.run, first.step, state)
+        library_starts.opening(first.run, first.step, state, family)
     with st.expander(_("All {n} starts").format(n=len(found.starts))):
         st.dataframe(
             library_starts.start_rows(found), hide_index=True, column_config=library_starts.start_formats(found)

@@ -18,7 +18,7 @@ from metalab.ui.canvas.strokes import MAX_SHOTS
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
 from metalab.ui.i18n import _
 from metalab.ui.links import LONGEST_RUN_AT, OF_RUN_AT, RUN_AT, Parameter, readable
-from metalab.ui.own_task import pair_points, points_parameters
+from metalab.ui.own_task import handed, pair_points, points_parameters
 
 MOST_STEPS = 50
 OWN_WAYS = (3, 4, 5)
@@ -63,15 +63,20 @@ def schema() -> list[Parameter]:
 def begin() -> tuple[dict[str, Any], list[str]]:
     """The page's state, and a sentence for each wrong value of a link that was just opened.
 
-    A link that this page did not write itself wins over what the session remembers.
+    A link that this page did not write itself wins over what the session remembers. Drawings do not fit a link: those
+    that another page has handed over stand on the pads.
     """
+    drawn = handed()
     if _REMEMBERED in st.session_state and not links.is_news(_PAGE):
-        return st.session_state[_REMEMBERED], []
+        state = st.session_state[_REMEMBERED]
+        if drawn is not None:
+            state |= {"drawn": drawn, "revision": state["revision"] + 1}
+        return state, []
     here = links.own_parameters()
     links.know(_PAGE, here)
     state, warnings = links.read_state(schema())
     state["revision"] = st.session_state.get(_REMEMBERED, {}).get("revision", 0) + 1
-    state["asked"] = frozenset(here)
+    state["asked"], state["drawn"] = frozenset(here), drawn
     warnings += _unfold(state)
     restart_menus()
     st.session_state[_REMEMBERED] = state

@@ -121,7 +121,7 @@ def own_goal(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     return Task(result)
 
 
-def own_characters(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
+def own_characters(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
     """The pads, the query pad, and what the contenders say of the query. Raises Problem."""
     family, shots = found[0].config.family, adapt.shots(state, found)
     ways = family.output_size
@@ -133,7 +133,8 @@ def own_characters(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
             ).format(ways=ways, most=MAX_WAYS)
         )
     key, revision = "adapt.pads", state["revision"]
-    drawings = current_drawings(key, ways, shots, revision=revision)
+    begin = state["drawn"]
+    drawings = state["drawn"] = current_drawings(key, ways, shots, revision=revision, begin=begin)
     seen, query = _seen(drawings)
     result = None
     if drawings.ready:
@@ -145,6 +146,7 @@ def own_characters(state: Mapping[str, Any], found: Sequence[Entrant]) -> Task:
         shots,
         key=key,
         revision=revision,
+        begin=begin,
         support_previews=[[_preview(image) for image in row] for row in seen],
         query_preview=_preview(query),
         probabilities=_probabilities(result, spoken, revision),

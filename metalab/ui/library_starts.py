@@ -149,11 +149,16 @@ def start_formats(found: Ranking) -> dict[str, Any] | None:
     return formats({found.metric}, (_("Before"), _("After")))
 
 
-def opening(start_run: str, step: int, state: Mapping[str, Any]) -> None:
-    """Open a start on Adapt, at the same task; drawings do not fit a link, so that they are made anew there."""
+def opening(start_run: str, step: int, state: Mapping[str, Any], family: TaskFamily) -> None:
+    """Open a start on Adapt, at the same task, which is one of `family`."""
     link = {"family": state["family"], "who": f"{start_run}@{step}"}
+    if family.kind == "classification":
+        link["ways"] = str(family.output_size)
     if not state["own"]:
         link["seed"] = str(state["task"])
+    elif own_task.makes(family) == "drawings":
+        link |= {"mode": "own", "shots": str(DRAWN)}
+        own_task.hand_over(state["drawn"])
     else:
         link["mode"] = "own"
         link |= {axis: ",".join(f"{value:g}" for value in state[axis]) for axis in ("x", "y") if state[axis]}

@@ -19,6 +19,7 @@ from metalab.ui.links import Parameter
 MOST_POINTS = 30
 """As many as a link can carry."""
 X_RANGE, Y_RANGE = (-5.0, 5.0), (-6.0, 6.0)
+_HANDED = "own_task.handed"
 
 
 def parameters() -> list[Parameter]:
@@ -77,15 +78,28 @@ def placed(state: dict[str, Any], family: TaskFamily, *, key: str) -> list[Point
     return points
 
 
-def drawn(state: Mapping[str, Any], family: TaskFamily, shots: int, *, key: str) -> Drawings:
-    """What stands on the pads `key` now."""
-    return current_drawings(key, family.output_size, shots, revision=state["revision"])
+def drawn(state: dict[str, Any], family: TaskFamily, shots: int, *, key: str) -> Drawings:
+    """What stands on the pads `key` now. The state keeps it for who comes back from another page."""
+    begin = state.get("drawn")
+    state["drawn"] = current_drawings(key, family.output_size, shots, revision=state["revision"], begin=begin)
+    return state["drawn"]
 
 
 def pads(state: Mapping[str, Any], family: TaskFamily, shots: int, told: str, *, key: str) -> None:
     """Where characters are drawn, so many examples of each class."""
     st.caption(told)
-    character_canvas(family.output_size, shots, key=key, revision=state["revision"], asks=False)
+    begin = state.get("drawn")
+    character_canvas(family.output_size, shots, key=key, revision=state["revision"], begin=begin, asks=False)
+
+
+def hand_over(drawings: Drawings) -> None:
+    """Leave drawings, which do not fit a link, to the page that this visitor is sent to."""
+    st.session_state[_HANDED] = drawings
+
+
+def handed() -> Drawings | None:
+    """The drawings that another page has left, once."""
+    return st.session_state.pop(_HANDED, None)
 
 
 def images(drawings: Drawings) -> list[list[Any]]:

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from metalab.store import News, Store, library
+from metalab.tasks.glyphs import Glyphs
+from metalab.tasks.sinusoid import Sinusoid
 from metalab.training.config import parse_config
 from metalab.training.events import Evaluated
 from metalab.training.service import service
-from metalab.ui import library_starts, runs
-from metalab.ui.canvas.strokes import Drawings
+from metalab.ui import library_starts, own_task, runs
+from metalab.ui.canvas.strokes import Drawings, empty_drawings
 
 
 @pytest.fixture
@@ -207,7 +209,7 @@ def test_who_makes_a_task_is_asked_for_it_and_then_the_starts_are_ranked(open_pa
     assert next(box for box in page.number_input if box.label == "Task number").disabled
     asked = []
 
-    def current(key, ways, shots, *, revision):
+    def current(key, ways, shots, *, revision, begin):
         asked.append((key, ways, shots))
         strokes = [((0.1 * way, 0.1), (0.9, 0.2 * way), (0.5, 0.9)) for way in range(ways)]
         return Drawings(tuple(((stroke,),) * shots for stroke in strokes), ())
@@ -230,13 +232,34 @@ def test_who_makes_a_task_is_asked_for_it_and_then_the_starts_are_ranked(open_pa
         ({"own": False, "x": (1.0,), "y": (2.0,)}, {"seed": "7"}),
         ({"own": True, "x": (1.0, -0.25), "y": (2.0, 0.0)}, {"mode": "own", "x": "1,-0.25", "y": "2,0"}),
         ({"own": True, "x": (), "y": ()}, {"mode": "own"}),
+        ({"own": False, "family": "glyphs"}, {"ways": "3", "seed": "7"}),
+        ({"own": True, "family": "glyphs", "drawn": "DRAWN"}, {"ways": "3", "mode": "own", "shots": "2"}),
     ],
 )
 def test_the_best_opens_on_adapt_with_the_same_task(monkeypatch, state, link):
-    opened = []
+    opened, session = [], {}
     monkeypatch.setattr("streamlit.switch_page", lambda _page, query_params: opened.append(query_params))
-    library_starts.opening("abc", 500, {"family": "sinusoid", "task": 7} | state)
-    assert opened == [{"family": "sinusoid", "who": "abc@500"} | link]
+    monkeypatch.setattr("streamlit.session_state", session)
+    state = {"family": "sinusoid", "task": 7} | state
+    family = Glyphs(ways=3) if state["family"] == "glyphs" else Sinusoid()
+    library_starts.opening("abc", 500, state, family)
+    assert opened == [{"family": state["family"], "who": "abc@500"} | link]
+    assert (own_task.handed(), own_task.handed()) == (state.get("drawn"), None)
+
+
+def test_what_was_drawn_on_the_library_stands_on_the_pads_of_adapt(open_page, store):
+    strokes = ((0.1, 0.2), (0.9, 0.8))
+    drawings = Drawings((((strokes,), ()),) * 3, ())
+    page = open_page("adapt", family="glyphs", ways="3", mode="own", shots="2", who="scratch")
+    assert page.session_state["adapt.state"]["drawn"] == empty_drawings(3, 2)
+    revision = page.session_state["adapt.state"]["revision"]
+    page.session_state["own_task.handed"] = drawings
+    page.run()
+    assert not page.exception
+    assert page.session_state["adapt.state"]["drawn"] == drawings
+    assert page.session_state["adapt.state"]["revision"] == revision + 1
+    page.run()
+    assert page.session_state["adapt.state"]["drawn"] == drawings
 
 
 def test_every_control_has_help(open_page, store):

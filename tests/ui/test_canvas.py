@@ -16,6 +16,7 @@ from metalab.ui.canvas.strokes import (
     OMNIGLOT_PEN,
     Drawings,
     empty_drawings,
+    fitted,
     parse_drawings,
     rasterise,
 )
@@ -121,6 +122,20 @@ class TestDrawings:
         value = {"support": [[[LINE], [LINE]], [[LINE]]]}
         assert parse_drawings(value, 1, 1).support == ((parse_drawings(value, 2, 2).support[0][0],),)
         assert [len(row) for row in parse_drawings(value, 4, 3).support] == [3, 3, 3, 3]
+
+    def test_drawings_from_elsewhere_are_fitted_to_the_pads(self):
+        drawings = parse_drawings({"support": [[[LINE], [LINE]], [[LINE]]], "query": [LINE]}, 2, 2)
+        for ways, shots in ((1, 1), (2, 3), (4, 1)):
+            fit = fitted(drawings, ways, shots)
+            assert [len(row) for row in fit.support] == [shots] * ways
+            assert fit == parse_drawings({"support": [[[LINE], [LINE]], [[LINE]]], "query": [LINE]}, ways, shots)
+
+    def test_the_pads_begin_with_what_they_are_given(self, monkeypatch):
+        monkeypatch.setattr(bridge.st, "session_state", {"pads": {"drawings": {"revision": 3, "support": [[[LINE]]]}}})
+        begin = parse_drawings({"query": [LINE]}, 1, 1)
+        assert characters.current_drawings("pads", 1, 1, revision=3, begin=begin) != begin
+        assert characters.current_drawings("pads", 1, 1, revision=4, begin=begin) == begin
+        assert characters.current_drawings("pads", 1, 1, revision=4) == empty_drawings(1, 1)
 
     def test_a_finger_beyond_the_edge_is_clipped(self):
         assert parse_drawings({"query": [[[-0.2, 1.4], [2, 0]]]}, 1, 1).query == (((0.0, 1.0), (1.0, 0.0)),)

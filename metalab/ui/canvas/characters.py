@@ -12,7 +12,7 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from metalab.ui.canvas.bridge import asset, sequence_number, stored
-from metalab.ui.canvas.strokes import MAX_SHOTS, MAX_WAYS, Drawings, empty_drawings, parse_drawings
+from metalab.ui.canvas.strokes import MAX_SHOTS, MAX_WAYS, Drawings, empty_drawings, fitted, parse_drawings
 from metalab.ui.i18n import _
 
 # Okabe-Ito, without the yellow that vanishes on white: class 1 to 5.
@@ -29,12 +29,12 @@ _mount = st.components.v2.component(
 )
 
 
-def current_drawings(key: str, ways: int, shots: int, *, revision: int = 0) -> Drawings:
-    """What stands on the canvas `key` now; blank pads before the first stroke of this revision.
+def current_drawings(key: str, ways: int, shots: int, *, revision: int = 0, begin: Drawings | None = None) -> Drawings:
+    """What stands on the canvas `key` now; `begin`, else blank pads, before the first stroke of this revision.
 
     A page calls this before `character_canvas`, computes probabilities and previews for it and passes both on.
     """
-    return _read(key, ways, shots, revision)[0]
+    return _read(key, ways, shots, revision, begin)[0]
 
 
 def character_canvas(
@@ -43,6 +43,7 @@ def character_canvas(
     *,
     key: str,
     revision: int = 0,
+    begin: Drawings | None = None,
     support_previews: Images | None = None,
     query_preview: ArrayLike | None = None,
     probabilities: Sequence[float] | None = None,
@@ -53,7 +54,8 @@ def character_canvas(
     Args:
         ways, shots: 1 to 5 each. Fewer pads hide what is drawn on the others; more bring it back.
         key: the widget's name; one canvas each.
-        revision: another number wipes every pad.
+        revision: another number puts every pad to `begin`.
+        begin: what stands on the pads at first; None for blank ones.
         support_previews: [way][shot] images or None, shown small under each pad: what the network sees.
         query_preview: the same for the query.
         probabilities: one a class, in [0, 1]; None while there is no adapted model or no query.
@@ -67,7 +69,7 @@ def character_canvas(
     Raises:
         ValueError: sizes, images or probabilities that do not fit.
     """
-    now, problem = _read(key, ways, shots, revision)
+    now, problem = _read(key, ways, shots, revision, begin)
     value = stored(key, "drawings", revision)
     _mount(
         key=key,
@@ -92,11 +94,11 @@ def character_canvas(
     return now
 
 
-def _read(key: str, ways: int, shots: int, revision: int) -> tuple[Drawings, str]:
+def _read(key: str, ways: int, shots: int, revision: int, begin: Drawings | None = None) -> tuple[Drawings, str]:
     """The drawings and, if the browser's were not usable, one sentence that says why."""
     value = stored(key, "drawings", revision)
     if value is None:
-        return empty_drawings(ways, shots), ""
+        return fitted(begin or empty_drawings(ways, shots), ways, shots), ""
     try:
         return parse_drawings(value, ways, shots), ""
     except ValueError as error:

@@ -48,6 +48,12 @@ def empty_drawings(ways: int, shots: int) -> Drawings:
     return Drawings(support=(((),) * shots,) * ways, query=())
 
 
+def fitted(drawings: Drawings, ways: int, shots: int) -> Drawings:
+    """These drawings on `ways` classes of `shots` pads: others are left out, missing ones are blank."""
+    rows = [row[:shots] + ((),) * (shots - len(row)) for row in drawings.support[:ways]]
+    return Drawings((*rows, *[((),) * shots] * (ways - len(rows))), drawings.query)
+
+
 def parse_drawings(value: Any, ways: int, shots: int) -> Drawings:
     """Check a value that came from a browser and bring it to `ways` classes of `shots` examples.
 
