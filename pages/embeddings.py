@@ -25,7 +25,7 @@ s &= 1 - \frac{\sum_i \mathrm{error}_i(\text{5 nearest})}{\sum_i \mathrm{error}_
 @st.fragment
 def bench(state: dict[str, Any], entrant: Entrant) -> None:
     """Everything below the menus of runs."""
-    embeddings.take_pick(state, picked(MAP, state["revision"]))
+    embeddings.take_pick(state, picked(MAP, embeddings.map_revision(state)))
     left, right = st.columns([3, 9], gap="medium")
     with left:
         settings = folded("controls")
@@ -165,8 +165,9 @@ def show(state: dict[str, Any], entrant: Entrant, new: Any, settings: Any) -> No
     draw_gallery(
         embeddings.map_pictures(state, entrant, found, places),
         key=MAP,
-        revision=state["revision"],
+        revision=embeddings.map_revision(state),
         steps=len(found.stages) - 1 if moving else 0,
+        begin=found.fitted if found.fitted < len(found.stages) - 1 else None,
         outer_steps=found.stages if moving and found.axis == "outer step" else (),
         pickable=True,
     )

@@ -22,6 +22,8 @@ class Learning:
 
     metric: str
     """The family's that says best how well."""
+    loss_name: str
+    """What the family's loss is, with its unit."""
     colour_key: tuple[str, int, int]
     values: Floats
     """(T, K + 1) of the query set at phi_0 .. phi_K."""
@@ -63,4 +65,4 @@ def learning(contender: Contender, tasks: Tasks, *, steps: int, report: Report =
                 columns.append(tasks.family.metrics(made, part.query.y)[metric].float())
             report((first + (inner.k + 1) / (steps + 1) * part.n_tasks) / tasks.n)
         chunks.append(torch.stack(columns, 1))
-    return Learning(metric, contender.colour_key, torch.cat(chunks).numpy())
+    return Learning(metric, tasks.family.loss_name, contender.colour_key, torch.cat(chunks).numpy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ BACK = ("#4FA36B", "#2E86A8", "#5B3FD0")
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B87F00", "#56B4E9", "#8257C2")
 """Of the labels that most tasks have; the rest are grey."""
 OTHERS = "#8A949E"
+EYE, EYE_OF_NARROW, BELOW = 1.35, 1.95, -0.12
+"""How far along each axis the eye stands from the middle, and how far below that it looks: the box is seen whole."""
 AROUND = 0.08
 """Room around the points, as a share of their extent."""
 TITLE_LINE = 46
@@ -76,7 +78,7 @@ def task_map(found: Embedding, view: View, say: Say) -> Picture:
     figure: dict[str, Any] = {"data": data, "layout": _look(found, places, view, say)}
     if view.tsne is None:
         figure["frames"] = frames
-    return Picture(
+    picture = Picture(
         "task_map",
         say("How do tasks lie to each other?"),
         _told(found, view, say),
@@ -84,6 +86,17 @@ def task_map(found: Embedding, view: View, say: Say) -> Picture:
         columns=("first_axis", "second_axis", "third_axis") if view.three else ("first_axis", "second_axis"),
         key=_key(found, view, say),
     )
+    return replace(picture, narrow=replace(picture, figure=_from_afar(figure))) if view.three else picture
+
+
+def _from_afar(figure: dict[str, Any]) -> dict[str, Any]:
+    """The figure of three dimensions as a narrow screen holds it whole."""
+    scene = figure["layout"]["scene"] | {"camera": _camera(EYE_OF_NARROW)}
+    return figure | {"layout": figure["layout"] | {"scene": scene}}
+
+
+def _camera(eye: float) -> dict[str, Any]:
+    return {"eye": dict.fromkeys("xyz", eye), "center": {"x": 0, "y": 0, "z": BELOW}}
 
 
 def _places(found: Embedding, view: View) -> Floats:
@@ -271,10 +284,10 @@ def _look(found: Embedding, places: Floats, view: View, say: Say) -> dict[str, A
         )
     bare = {"backgroundcolor": CLEAR, "gridcolor": OTHERS, "showspikes": False, "tickfont": {"size": 11}}
     scene = {
-        f"{name}axis": bare | {"title": {"text": title}, "range": each}
+        f"{name}axis": bare | {"title": {"text": title, "font": {"size": FONT_SMALL - 2}}, "range": each}
         for name, title, each in zip("xyz", names, ends, strict=True)
     }
-    return layout(scene=scene | {"aspectmode": "cube"}, margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    return layout(scene=scene | {"aspectmode": "cube", "camera": _camera(EYE)}, margin={"l": 0, "r": 0, "t": 0, "b": 0})
 
 
 def _axis_title(found: Embedding, view: View, i: int, say: Say) -> str:
@@ -313,6 +326,6 @@ def _told(found: Embedding, view: View, say: Say) -> str:
     chosen = found.agreements[view.attribute].stages[found.fitted]
     if chosen is None:
         return first + "."
-    second = say("the {k} nearest tasks tell its {attribute} with a score of {score} (1 is perfect, 0 guessing).")
+    second = say("guessed from the {k} nearest tasks, {attribute} scores {score} (1 is perfect, 0 guessing).")
     attribute = tasks.attributes[view.attribute].name
     return f"{first}; " + second.format(k=5, attribute=attribute, score=fixed(chosen.value, 2))

@@ -12,6 +12,7 @@ from metalab.analysis.embedding_groups import Learning
 from metalab.analysis.embedding_views import View
 from metalab.analysis.neighbourhood import Agreement, Interval
 from metalab.figures.adaptation import LABEL_GAP, value_range
+from metalab.figures.speed import metric_title
 from metalab.figures.style import (
     FONT,
     SOFT,
@@ -121,7 +122,7 @@ def group_curves(found: Learning, group: Sequence[int], say: Say) -> Picture:
         if len(rows):
             data += _mean(name, rows, hue, width)
             drawn.append((name, rows.mean(0), hue))
-    metric = say("query accuracy") if found.metric == "accuracy" else say("query {metric}").format(metric=found.metric)
+    metric = metric_title(found.metric, found.loss_name, say)
     percent = found.metric == "accuracy"
     steps = found.values.shape[1] - 1
     bounds = [0.0, 1.04] if percent else value_range([1.5 * mean for _name, mean, _hue in drawn], log=False)
@@ -140,7 +141,10 @@ def group_curves(found: Learning, group: Sequence[int], say: Say) -> Picture:
         _told(found, inside, say),
         {"data": data, "layout": look},
         columns=("inner_step", f"query_{found.metric}"),
-        key=(("band", say("95% interval of the mean")),),
+        key=(
+            ("line", say("mean over tasks; faint: single tasks of your group")),
+            ("band", say("95% interval of the mean")),
+        ),
     )
 
 

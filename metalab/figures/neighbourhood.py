@@ -48,7 +48,7 @@ def neighbourhood(found: Embedding, which: int, say: Say) -> Picture:
     look = layout(
         xaxis=axis(say("inner step"), tickformat="d", **({"dtick": 1} if len(x) <= 12 else {"nticks": 8}))
         if found.axis == "inner step"
-        else axis(say("outer step"), nticks=8, tickformat="d"),
+        else axis(say("outer step"), nticks=8, tickformat=",d"),
         yaxis=axis(say("score of {attribute} (1 = perfect)").format(attribute=agreement.attribute), range=bounds),
         shapes=[_level(height, dash) for height, _text, dash in levels],
         annotations=_end_names(ends, bounds),

@@ -185,9 +185,10 @@ def over_checkpoints(state: Mapping[str, Any], entrant: Entrant) -> bool:
 
 def spread_out(checkpoints: Sequence[int]) -> tuple[int, ...]:
     """At most MOST_CHECKPOINTS of them, the first and the last among them, denser where training begins."""
-    last = len(checkpoints) - 1
-    n = min(MOST_CHECKPOINTS, len(checkpoints))
-    places = sorted({round(last * (i / (n - 1)) ** 2) for i in range(n)} if n > 1 else {0})
+    last, n = len(checkpoints) - 1, MOST_CHECKPOINTS
+    if last < n:
+        return tuple(checkpoints)
+    places = sorted({round(last * (i / (n - 1)) ** 2) for i in range(n)})
     return tuple(checkpoints[i] for i in places)
 
 
@@ -251,11 +252,16 @@ def _sampled(entrant: Entrant, n: int) -> Tasks:
 # --- picks
 
 
+def map_revision(state: Mapping[str, Any]) -> int:
+    """The map's, whose player begins anew where gradients are looked at: they are largest at theta, and fade."""
+    return 2 * state["revision"] + (state["view"] == "gradient" and state["over"] == "steps")
+
+
 def take_pick(state: dict[str, Any], pick: Pick | None) -> None:
     """Keep the task that was clicked, or the group that was encircled."""
-    if pick is None or pick.number == state.get("pick"):
+    if pick is None or (map_revision(state), pick.number) == state.get("pick"):
         return
-    state["pick"] = pick.number
+    state["pick"] = map_revision(state), pick.number
     members = [i for i in pick.data if i >= 0]
     if pick.how == "click" and members:
         state["seed"] = members[0]

@@ -36,6 +36,7 @@ def draw_gallery(
     key: str,
     revision: int = 0,
     steps: int = 0,
+    begin: int | None = None,
     outer_steps: Sequence[int] = (),
     pickable: bool = False,
     trouble: str = "",
@@ -43,10 +44,11 @@ def draw_gallery(
     """Draw the pictures; return what was picked last, if they are `pickable` and something was.
 
     With `steps` there is a player of the inner steps 0 .. steps for the figures' frames, with `outer_steps` one of the
-    checkpoints after so many outer steps. A new `revision` puts the player to its end and forgets what was picked.
+    checkpoints after so many outer steps. A new `revision` puts the player to `begin`, None for its end, and forgets
+    what was picked.
     `trouble` is a warning above the pictures.
     """
-    said = {"steps": steps, "column": STEP["inner step"], "prefix": key.partition(".")[0]}
+    said = {"step": begin, "steps": steps, "column": STEP["inner step"], "prefix": key.partition(".")[0]}
     if outer_steps:
         said |= {"steps": len(outer_steps) - 1, "counts": list(outer_steps), "column": "outer_step"}
     mount(

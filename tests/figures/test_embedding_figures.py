@@ -181,12 +181,26 @@ def test_a_winner_is_named_only_where_its_interval_stands_alone(scores, said):
 
 def test_a_groups_mean_is_the_mean_of_its_tasks():
     values = RNG.uniform(0.1, 1, (T, 5)).astype(np.float32)
-    picture = group_curves(Learning("loss", ("maml", 2, 0), values), [0, 4, 5], say)
+    picture = group_curves(Learning("loss", "mean squared error", ("maml", 2, 0), values), [0, 4, 5], say)
     means = {trace["name"]: trace["y"] for trace in picture.figure["data"] if "name" in trace}
     np.testing.assert_allclose(means["your group"], values[[0, 4, 5]].mean(0), rtol=1e-5)
     rest = [i for i in range(T) if i not in (0, 4, 5)]
     np.testing.assert_allclose(means["all others"], values[rest].mean(0), rtol=1e-5)
     assert "3 tasks" in picture.alt
+    assert picture.figure["layout"]["yaxis"]["title"]["text"] == "query loss (mean squared error)"
+
+
+def test_in_three_dimensions_a_narrow_screen_stands_farther_off_and_shows_the_same():
+    found = embedding()
+    assert task_map(found, View(), say).narrow is None
+    picture = task_map(found, View(three=True), say)
+    eyes = [
+        np.linalg.norm(list(each.figure["layout"]["scene"]["camera"]["eye"].values()))
+        for each in (picture, picture.narrow)
+    ]
+    assert eyes[0] < eyes[1]
+    assert picture.narrow.figure["data"] is picture.figure["data"]
+    assert picture.narrow.figure["frames"] is picture.figure["frames"]
 
 
 def test_braille_dots_are_where_unicode_has_them():

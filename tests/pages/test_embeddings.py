@@ -3,12 +3,14 @@
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
 from metalab.tasks.sinusoid import Sinusoid
 from metalab.ui import embeddings as words
+from metalab.ui.gallery import Pick
 
 
 def settled(page: AppTest, seconds: float = 20) -> AppTest:
@@ -110,3 +112,27 @@ def test_tasks_of_a_link_beyond_those_that_are_shown_are_told():
     ]
     assert (state["seed"], state["group"]) == (-1, "")
     assert words.fit({"tasks": 50, "seed": 49, "group": f"{1 << 49:x}"}, entrants) == []
+
+
+def test_all_checkpoints_are_shown_where_they_are_few_and_more_of_them_early_where_they_are_many():
+    few = tuple(range(0, 7000, 1000))
+    assert words.spread_out(few) == few
+    assert words.spread_out((5,)) == (5,)
+    many = words.spread_out(range(101))
+    assert len(many) == words.MOST_CHECKPOINTS
+    assert many[0] == 0
+    assert many[-1] == 100
+    assert (np.diff(many, 2) >= -1).all()
+
+
+def test_the_map_of_gradients_begins_at_theta_and_takes_its_first_pick():
+    state = {"revision": 3, "view": "delta", "over": "steps", "seed": -1}
+    before = words.map_revision(state)
+    words.take_pick(state, Pick("task_map", "click", (4,), 1))
+    assert state["seed"] == 4
+    state["view"] = "gradient"
+    assert words.map_revision(state) != before
+    words.take_pick(state, Pick("task_map", "click", (7,), 1))
+    assert state["seed"] == 7
+    words.take_pick(state | {"seed": 1}, Pick("task_map", "click", (9,), 1))
+    assert state["seed"] == 7
