@@ -48,7 +48,12 @@ def draw_gallery(
     what was picked.
     `trouble` is a warning above the pictures.
     """
-    said = {"step": begin, "steps": steps, "column": STEP["inner step"], "prefix": key.partition(".")[0]}
+    said: dict[str, Any] = {
+        "step": begin,
+        "steps": steps,
+        "column": STEP["inner step"],
+        "prefix": key.partition(".")[0],
+    }
     if outer_steps:
         said |= {"steps": len(outer_steps) - 1, "counts": list(outer_steps), "column": "outer_step"}
     mount(
