@@ -27,7 +27,7 @@ INSTEAD = "glyphs"
 def question(state: dict[str, Any]) -> None:
     """What the page is about."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.title(_("Can it learn your task?"), width="content")
+        st.title(_("Can it learn your task?"), width="content", anchor=False)
         with st.container(horizontal=True, width="content"):
             with st.container(width=180):
                 take_home_later(lambda: [name for name in state["who"] if name != SCRATCH], key="adapt-take-home")

@@ -52,7 +52,7 @@ def bench(state: dict[str, Any]) -> None:
 def question(state: dict[str, Any]) -> None:
     """What the page is about."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.title(_("What exactly do these algorithms optimise?"), width="content")
+        st.title(_("What exactly do these algorithms optimise?"), width="content", anchor=False)
         with st.container(horizontal=True, width="content"):
             with st.container(width=180):
                 take_home_files(lambda: lab.files(state), "lab-take-home")

@@ -21,6 +21,8 @@ from metalab.ui.take_home import take_home_later
 
 __all__ = ["Study"]
 
+BEGIN_WITH = 3
+"""Runs that are compared at first."""
 MOST_NAMED = 8
 """Checkpoints that a sentence names."""
 Check = Callable[[dict[str, Any], list[Entrant]], list[str]]
@@ -170,7 +172,7 @@ class Study:
     def question(self, title: str, state: Mapping[str, Any]) -> None:
         """The page's question, what can be taken home of its runs, and the link to what it shows."""
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.title(title, width="content")
+            st.title(title, width="content", anchor=False)
             with st.container(horizontal=True, width="content"):
                 with st.container(width=180):
                     take_home_later(lambda: state["who"], key=f"{self.page}-take-home")
@@ -221,7 +223,7 @@ class Study:
         *,
         label: str = "",
         suits: Callable[[Run], bool] = lambda _run: True,
-        begin_with: int = 3,
+        begin_with: int = BEGIN_WITH,
     ) -> list[Entrant]:
         """Which runs; loaded, each at its checkpoint. Empty, with a sentence on the page, where there is none.
 
@@ -244,7 +246,7 @@ class Study:
         lost = [name for name in state["who"] if name not in ids] if state["asked"] else []
         told = _("Run {run} of the link is not here, or not one that this page can study: it is left out.")
         wrong += [told.format(run=name) for name in lost]
-        chosen = chosen or adapt_entrants.newest_of_each(found)[: min(begin_with, self.most)]
+        chosen = chosen or self._first_of(found, begin_with)
         state["who"], state["asked"] = self._choose(state, label, ids, chosen, named), False
         if not state["who"]:
             st.info(_("Choose a run above."), icon=":material/arrow_upward:")
@@ -254,6 +256,22 @@ class Study:
         except runs.Problem as problem:
             st.warning(links.escape(str(problem)), icon=":material/info:")
             return []
+
+    def at_first(self, family: str, suits: Callable[[Run], bool]) -> tuple[dict[str, Any], list[Entrant]]:
+        """What the page shows of a family before anybody has chosen anything: its state, and its runs, if there are any.
+
+        Draws nothing. Raises runs.Problem where a run cannot be read.
+        """
+        state, _wrong = links.read_state(self.schema, {"family": family})
+        found = examples.candidates(family, suits)
+        if options := _ways(found):
+            state["ways"] = _usual_ways(options)
+            found = [run for run in found if adapt_entrants.ways_of(run) == state["ways"]]
+        state |= {"who": self._first_of(found, BEGIN_WITH), "at": {}, "revision": 0}
+        return state, adapt_entrants.entrants(state["who"], family, state["ways"]) if found else []
+
+    def _first_of(self, found: list[Run], begin_with: int) -> list[str]:
+        return adapt_entrants.newest_of_each(found)[: min(begin_with, self.most)]
 
     def _choose(
         self, state: Mapping[str, Any], label: str, ids: list[str], chosen: list[str], named: Mapping[str, str]
@@ -275,14 +293,14 @@ class Study:
 
     def _ways_menu(self, state: dict[str, Any], found: list[Run]) -> list[Run]:
         """Of classification runs those with one number of classes, chosen where there are several."""
-        options = sorted({ways for run in found if (ways := adapt_entrants.ways_of(run))})
+        options = _ways(found)
         if not options:
             return found
         asked, asked_for = [run for run in found if run.id in state["who"]], state["ways"]
         if asked and state["asked"]:
             state["ways"] = adapt_entrants.ways_of(asked[0])
         if state["ways"] not in options:
-            state["ways"] = 5 if 5 in options else options[0]
+            state["ways"] = _usual_ways(options)
             if "ways" in state["given"]:
                 expected = _("one of {choices}").format(choices=", ".join(map(str, options)))
                 state["untold"].append(links.refused("ways", asked_for, expected, str(state["ways"])))
@@ -304,6 +322,15 @@ class Study:
 
     def _at_checkpoints(self, state: Mapping[str, Any]) -> list[str]:
         return [f"{name}@{state['at'][name]}" if name in state["at"] else name for name in state["who"]]
+
+
+def _ways(found: list[Run]) -> list[int]:
+    """The numbers of classes of these runs."""
+    return sorted({ways for run in found if (ways := adapt_entrants.ways_of(run))})
+
+
+def _usual_ways(options: list[int]) -> int:
+    return 5 if 5 in options else options[0]
 
 
 def _in_browser(key: str) -> bool:

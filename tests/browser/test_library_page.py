@@ -48,3 +48,25 @@ def test_points_are_placed_on_a_phone_and_the_best_start_opens_on_adapt_with_the
     page.get_by_role("button", name="Open the best on Adapt").click()
     page.wait_for_url("**/adapt?**")
     page.get_by_text("3 of ", exact=False).first.wait_for()
+
+
+def test_drawings_go_along_to_adapt_and_back_leads_to_them(app, visitor):
+    page = visitor()
+    page.goto(f"{app}/library?view=start&family=glyphs&own=true")
+    for letter in "ABCDE":
+        for number in (1, 2):
+            box = page.get_by_label(f"class {letter}, example {number}. Strokes drawn: 0.").bounding_box()
+            page.mouse.move(box["x"] + 20, box["y"] + 20)
+            page.mouse.down()
+            page.mouse.move(box["x"] + 30, box["y"] + 20 + 10 * "ABCDE".index(letter), steps=3)
+            page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 40, steps=3)
+            page.mouse.up()
+            page.get_by_label(f"class {letter}, example {number}. Strokes drawn: 1.").wait_for()
+    page.get_by_text("Start from").wait_for()
+    page.get_by_role("button", name="Open the best on Adapt").click()
+    page.wait_for_url("**/adapt?**shots=2**")
+    page.get_by_label("class E, example 2. Strokes drawn: 1.").wait_for()
+    page.go_back()
+    page.wait_for_url("**/library?**view=start**")
+    page.get_by_label("class E, example 2. Strokes drawn: 1.").wait_for()
+    assert "mode=" not in page.url
