@@ -69,20 +69,26 @@ def walk(params, noise, goal):
 
 
 def predict(params, x):
-    """Trajectories: log-probabilities of the actions, which are constants, positions before them, rewards, counts."""
+    """Trajectories (n_tasks, n, HORIZON, 5): positions, log-probability of the action, reward, count."""
     actions, positions, rewards, counts = walk(params, x[:, :, :-1], x[:, :, -1])
-    before = torch.cat([torch.zeros_like(positions[..., :1, :]), positions[..., :-1, :]], -2)
-    mean, std = (part.unflatten(1, actions.shape[1:3]) for part in policy(params, before.flatten(1, 2)))
-    log_prob = -(((actions - mean) / std).square() / 2 + std.log()).sum(-1)
-    return log_prob, before, rewards, counts
+    mean, std = (part.unflatten(1, actions.shape[1:3]) for part in policy(params, start_of(positions).flatten(1, 2)))
+    log_prob = -(((actions - mean) / std).square() / 2 + std.log()).sum(-1)  # of actions that are constants
+    return torch.cat([positions, torch.stack([log_prob, rewards, counts], -1)], -1)
+
+
+def start_of(positions):
+    """Where each step to the positions (n_tasks, n, HORIZON, 2) began."""
+    return torch.cat([torch.zeros_like(positions[..., :1, :]), positions[..., :-1, :]], -2)
 
 
 def task_loss(prediction, _goal):
     """Minus the mean return of each task, (n_tasks,); its gradient is the policy gradient."""
-    log_prob, before, rewards, counts = prediction
+    log_prob, rewards, counts = prediction[..., 2:].unbind(-1)
+    rewards, counts = rewards.detach(), counts.detach()
     cost = -rewards.sum(-1).mean(1)
-    if not log_prob.requires_grad:
+    if not prediction.requires_grad:
         return cost
+    advantage = advantages(start_of(prediction[..., :2].detach()), rewards, counts)
     terms = ({surrogate}).sum(2).mean(1)
     sought = {sought}
     return cost + sought - sought.detach()
@@ -110,9 +116,9 @@ def baseline(before, returns, counts):
     return (f @ fit)[..., 0].float().view_as(returns)
 '''
 SURROGATES = {
-    "log": "log_prob * advantages(before, rewards, counts)",
-    "ratio": "(log_prob - log_prob.detach()).exp() * advantages(before, rewards, counts)",
-    "dice": "boxes(log_prob) * advantages(before, rewards, counts)",
+    "log": "log_prob * advantage",
+    "ratio": "(log_prob - log_prob.detach()).exp() * advantage",
+    "dice": "boxes(log_prob) * advantage",
 }
 BOXES = '''
 def boxes(log_prob):

@@ -95,7 +95,9 @@ def evaluation(config: RunConfig) -> dict[str, str]:
     name = config.algorithm.name
     by_shots = name in BY_SHOTS
     shots_read = "0 .. SHOTS examples" + (" of every class" if classifies(config) else "")
-    start = joint.START_JOINT if name in (*JOINT, "multi_task") and classifies(config) else ""
+    start = ""
+    if name in (*JOINT, "multi_task") and classifies(config):
+        start = joint.START_JOINT if config.family.shuffles_labels else joint.START_WIDE
     if name == "multi_task" and not classifies(config):
         start = joint.START_HEADS
     return {

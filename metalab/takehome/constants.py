@@ -13,7 +13,7 @@ Changes = Mapping[int, Mapping[str, float]]
 """After so many outer steps: constants of the script to their new values."""
 OF_FAMILY = (
     *("ways", "shots", "queries", "dimension", "amplitude", "phase", "frequency", "slope", "intercept"),
-    *("curvatures", "optima", "curvature", "optimum", "query_shift", "noise", "horizon", "std", "discount"),
+    *("curvatures", "optima", "curvature", "optimum", "query_shift", "noise", "turn", "horizon", "std", "discount"),
 )
 OF_NETWORK = ("widths", "filters", "width", "layers", "heads", "buckets", "spread")
 OF_OUTER = ("outer_lr", "fisher_damping", "fisher_decay", "meta_batch_size", "accumulate", "clip_norm", "outer_steps")
@@ -24,6 +24,7 @@ SAID: Mapping[str, str] = {
     "WAYS": "classes of a task",
     "SHOTS": "examples to learn from, of each class where there are classes",
     "QUERIES": "examples to be tested on, likewise",
+    "TURN": "the largest angle, in degrees",
     "NOISE": "standard deviation of what is added to every y",
     "HORIZON": "time steps after which an episode ends",
     "STD": "of the actions at first, 1 being the largest step",

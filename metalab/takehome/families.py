@@ -6,9 +6,11 @@ import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from metalab.takehome import acting, quadratic, tasks
+from metalab.takehome import acting, digits, quadratic, tasks
+from metalab.tasks import digit_tasks, mnist
 from metalab.tasks.base import Split, TaskFamily
 from metalab.tasks.characters import CharacterFamily
+from metalab.tasks.cross import Cross
 from metalab.tasks.languages import rows_of
 from metalab.tasks.mixture import MODES
 from metalab.tasks.names import lists_of
@@ -16,9 +18,11 @@ from metalab.tasks.names import lists_of
 TURNED = ("glyphs", "omniglot")
 """Families whose training characters are turned by right angles, too."""
 FAMILIES = (
-    *("sinusoid", "linear", "mixture", "quadratic", "navigation", "glyphs", "omniglot", "mnist", "languages", "names"),
+    *("sinusoid", "linear", "mixture", "quadratic", "navigation", "glyphs", "omniglot", "mnist", "cross"),
+    *("rotated_mnist", "permuted_mnist", "languages", "names"),
 )
 """Those that scripts are written for."""
+DIGITS = ("rotated_mnist", "permuted_mnist")
 TEXT = ("languages", "names")
 SPLITS: tuple[Split, ...] = ("train", "validation")
 """What a script draws tasks from."""
@@ -27,7 +31,9 @@ PLAIN_FREQUENCY = (1.0, 1.0)
 
 def data_name(family: TaskFamily) -> str:
     """The file that the script reads; empty where it needs none."""
-    read = isinstance(family, CharacterFamily) or family.name in TEXT
+    if isinstance(family, Cross):
+        return f"metalab-{family.train_on}-{family.test_on}.pt"
+    read = isinstance(family, CharacterFamily) or family.name in (*DIGITS, *TEXT)
     return f"metalab-{family.name}.pt" if read else ""
 
 
@@ -35,7 +41,10 @@ def data(family: TaskFamily) -> bytes:
     """What the script reads: training classes (unturned) and held-out ones. Raises DataMissing."""
     import torch
 
-    found = _pictures(family) if isinstance(family, CharacterFamily) else _names(family)
+    if isinstance(family, CharacterFamily):
+        found = _pictures(family)
+    else:
+        found = _digits() if family.name in DIGITS else _names(family)
     file = io.BytesIO()
     torch.save(found, file)
     return file.getvalue()
@@ -43,12 +52,16 @@ def data(family: TaskFamily) -> bytes:
 
 def n_classes(family: TaskFamily) -> str:
     """How the script says how many training classes there are; classification families only."""
+    if not family.shuffles_labels:
+        return "WAYS"
     return 'len(NAMES["train"]["first"])' if family.tokens else 'len(IMAGES["train"])'
 
 
 def n_inputs(family: Any) -> str:
     """How the script says how many numbers an input has."""
-    return {"images": "28 * 28", "linear": "DIMENSION", "navigation": "2"}.get(_key(family), "1")
+    if len(family.input_shape) == 3:
+        return "28 * 28"
+    return {"linear": "DIMENSION", "navigation": "2"}.get(family.name, "1")
 
 
 def task_constants(family: Any) -> dict[str, Any]:
@@ -68,7 +81,7 @@ def _key(family: TaskFamily) -> str:
 
 
 def _images(family: Any) -> list[str]:
-    pictures = tasks.IMAGES.format(turned=tasks.TURNED if family.name in TURNED else "")
+    pictures = tasks.IMAGES.format(turned=tasks.TURNED if _turned(family) else "")
     return [pictures, "\nIMAGES = load_images()\n", tasks.CLASSIFICATION_LOSS]
 
 
@@ -99,6 +112,8 @@ TASKS: Mapping[str, Callable[[Any], list[str]]] = {
     "linear": lambda family: _function(tasks.LINEAR.format(noise=_noise(family))),
     "mixture": lambda family: _function(tasks.MIXTURE.format(noise=_noise(family))),
     "images": _images,
+    "rotated_mnist": lambda family: [digits.PICTURES, digits.ROTATED, tasks.CLASSIFICATION_LOSS],
+    "permuted_mnist": lambda family: [digits.PICTURES, digits.PERMUTED, tasks.CLASSIFICATION_LOSS],
     "languages": lambda family: [tasks.NAMES, tasks.LANGUAGES, tasks.CLASSIFICATION_LOSS],
     "names": lambda family: [tasks.NAMES, tasks.WRITING],
     "navigation": lambda family: [acting.TASKS],
@@ -106,11 +121,21 @@ TASKS: Mapping[str, Callable[[Any], list[str]]] = {
 }
 
 
+def _turned(family: CharacterFamily) -> bool:
+    return (family.train_on if isinstance(family, Cross) else family.name) in TURNED
+
+
 def _pictures(family: CharacterFamily) -> dict[str, Any]:
-    train = family.images("train")
-    if family.name in TURNED:
-        train = train[: len(train) // 4]
-    return {"train": train.clone(), "validation": family.images("validation").clone()}
+    splits = [*SPLITS, *([family.away] if family.away else [])]
+    found = {split: family.images(split) for split in splits}
+    if _turned(family):
+        found["train"] = found["train"][: len(found["train"]) // 4]
+    return {split: images.clone() for split, images in found.items()}
+
+
+def _digits() -> dict[str, Any]:
+    images = mnist.ALL_DIGITS.images("test")
+    return {split: images[:, slice(*digit_tasks.PICTURES[split])].clone() for split in SPLITS}
 
 
 def _names(family: TaskFamily) -> dict[str, Any]:

@@ -106,6 +106,11 @@ START_JOINT = """\
     # A new task leaves the wide head behind.
     theta = {name: value for name, value in theta.items() if not name.startswith("joint.")}
 """
+START_WIDE = """\
+    # Label k is class k in every task: a new task starts from the wide head.
+    wide = {f"head.{part}": theta[f"joint.{part}"] for part in ("weight", "bias")}
+    theta = {name: value for name, value in theta.items() if not name.startswith("joint.")} | wide
+"""
 START_HEADS = """\
     # A new task starts from the mean of the training tasks' heads.
     mean = {f"head.{part}": theta[f"joint.{part}"].mean(0) for part in ("weight", "bias")}

@@ -14,7 +14,7 @@ def evaluate(theta, batch):
     for phi in {path}:
         with torch.no_grad():
             prediction = {predict}(phi, x)
-            found["loss"].append(float(task_loss(prediction, y).mean()))
+            found["loss"].append(float(task_loss(prediction, y).double().mean()))
 {figures}    return found
 '''
 FIGURES = {
@@ -23,7 +23,7 @@ FIGURES = {
     "perplexity": '            found["perplexity"].append(float(task_loss(prediction, y).exp().double().mean()))\n',
     "return": '            found["return"].append(-found["loss"][-1])\n',
     "negative_log_likelihood": "            surprised = surprise(*distribution(phi, x), y)\n"
-    '            found["negative_log_likelihood"].append(float(surprised.mean()))\n',
+    '            found["negative_log_likelihood"].append(float(surprised.double().mean()))\n',
 }
 """What else is known of a prediction, by name."""
 
@@ -32,11 +32,11 @@ def train(steps=OUTER_STEPS, say=print):
     """`steps` outer steps: theta, the training loss of each step, and what `evaluate` found at each look."""
     theta = init(torch.Generator().manual_seed(SEED))
     rng, held_out = stream("train"), sample_tasks(EVALUATION_TASKS, "validation", stream("validation"))
-{optimiser}    losses, looks = [], {{}}
+{away}{optimiser}    losses, looks = [], {{}}
     for step in range(steps + 1):
 {changes}        if step % EVALUATE_EVERY == 0 or step == OUTER_STEPS:
             looks[step] = evaluate(theta, held_out)
-            say(told(step, losses, looks[step]))
+{looked_away}            say(told(step, losses, looks[step]))
         if step == steps:
             break
 {gradient}{clip}{step}        losses.append(float(loss))
@@ -63,6 +63,10 @@ if __name__ == "__main__":
     print(look)
 """
 CHANGES = "        globals().update(CHANGES.get(step, {}))\n"
+AWAY = '    away = sample_tasks(EVALUATION_TASKS, "test", stream("test"))\n'
+LOOKED_AWAY = """\
+            looks[step] |= {f"{name}_away": values for name, values in evaluate(theta, away).items()}
+"""
 OPTIMISER = "    optimiser = torch.optim.{kind}(list(theta.values()), lr=OUTER_LR, fused=True)\n"
 STEP = """\
         for name, value in theta.items():

@@ -29,14 +29,18 @@ from metalab.takehome.joint import TASKS_OF
 from metalab.training.config import LIVE, RunConfig
 
 METHODS = (*UNROLLED, "reptile", "imaml", "prototypes", *JOINT, "multi_task", *READERS, "prompting", "scratch")
-OPTIMISERS = {"adam": "Adam", "sgd": "SGD"}
+OPTIMISERS = {"adam": "Adam", "sgd": "SGD", "natural": ""}
+"""What torch calls them; who takes natural-gradient steps stands in the script."""
+
+CONVOLVING = ("conv4", "transformer")
 
 HEADER = '''"""{algorithm} on {family}, in one file.
 
     python {file}
 
-It needs {needs}. The same seed draws the same tasks and the same initial
-parameters as in MetaLab, the same inner and outer steps follow, and the losses are the same{exactly}.
+It needs {needs}.
+The same seed draws the same tasks and the same initial parameters as in MetaLab, the same inner and outer steps
+follow, and the losses are the same{exactly}.
 
 {paper}
 {url}
@@ -73,11 +77,13 @@ def refusal(config: RunConfig) -> str | None:
     algorithm, model, take = config.algorithm, config.model, "take its config, which the command line trains again"
     reason = None
     if algorithm.name not in METHODS:
-        reason = f"Scripts are written for the algorithms {', '.join(METHODS)} and not for {algorithm.name}"
+        reason = f"No script is written for the algorithm {algorithm.name}"
     elif config.family.name not in FAMILIES:
-        reason = f"Scripts are written for the families {', '.join(FAMILIES)} and not for {config.family.name}"
+        reason = f"No script is written for the family {config.family.name}"
     elif model.name not in NETWORKS:
-        reason = f"Scripts are written for the networks {' and '.join(NETWORKS)} and not for {model.name}"
+        reason = f"No script is written for the network {model.name}"
+    elif config.outer_optimiser not in OPTIMISERS:
+        reason = f"No script is written for the outer optimiser {config.outer_optimiser}"
     elif getattr(model, "batch_norm", "transductive") != "transductive":
         reason = "Scripts are written for transductive batch normalisation alone"
     elif algorithm.name == "meta_sgd" and algorithm.learns_rates and not getattr(algorithm, "inner_steps", 1):
@@ -136,7 +142,7 @@ def _header(config: RunConfig) -> str:
         family=config.family.title.lower() if config.family.kind == "regression" else config.family.title,
         file=file_name(config),
         needs=f"torch, and {beside} in the same folder" if beside else "torch and nothing else",
-        exactly=ROUNDED if config.model.name in ("conv4", "transformer", "policy") else EXACTLY,
+        exactly=ROUNDED if config.model.name in CONVOLVING or config.family.kind == "reinforcement" else EXACTLY,
         paper=card.paper,
         url=card.url,
     )
@@ -164,7 +170,9 @@ def _outer(config: RunConfig, changed: bool) -> list[str]:
     step, schedule = outer.NATURAL if natural else outer.STEP, outer.SCHEDULES[config.schedule]
     train = outer.TRAIN.format(
         optimiser=outer.FISHER if natural else outer.OPTIMISER.format(kind=OPTIMISERS[config.outer_optimiser]),
+        away=outer.AWAY if config.family.away else "",
         changes=outer.CHANGES if changed else "",
+        looked_away=outer.LOOKED_AWAY if config.family.away else "",
         gradient=outer.GRADIENT[natural, accumulates].format(done=done),
         clip=outer.CLIP if config.clip_norm > 0 else "",
         step=step.format(schedule=schedule),

@@ -9,18 +9,11 @@ import subprocess
 import sys
 
 import pytest
+from side_by_side import CONV4, GLYPHS, as_list, assert_the_same, by_script, by_trainer, small
 
 from metalab.store import Note, Run
-from metalab.takehome.families import data, data_name
+from metalab.takehome import script as writer
 from metalab.takehome.script import NoScript, changes_of, file_name, refusal, script
-from metalab.training.config import parse_config
-from metalab.training.events import Change, Evaluated, OuterStep
-from metalab.training.trainer import train
-
-SMALL = {"outer_steps": 4, "evaluate_every": 2, "evaluation_tasks": 4, "meta_batch_size": 3, "device": "cpu"}
-GLYPHS = {"family": {"name": "glyphs", "ways": 3, "shots": 2, "queries": 2}}
-CONV4 = {"model": {"name": "conv4", "filters": 4}}
-
 
 IN_ITS_OWN_PROCESS = """
 import json, pathlib, runpy, sys
@@ -32,58 +25,6 @@ for name in {names}:
 assert not any(name.startswith("metalab") for name in sys.modules)
 print(json.dumps(found))
 """
-
-
-def as_list(part):
-    return part.values() if isinstance(part, dict) else [part]
-
-
-def small(**over):
-    return parse_config(SMALL | over)
-
-
-def by_script(config, folder, changes=None):
-    """What the script finds: losses of the outer steps, and figures at each look."""
-    path = folder / file_name(config)
-    path.write_text(script(config, changes))
-    if data_name(config.family):
-        (folder / data_name(config.family)).write_bytes(data(config.family))
-    names = {"__name__": "script", "__file__": str(path)}
-    exec(compile(path.read_text(), str(path), "exec"), names)
-    _theta, losses, looks = names["train"](say=lambda line: None)
-    return losses, looks
-
-
-def by_trainer(config, changes=None):
-    """The same from the engine; `changes` are sent to it after so many outer steps."""
-    losses, looks = [], {}
-    events = train(config, threads=1)
-    event = next(events)
-    while event is not None:
-        command = None
-        if isinstance(event, OuterStep):
-            losses.append(float(event.metrics["loss"]))
-            command = Change((changes or {})[event.step]) if event.step in (changes or {}) else None
-        elif isinstance(event, Evaluated):
-            looks[event.step] = {name: curve.double().mean(0).tolist() for name, curve in event.curves.items()}
-        try:
-            event = events.send(command)
-        except StopIteration:
-            break
-    return losses, looks
-
-
-def assert_the_same(config, folder, *, exactly=True, changes=None, told=None):
-    losses, looks = by_script(config, folder, told)
-    expected, expected_looks = by_trainer(config, changes)
-    assert len(losses) == config.outer_steps
-    assert losses == (expected if exactly else pytest.approx(expected, abs=1e-5))
-    assert looks.keys() == expected_looks.keys()
-    for step, look in looks.items():
-        assert look.keys() == expected_looks[step].keys()
-        for name, values in look.items():
-            # Relative only beyond 10, where a float32 has no sixth place: a perplexity.
-            assert values == pytest.approx(expected_looks[step][name], abs=1e-5, rel=1e-6), (step, name)
 
 
 @pytest.mark.parametrize(
@@ -122,19 +63,10 @@ def test_on_sine_waves_the_losses_are_the_runs_bit_for_bit(algorithm, tmp_path):
     [
         {"outer_optimiser": "sgd", "schedule": "linear", "clip_norm": 0.5},
         {"schedule": "cosine", "accumulate": 2, "seed": 7},
-        {"family": {"name": "sinusoid", "noise": 0.3, "frequency": (0.5, 2.0), "shots": 3, "queries": 6}},
-        {"family": {"name": "sinusoid", "frequency": (2.0, 2.0)}, "model": {"name": "mlp", "widths": [8]}},
-        {"family": {"name": "linear", "dimension": 3}, "model": {"name": "mlp", "activation": "softplus"}},
-        {"family": {"name": "linear", "dimension": 3}, "algorithm": "in_context"},
-        {"family": {"name": "mixture", "noise": 0.1}, "algorithm": "cnp"},
-        {"family": {"name": "mixture", "lines": False}},
-        {"family": {"name": "quadratic", "noise": 0.2, "query_shift": 0.5, "query_curvature": "own"}},
-        {"family": {"name": "quadratic", "turned": False}, "algorithm": "reptile", "outer_optimiser": "sgd"},
-        {"family": {"name": "quadratic", "curvatures": (1.0, 2.0, 0.5, 2.0), "optima": (0.0, 1.0, -1.0, 2.0)}},
     ],
     ids=lambda over: "-".join(str(value) for part in over.values() for value in as_list(part)),
 )
-def test_every_setting_of_the_outer_loop_and_the_tasks_counts(over, tmp_path):
+def test_every_setting_of_the_outer_loop_counts(over, tmp_path):
     assert_the_same(small(**over), tmp_path)
 
 
@@ -223,44 +155,6 @@ def test_natural_gradient_steps_are_the_runs(over, tmp_path):
     assert_the_same(small(outer_optimiser="natural", **over), tmp_path, exactly=False)
 
 
-@pytest.mark.parametrize("model", ["policy", "mlp"])
-@pytest.mark.parametrize(
-    ("algorithm", "family"),
-    [
-        ({"name": "maml", "inner_steps": 2}, {}),
-        ({"name": "maml", "inner_steps": 1}, {"curvature": "ratio", "normalise": False, "discount": 0.9}),
-        ({"name": "reptile", "inner_batch": 2}, {"curvature": "dice"}),
-        ({"name": "pretrained"}, {"std": 0.5}),
-    ],
-    ids=["log", "ratio", "dice", "pretrained"],
-)
-def test_a_point_that_learns_where_to_go_collects_the_runs_rewards(algorithm, family, model, tmp_path):
-    family = {"name": "navigation", "shots": 4, "queries": 3, "horizon": 8, **family}
-    config = small(family=family, algorithm=algorithm, model={"name": model, "widths": [8]}, outer_lr=1e-3)
-    assert_the_same(config, tmp_path, exactly=False)
-
-
-@pytest.mark.parametrize(
-    ("family", "algorithm"),
-    [
-        ("languages", {"name": "maml", "inner_steps": 2}),
-        ("languages", "prototypes"),
-        ("languages", "pretrained"),
-        ("languages", "multi_task"),
-        ("names", {"name": "maml", "inner_steps": 2}),
-        ("names", {"name": "reptile", "inner_steps": 2, "inner_batch": 2}),
-        ("names", {"name": "maml_plus_plus", "inner_steps": 2}),
-        ("names", "pretrained"),
-        ("names", "prompting"),
-    ],
-    ids=lambda part: part if isinstance(part, str) else part["name"],
-)
-def test_letters_are_read_and_written_with_the_runs_losses(family, algorithm, tmp_path):
-    model = {"name": "char_transformer", "width": 8, "heads": 2} if family == "names" else {"name": "ngrams"}
-    over = {"family": {"name": family, "shots": 3, "queries": 2}, "model": model, "outer_lr": 1e-3}
-    assert_the_same(small(algorithm=algorithm, **over), tmp_path)
-
-
 def test_in_a_process_of_its_own_where_there_is_nothing_but_torch_the_losses_are_the_runs(tmp_path):
     configs = [small(outer_optimiser="natural"), small(algorithm="multi_task"), small(algorithm="cnp")]
     for config in configs:
@@ -312,7 +206,6 @@ def test_notes_tell_what_was_changed_and_what_they_do_not_tell_is_refused():
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"family": "rotated_mnist"}, "and not for rotated_mnist"),
         ({**GLYPHS, "model": {"name": "conv4", "batch_norm": "running"}}, "transductive"),
         ({"algorithm": {"name": "meta_sgd", "inner_steps": 0}}, "no rates to learn"),
     ],
@@ -324,6 +217,22 @@ def test_what_no_script_says_is_refused_in_one_sentence(over, said):
     assert reason.endswith("take its config, which the command line trains again.")
     with pytest.raises(NoScript, match=re.escape(reason)):
         script(config)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ("METHODS", "the algorithm maml"),
+        ("FAMILIES", "the family sinusoid"),
+        ("NETWORKS", "the network mlp"),
+        ("OPTIMISERS", "the outer optimiser adam"),
+    ],
+)
+def test_what_is_new_to_the_engine_is_refused_by_name(known, said, monkeypatch):
+    monkeypatch.setattr(writer, known, ())
+    assert refusal(small()) == (
+        f"No script is written for {said}: take its config, which the command line trains again."
+    )
 
 
 @pytest.mark.parametrize(
