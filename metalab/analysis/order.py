@@ -192,7 +192,7 @@ def _curved(
 ) -> Doubles:
     """alpha tr H and alpha g^T H g / g^T g of each task, averaged over the inner steps: (T, 2)."""
     assert algorithm.alpha is not None
-    probes = int(np.clip(4_000 // n_parameters(theta), 1, 8))
+    probes = int(np.clip(12_000 // n_parameters(theta), 1, 8))
     rng = torch.Generator().manual_seed(0)
     chunks, found = _chunks(theta, tasks.n_tasks), []
     for n, (first, last) in enumerate(chunks):
@@ -229,7 +229,8 @@ def curvatures(
         return (torch.randint(0, 2, value.shape, generator=rng) * 2 - 1).to(value)
 
     fixed = {name: g.detach() for name, g in slope.items()}
-    trace = torch.stack([bent({name: signs(g) for name, g in fixed.items()}) for _ in range(probes)]).mean(0)
+    # By name, so that the same signs are drawn whatever the order in which a process keeps its parameters.
+    trace = torch.stack([bent({name: signs(fixed[name]) for name in sorted(fixed)}) for _ in range(probes)]).mean(0)
     return trace, bent(fixed) / _dot(fixed, fixed)
 
 

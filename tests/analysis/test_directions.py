@@ -12,7 +12,7 @@ from metalab.algorithms.base import Learner
 from metalab.analysis.adaptation import Contender
 from metalab.analysis.alignment import alignment, shared
 from metalab.analysis.background import Cancelled
-from metalab.analysis.order import alphas_around, steps_up_to, sweep, training_tasks
+from metalab.analysis.order import alphas_around, curvatures, steps_up_to, sweep, training_tasks
 from metalab.analysis.order_cost import FEWEST, MOST, Kept, cost, timed
 from metalab.models.conv4 import Conv4
 from metalab.models.mlp import MLP
@@ -178,6 +178,17 @@ def test_the_exact_gradient_keeps_each_inner_step_and_first_order_one():
     for seconds in found.seconds.values():
         assert (seconds > 0).all()
         assert (np.diff(seconds, axis=1) >= 0).all()
+
+
+def test_the_estimate_of_a_trace_is_the_same_whatever_the_order_of_the_parameters():
+    network = contender(SINES, MLP(widths=(8,)))
+    learner, support = Learner(network.model, SINES), training_tasks(SINES, 3, 0).support
+    phi = next(iter(network.algorithm.adapt(learner, network.theta, support, 1))).phi
+    turned = dict(reversed(phi.items()))
+    first, second = (
+        curvatures(learner, each, support, 2, torch.Generator().manual_seed(0))[0] for each in (phi, turned)
+    )
+    torch.testing.assert_close(first, second)
 
 
 def test_what_is_timed_takes_turns():
