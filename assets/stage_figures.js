@@ -10,7 +10,7 @@ const CELL = 38;
 const BESIDE_CELLS = 150;
 
 function scored(value) {
-  if (value >= 1e4) return value.toExponential(1);
+  if (value >= 1e4) return value.toExponential(1).replace(/e\+(\d+)/, (_, power) => `·10${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`);
   return value < 0.001 && value > 0 ? "< 0.001" : value.toPrecision(3).replace("-", "−");
 }
 

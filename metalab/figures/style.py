@@ -179,18 +179,27 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def number(value: float) -> str:
     """A figure in a sentence: three significant digits."""
     if value != value or value in (float("inf"), float("-inf")):
         return "∞"
     if abs(value) >= 1e4:
-        return _minus(f"{value:.1e}")
-    return _minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}")
+        return _power(f"{value:.1e}")
+    return _power(f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}")
 
 
 def fixed(value: float, digits: int, *, sign: bool = False) -> str:
     """A figure with so many digits after the point; with `sign` a positive one shows it too. Never "-0.00"."""
     return _minus(f"{value:{'+' if sign else ''}z.{digits}f}")
+
+
+def _power(text: str) -> str:
+    """A number with its power of ten as people write it: 1.2·10⁵ for 1.2e+05."""
+    mantissa, _e, power = text.partition("e")
+    return _minus(mantissa) + (f"·10{str(int(power)).translate(_RAISED)}" if power else "")
 
 
 def _minus(text: str) -> str:

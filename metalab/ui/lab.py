@@ -16,7 +16,7 @@ from metalab.figures.style import fixed, number
 from metalab.ui import links
 from metalab.ui.canvas.lab import Arrangement
 from metalab.ui.dials import Dial, Reading, log_stops, whole_stops
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.links import Parameter
 from metalab.ui.take_home import File
 
@@ -188,11 +188,13 @@ def convergence(found: Lab) -> str:
         return sentence.format(limit=number(setup.limit))
     worst = max(setup.diverging, key=lambda i: setup.bowls[i].steepest)
     steep = setup.bowls[worst].steepest
+    here = [str(i + 1) for i in setup.diverging]
+    tasks = ngettext("task {numbers}", "tasks {numbers}", len(here)).format(numbers=", ".join(here))
     return _(
         "The inner loop **diverges** on {tasks}: $\\alpha = {alpha}$ is not below $2/\\lambda_{{\\max}} = {limit}$. "
         "Along the steepest axis of task {worst} each step takes φ {factor} times as far from the optimum."
     ).format(
-        tasks=", ".join(_("task {number}").format(number=i + 1) for i in setup.diverging),
+        tasks=tasks,
         alpha=number(setup.inner_lr),
         limit=number(2 / steep),
         worst=worst + 1,
@@ -207,7 +209,7 @@ def table(found: Lab) -> str:
     for rule in found.rules.values():
         cells = [_(rule.label), "–", "–", "–"]
         if rule.determined:
-            gap = "0" if rule.difference == 0 else f"{rule.difference:.0e}"
+            gap = number(float(f"{rule.difference:.0e}"))
             cells[1:] = [_place(rule.formula), _place(rule.engine), gap]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -249,7 +251,11 @@ def remarks(found: Lab, outer_lr: float) -> list[str]:
         )
         said.append(sentence.format(names=", ".join(map(_, vague))))
     if away:
-        sentence = _("From θ the outer loop of {names} runs away from the fixed point: β is too large, or it repels.")
+        sentence = ngettext(
+            "From θ the outer loop of {names} runs away from the fixed point: β is too large, or it repels.",
+            "From θ the outer loops of {names} run away from their fixed points: β is too large, or they repel.",
+            len(away),
+        )
         said.append(sentence.format(names=", ".join(map(_, away))))
     return said
 

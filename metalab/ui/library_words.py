@@ -25,9 +25,11 @@ def start_verdict(found: Ranking) -> str:
     )
     others = [start for start in found.starts[1:] if start.run != first.run]
     if others:
-        said += _("; the next run, {run}, gets to {after}").format(
-            run=escape(others[0].label), after=spelled(others[0].after, found.metric)
-        )
+        label, after = escape(others[0].label), spelled(others[0].after, found.metric)
+        if after == spelled(first.after, found.metric):
+            said += _("; {run} gets as far").format(run=label)
+        else:
+            said += _("; the next run, {run}, gets to {after}").format(run=label, after=after)
     said += ". " + _worse(found) + _("This is one task: another may prefer another start.")
     if found.unfit:
         more = ngettext("{n} checkpoint does not fit this task.", "{n} checkpoints do not fit this task.", found.unfit)

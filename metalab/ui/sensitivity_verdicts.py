@@ -127,7 +127,7 @@ def ready_words(trained: Mapping[int, Entrant], lacking: Sequence[int] = ()) -> 
         under_way = (entrant.step or 0) < entrant.config.outer_steps
         told = _("{k} (so far {step} of {whole} outer steps)") if under_way else "{k}"
         said.append(told.format(k=steps, step=f"{entrant.step:,}", whole=f"{entrant.config.outer_steps:,}"))
-    told = _("With these settings, and else the same, runs have trained with **k = {steps}** inner steps.")
+    told = _("With these settings, and else the same, runs have trained with this many inner steps: **k = {steps}**.")
     words = told.format(steps=", ".join(said))
     if len(trained) == 1 and lacking:
         more = _("A row alone shows half of the answer: press **Train the missing runs** for k = {steps}.")

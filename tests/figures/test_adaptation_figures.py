@@ -223,7 +223,7 @@ def test_labels_are_moved_apart_and_stay_inside():
 
 def test_numbers_in_sentences():
     assert [number(v) for v in (0.12345, 1234.5, 123456.0, float("inf"), float("nan"))] == [
-        "0.123", "1234", "1.2e+05", "∞", "∞",
+        "0.123", "1234", "1.2·10⁵", "∞", "∞",
     ]  # fmt: skip
 
 

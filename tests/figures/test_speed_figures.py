@@ -149,7 +149,7 @@ def test_who_diverges_with_few_shots_leaves_the_picture_and_is_named(log, sign):
     ends = [abs(end) for end in picture.figure["layout"]["yaxis"]["range"]]
     assert 4 <= (10 ** max(ends) if log and sign > 0 else max(ends)) < 12
     side = "top" if sign > 0 else "bottom"
-    assert f"reptile leaves the picture at the {side}; with 1 shot it has {'−' * (sign < 0)}1.8e+07." in picture.alt
+    assert f"reptile leaves the picture at the {side}; with 1 shot it has {'−' * (sign < 0)}1.8·10⁷." in picture.alt
     assert picture.alt.count("leaves the picture") == 1
 
 

@@ -86,4 +86,4 @@ def test_ticks_of_a_logarithmic_axis_are_told_in_full():
 def test_numbers_have_a_minus_and_no_negative_zero():
     assert [fixed(v, 2) for v in (-0.004, -1.005, 0.0, 2.5)] == ["0.00", "−1.00", "0.00", "2.50"]
     assert [fixed(v, 1, sign=True) for v in (0.25, -0.25, -0.04)] == ["+0.2", "−0.2", "+0.0"]
-    assert [number(v) for v in (-0.0, -3.14159, -1e-5)] == ["0", "−3.14", "−1e−05"]
+    assert [number(v) for v in (-0.0, -3.14159, -1e-5)] == ["0", "−3.14", "−1·10⁻⁵"]

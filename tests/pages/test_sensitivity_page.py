@@ -43,7 +43,7 @@ def test_it_opens_with_the_map_of_rates_and_the_divergence_line(sensitivity):
     ("view", "said"),
     [
         ("ambiguous", "Where no point lies the functions are"),
-        ("trained", "**k = 1** inner steps"),
+        ("trained", "inner steps: **k = 1**"),
         ("norm", "has no batch normalisation: choose a family of images"),
         ("labels", "choose a family of characters"),
     ],

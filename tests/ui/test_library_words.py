@@ -21,6 +21,11 @@ def test_nothing_is_said_of_harm_where_all_gain():
     assert "to 0.2; the next run, B, gets to 0.5. This is one task" in said
 
 
+def test_a_start_that_gets_as_far_is_no_worse():
+    said = start_verdict(ranking(start("A", 0.1, 0.7558), start("B", 0.2, 0.7556), metric="accuracy"))
+    assert "to 75.6%; B gets as far. This is one task" in said
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
