@@ -258,7 +258,7 @@ def listing(table: Table, names: Sequence[str]) -> None:
     st.dataframe(
         sweeps.rows(table, names),
         hide_index=True,
-        height=min(36 * (len(table.rows) + 1) + 3, 360),
+        height=min(36 * (len(table.rows) + 1) + 3, 400),
         column_config=formats({table.metric}, (_("Result"), _("± 95%"))),
     )
 

@@ -278,7 +278,7 @@ def verdict(found: Table, names: Sequence[str]) -> str:
     elif len(ranked) > 1:
         said.append(_("No other trial's interval reaches that far."))
     shares = influence(found)
-    if shares:
+    if shares and level < len(ranked) - 1:  # else no difference is known to be one
         first = max(shares, key=lambda each: shares[each])
         told = _("{setting} matters most: alone it explains {share} of the differences.")
         said.append(told.format(setting=escape(names[found.settings.index(first)]), share=f"{shares[first]:.0%}"))

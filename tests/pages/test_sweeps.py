@@ -8,13 +8,14 @@ import time
 import pytest
 import torch
 
+from metalab.analysis.sweep import Table, Tried
 from metalab.store import News, Store
 from metalab.store import sweeps as disk
 from metalab.store.sweeps import Trial
 from metalab.training import sweeps as training
 from metalab.training.config import parse_config
 from metalab.training.events import Evaluated
-from metalab.ui import runs
+from metalab.ui import runs, sweeps
 
 TINY = {"outer_steps": "2", "vary": "algorithm.inner_lr=0.01,0.1|algorithm.inner_steps=1,2"}
 
@@ -172,3 +173,14 @@ def test_every_control_has_help(open_page, store):
     page = open_page("sweeps", method="random")
     for kind in ("segmented_control", "selectbox", "multiselect", "text_input", "number_input", "slider", "button"):
         assert all(widget.help for widget in getattr(page, kind)), kind
+
+
+def test_no_setting_matters_where_no_trial_can_be_told_from_the_best():
+    grid = [(rate, steps) for rate in (0.01, 0.1) for steps in (1, 2, 4)]
+    for ci95, said in ((0.05, True), (90.0, False)):
+        rows = tuple(
+            Tried(n, values, f"run{n}", "finished", 100 * values[0] + values[1], ci95) for n, values in enumerate(grid)
+        )
+        words = sweeps.verdict(Table("loss", ("inner_lr", "inner_steps"), (True, False), 6, rows), ["Rate", "Steps"])
+        assert ("Rate matters most" in words) == said
+        assert ("5 other trials cannot be told from it" in words) != said
