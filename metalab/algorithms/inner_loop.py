@@ -7,7 +7,6 @@ Tasks do not touch each other, so the gradient of the summed losses holds every 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from metalab.algorithms.base import InnerStep, Learner
 from metalab.models.normalised import differentiated_twice
 from metalab.params import Params, detach, gradients, network
-from metalab.tasks.base import Examples
+from metalab.tasks.base import Examples, shuffled
 
 Optimiser = Literal["sgd", "adam"]
 Order = Literal[0, 1, 2]
@@ -119,12 +118,6 @@ def minibatch(support: Examples, size: int, k: int) -> Examples:
     chosen = order[:, start : start + size]
     tasks = torch.arange(len(chosen), device=chosen.device)[:, None]
     return Examples(support.x[tasks, chosen], support.y[tasks, chosen])
-
-
-@functools.lru_cache(256)
-def shuffled(n: int, epoch: int, device: torch.device) -> Tensor:
-    """The order in which an epoch goes through n examples, the same in every inner loop: (n,)."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(epoch)).to(device)
 
 
 def occurrence(y: Tensor) -> Tensor:

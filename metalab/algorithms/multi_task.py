@@ -29,7 +29,7 @@ from metalab.algorithms.new_head import NewHead
 from metalab.models.base import HEAD, Model, init_linear, linear
 from metalab.params import Params, detach, expand, gradients, statistics, weights
 from metalab.settings import setting
-from metalab.tasks.base import Examples, TaskBatch, TaskFamily
+from metalab.tasks.base import Examples, TaskBatch, TaskFamily, moved
 
 POOL_SEED = 0
 """Draws the pool of training tasks."""
@@ -126,13 +126,14 @@ class MultiTask(NewHead):
         """The examples (T, n, ...) that the meta-batch stands for, and their tasks' heads (T, ...)."""
         weight, bias = theta[f"{JOINT}.weight"], theta[f"{JOINT}.bias"]
         if family.kind == "classification":
-            classes = batch.info["classes"].to(weight.device)
+            classes = moved(batch.info["classes"], weight.device)
             return all_examples(batch), {
                 f"{JOINT}.weight": weight[:, classes].permute(1, 0, 2),
                 f"{JOINT}.bias": bias[classes],
             }
         chosen = drawn_by(batch, self.training_tasks)
-        examples = Examples(*(_like(part, weight)[chosen] for part in pool_of(family, self.training_tasks)))
+        pool = pool_of(family, self.training_tasks, weight.device)
+        examples = Examples(*(part.to(weight.dtype)[chosen] for part in pool))
         return examples, {f"{JOINT}.weight": weight[chosen], f"{JOINT}.bias": bias[chosen]}
 
 
@@ -146,10 +147,6 @@ def drawn_by(batch: TaskBatch, n_tasks: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def pool_of(family: TaskFamily, n_tasks: int) -> Examples:
-    """The fixed training tasks of a regression family: all examples of each, on the CPU."""
-    return all_examples(family.sample(n_tasks, "train", torch.Generator().manual_seed(POOL_SEED)))
-
-
-def _like(part: Tensor, weight: Tensor) -> Tensor:
-    return part.to(weight.device, weight.dtype)
+def pool_of(family: TaskFamily, n_tasks: int, device: torch.device | str = "cpu") -> Examples:
+    """The fixed training tasks of a regression family: all examples of each, kept on the device."""
+    return all_examples(family.sample(n_tasks, "train", torch.Generator().manual_seed(POOL_SEED), device))

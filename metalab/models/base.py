@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,6 +14,10 @@ from torch.nn import functional as F
 from metalab.params import CONTEXT, Params, context
 from metalab.settings import Settings
 from metalab.tasks.base import TaskFamily
+
+# On a GPU, convolutions compute in float32 like everything else: torch's default, TF32, multiplies numbers of 11 bits.
+with warnings.catch_warnings(action="ignore"):  # the newer name for it cannot be set where inductor reads this one
+    torch.backends.cudnn.allow_tf32 = False
 
 HEAD = "head."
 """Prefix of the last layer's entries; all others are the body."""

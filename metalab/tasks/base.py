@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -22,6 +23,12 @@ def moved(values: Tensor, device: torch.device | str) -> Tensor:
     if values.device.type == "cpu" and torch.device(device).type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
+
+
+@functools.lru_cache(256)
+def shuffled(n: int, number: int, device: torch.device) -> Tensor:
+    """0 .. n - 1 in an order that depends on `number` alone: (n,). Kept, so that no GPU waits for it twice."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(number)).to(device)
 
 
 class Examples(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from metalab.settings import setting
-from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily
+from metalab.tasks.base import Examples, Split, TaskBatch, TaskFamily, shuffled
 from metalab.tasks.policy_gradient import Curvature, baseline, standardised, surrogate, to_go
 
 LARGEST_STEP = 0.1
@@ -129,7 +129,7 @@ class Navigation(TaskFamily):
         if k == 0:
             return support
         n, horizon = support.x.shape[1:3]
-        order = torch.randperm(n * horizon, generator=torch.Generator().manual_seed(k)).to(support.x.device)
+        order = shuffled(n * horizon, k, support.x.device)
         return Examples(support.x.flatten(1, 2)[:, order].unflatten(1, (n, horizon)), support.y)
 
     def describe(self, info: Mapping[str, Any], task: int) -> str:

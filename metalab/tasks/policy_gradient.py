@@ -46,7 +46,9 @@ def baseline(observations: Tensor, returns: Tensor, counts: Tensor) -> Tensor:
     weighted = f * counts.flatten(1, 2)[..., None]
     ridge = RIDGE * torch.eye(f.shape[-1], dtype=f.dtype, device=f.device)
     normal = weighted.transpose(1, 2) @ f + ridge
-    weights = torch.linalg.solve(normal, weighted.transpose(1, 2) @ returns.flatten(1, 2)[..., None].double())
+    target = weighted.transpose(1, 2) @ returns.flatten(1, 2)[..., None].double()
+    # With the ridge there is a solution; to be told so, a GPU would have to be waited for.
+    weights, _ = torch.linalg.solve_ex(normal, target)
     return (f @ weights)[..., 0].to(returns).view_as(returns)
 
 

@@ -52,7 +52,7 @@ REPTILE: Mapping[str, Any] = {
     # Reptile learns from support and query examples together: ten points.
     "family": {"name": "sinusoid", "shots": 5, "queries": 5},
     "model": {"name": "mlp", "widths": [40, 40]},
-    "algorithm": {"name": "reptile", "inner_steps": 32, "inner_optimiser": "sgd", "inner_lr": 0.02},
+    "algorithm": {"name": "reptile", "inner_steps": 32, "inner_optimiser": "sgd", "inner_lr": 0.005},
     "outer_optimiser": "sgd",
     "outer_lr": 0.3,
     "meta_batch_size": 25,

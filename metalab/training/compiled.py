@@ -1,5 +1,5 @@
 """A run's meta-gradient and its evaluations as machine code: prepared beside the run, taken up when ready, left out
-where that cannot be.
+where that cannot be. On a GPU they are recorded instead (`recording`), at once.
 
 The run trains eagerly from its first step on. Meanwhile a process of its own (`translating`) makes a library of the
 same meta-gradient; between two outer steps the run looks whether it is there. What was made is kept in the cache,
@@ -65,10 +65,9 @@ def described(tensors: Sequence[Tensor]) -> list[list[Any]]:
     return [[list(t.shape), list(t.stride()), str(t.dtype)] for t in tensors]
 
 
-def loaded(path: Path, at_once: int, device: torch.device) -> Library:
+def loaded(path: Path, at_once: int) -> Library:
     """The library as a function, for up to `at_once` threads at a time. Raises RuntimeError."""
-    index = device.index or 0 if device.type == "cuda" else -1
-    return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, at_once, index).run
+    return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, at_once, -1).run
 
 
 def regrouped(values: Sequence[Tensor], names: Mapping[str, Sequence[str]], n_tasks: int) -> Aggregate:
@@ -91,22 +90,27 @@ class MetaStep:
         self._steady = config.algorithm.steady_from
         self._names: dict[str, list[str]] = {}
         self._parts: dict[int, tuple[list[list[Any]], Library]] = {}
+        self._recorded: Params | None = None
+        """The theta that the libraries read where it is: on a GPU, where they are recordings."""
         self._curves: tuple[list[str], list[list[Any]], Library] | None = None
         self._began = time.monotonic()
         self._folder: Path | None = None
         """Where the libraries are, or will be; None where none is waited for."""
         self._child: Child | None = None
+        self._to_record = False
         self._news = ""
         if config.compiled == "auto" and config.algorithm.trains:
             self._guarded(self._begin)
 
     def __call__(self, theta: Params, batch: TaskBatch, done: int) -> Aggregate:
         """What the tasks of a part come to after `done` outer steps; from any of the threads."""
-        known = self._parts.get(batch.n_tasks) if self._steady is not None and done >= self._steady else None
+        steady = self._steady is not None and done >= self._steady and self._reads(theta)
+        known = self._parts.get(batch.n_tasks) if steady else None
         given = inputs(theta, batch)
         # theta was looked at when the library was taken up.
         if known is None or described(given[-4:]) != known[0][-4:]:
-            return differentiated(self._config, theta, batch, done, in_rows=not self._parts)
+            in_rows = self._device.type == "cuda" or not self._parts
+            return differentiated(self._config, theta, batch, done, in_rows=in_rows)
         return regrouped(known[1](given), self._names, batch.n_tasks)
 
     @property
@@ -117,10 +121,13 @@ class MetaStep:
     def curves(self, theta: Params, part: TaskBatch) -> Params:
         """Each metric of the tasks after each inner step of an evaluation, compiled where that is ready."""
         given, algorithm = inputs(theta, part), self._config.algorithm
-        if self._curves is None or described(given) != self._curves[1]:
+        if self._curves is None or described(given) != self._curves[1] or not self._reads(theta):
             return curves(self._config.learner, algorithm, theta, part, algorithm.evaluation_steps)
         names, _, library = self._curves
         return dict(zip(names, library(given), strict=True))
+
+    def _reads(self, theta: Params) -> bool:
+        return self._recorded is None or self._recorded is theta
 
     def wait(self, theta: Params) -> str:
         """Wait for what is prepared; the sentence that `news` has then, empty where nothing is."""
@@ -132,20 +139,25 @@ class MetaStep:
     @property
     def pending(self) -> bool:
         """Whether there will be news."""
-        return self._folder is not None or bool(self._news)
+        return self._folder is not None or self._to_record or bool(self._news)
 
     def news(self, theta: Params) -> str:
         """A sentence once there is something to tell, ready or why not, else empty. Takes up what is ready."""
-        if self._folder is not None and (self._child is None or self._child.over):
+        if self._to_record:
+            self._to_record = False
+            self._guarded(lambda: self._record(theta))
+        elif self._folder is not None and (self._child is None or self._child.over):
             self._guarded(lambda: self._take_up(theta))
         news, self._news = self._news, ""
         return news
 
     def close(self) -> None:
-        """End a preparation that goes on."""
+        """End a preparation that goes on, and let go of what is ready."""
         if self._child is not None:
             self._child.close()
-        self._folder = self._child = None
+        self._folder = self._child = self._curves = self._recorded = None
+        self._to_record = False
+        self._parts.clear()
 
     def _guarded(self, do: Callable[[], None]) -> None:
         """Whatever goes wrong, the run goes on eagerly, and says why."""
@@ -154,16 +166,25 @@ class MetaStep:
         except Exception as problem:
             log.info("A run is not compiled.", exc_info=not isinstance(problem, NotCompiled))
             self.close()
-            self._parts.clear()
-            self._curves = None
             self._news = f"not compiled: {in_short(problem)}"
 
     def _begin(self) -> None:
         if self._steady is None:
             raise NotCompiled(f"the meta-gradient of {self._config.algorithm.label} is another one at every outer step")
-        self._folder = places.cache() / "compiled" / key(self._config, self._sizes, self._device)
+        if self._device.type == "cuda":
+            self._to_record = True  # that takes less time than a process takes to start
+            return
+        self._folder = places.cache() / "compiled" / key(self._config, self._sizes)
         if not (self._folder / MANIFEST).is_file():
-            self._child = Child(self._config, self._device, self._sizes, self._folder, self._steady)
+            self._child = Child(self._config, self._sizes, self._folder, self._steady)
+
+    def _record(self, theta: Params) -> None:
+        from metalab.training.recording import record
+
+        assert self._steady is not None
+        found = record(self._config, theta, self._device, self._steady)
+        self._recorded, self._names, self._curves, self._news = theta, found.names, found.curves, found.news
+        self._parts[self._config.meta_batch_size] = found.given, found.library
 
     def _take_up(self, theta: Params) -> None:
         folder, child = self._folder, self._child
@@ -178,12 +199,12 @@ class MetaStep:
             for size, promised in found["parts"].items():
                 if promised[:-4] != expected:
                     raise NotCompiled("theta is of another shape than the library was made for")
-                library = loaded(folder / f"{size}.pt2", self._threads, self._device)
+                library = loaded(folder / f"{size}.pt2", self._threads)
                 self._parts[int(size)] = promised, library
             self._names = found["names"]
             look = found.get(EVALUATION, {})
             if "names" in look:
-                library = loaded(folder / f"{EVALUATION}.pt2", 1, self._device)
+                library = loaded(folder / f"{EVALUATION}.pt2", 1)
                 self._curves = look["names"], look["given"], library
         except Refused:
             raise
@@ -207,11 +228,11 @@ class MetaStep:
 class Child:
     """The process that makes the libraries of one config."""
 
-    def __init__(self, config: RunConfig, device: torch.device, sizes: Sequence[int], folder: Path, done: int) -> None:
+    def __init__(self, config: RunConfig, sizes: Sequence[int], folder: Path, done: int) -> None:
         """Starts it; its work takes the name `folder` when it is whole. Raises NotCompiled, OSError."""
         self._folder = folder
         self._began = time.monotonic()
-        environment = _environment(device)
+        environment = _environment()
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
         self._process = subprocess.Popen(
@@ -225,7 +246,7 @@ class Child:
             start_new_session=True,
         )
         request = {
-            "config": config.changed({"device": device.type, "compiled": "off"}).model_dump(mode="json"),
+            "config": config.changed({"device": "cpu", "compiled": "off"}).model_dump(mode="json"),
             "sizes": list(sizes),
             "folder": str(self._part),
             "done": done,
@@ -307,7 +328,7 @@ def compiler() -> str:
     return found
 
 
-def _environment(device: torch.device) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """The compiling process's. Raises NotCompiled, PlaceError."""
     settings = {
         "CXX": compiler(),
@@ -317,11 +338,12 @@ def _environment(device: torch.device) -> dict[str, str]:
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        "CUDA_VISIBLE_DEVICES": "",
     }
-    return os.environ | settings | ({"CUDA_VISIBLE_DEVICES": ""} if device.type == "cpu" else {})
+    return os.environ | settings
 
 
-def key(config: RunConfig, sizes: Sequence[int], device: torch.device) -> str:
+def key(config: RunConfig, sizes: Sequence[int]) -> str:
     """A name for everything that a library depends on: the run's settings, our source, torch and the processor."""
     settings = config.model_dump(mode="json", include={"family", "model", "algorithm", "meta_batch_size"})
     what = {
@@ -329,7 +351,6 @@ def key(config: RunConfig, sizes: Sequence[int], device: torch.device) -> str:
         "sizes": sorted(sizes),
         "evaluates": evaluates(config),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": _processor(),
         "source": _source(),
     }

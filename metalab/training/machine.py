@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from metalab.training.config import ConfigError
+
+_lock = threading.Lock()
+_threads = Counter[int]()
+"""How many threads train on each GPU."""
+_streams = defaultdict[int, list[torch.cuda.Stream]](list)
+"""Those of each GPU that no thread has now."""
 
 
 def cores() -> int:
@@ -24,6 +34,29 @@ def worker_count() -> int:
     if not given.isdecimal() or int(given) < 1:
         raise ConfigError(f"METALAB_WORKERS = {given!r}: expected a whole number of trainers, 1 or more")
     return int(given)
+
+
+@contextmanager
+def gpu() -> Iterator[None]:
+    """Where there are GPUs: this thread's is the one with the fewest such threads, with a stream of its own there.
+
+    So no run waits for what another one has launched.
+    """
+    if not torch.cuda.is_available():
+        yield
+        return
+    with _lock:
+        chosen = min(range(torch.cuda.device_count()), key=lambda index: _threads[index])
+        _threads[chosen] += 1
+        # One that another thread has left: libraries keep working memory for each.
+        stream = _streams[chosen].pop() if _streams[chosen] else torch.cuda.Stream(chosen)
+    try:
+        with torch.cuda.device(chosen), torch.cuda.stream(stream):
+            yield
+    finally:
+        with _lock:
+            _threads[chosen] -= 1
+            _streams[chosen].append(stream)
 
 
 def free(device: torch.device) -> float | None:

@@ -44,6 +44,8 @@ COPIES = 6
 PASSES, PASSES_A_STEP = 6, 5
 """What a pass through the network makes and theta, for each task: no algorithm was seen to hold more at one time than
 so many of them, and so many more for each inner step."""
+FULL = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+"""How torch says in other errors than its own for it that there is no memory left: of a computer, of a GPU."""
 IDLE = {"outer_lr", "schedule", "clip_norm", "outer_steps", "evaluate_every", "seed", "fisher_damping", "fisher_decay"}
 """Settings that change nothing here."""
 
@@ -102,7 +104,7 @@ def is_full(problem: BaseException) -> bool:
     """Whether that is how torch or Python says that no memory is left."""
     if isinstance(problem, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+    return isinstance(problem, RuntimeError) and any(text in str(problem) for text in FULL)
 
 
 def when_full(config: RunConfig, threads: int) -> str:

@@ -144,7 +144,9 @@ class Outer:
         for key, content in flat.items():
             slot, name = key.split("/", 1)
             value = self._learned[name]
-            place = "cpu" if slot == "step" else value.device
+            # What counts outer steps is where its optimiser reads it: natural's in Python.
+            counts = slot == "step" and isinstance(self._optimiser, NaturalGradient)
+            place = "cpu" if counts else value.device
             self._optimiser.state[value][slot] = content.to(place, copy=True)
 
 
@@ -153,8 +155,9 @@ def optimiser_of(config: RunConfig, learned: list[Tensor]) -> torch.optim.Optimi
     if config.outer_optimiser == "natural":
         return NaturalGradient(learned, config.outer_lr, config.fisher_damping, config.fisher_decay)
     kind = torch.optim.Adam if config.outer_optimiser == "adam" else torch.optim.SGD
-    # One call for all entries; on a GPU torch groups them by itself.
-    return kind(learned, lr=config.outer_lr, fused=all(value.device.type == "cpu" for value in learned) or None)
+    # One call for all entries.
+    fused = all(value.device.type in ("cpu", "cuda") for value in learned)
+    return kind(learned, lr=config.outer_lr, fused=fused or None)
 
 
 def decay(config: RunConfig, done: int) -> float:

@@ -13,13 +13,13 @@ TASK_STREAM = {"train": 1, "validation": 2, "test": 3}
 
 
 def place(config: RunConfig) -> torch.device:
-    """The device that the config asks for. Raises ConfigError where it is not there."""
+    """The device that the config asks for; of several GPUs this thread's. Raises ConfigError where it is not there."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = 'cuda': no CUDA device is available here; expected cpu or auto")
     chosen = config.device
     if chosen == "auto":
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(chosen)
+    return torch.device(chosen, torch.cuda.current_device()) if chosen == "cuda" else torch.device(chosen)
 
 
 def stream(seed: int, split: Split) -> torch.Generator:

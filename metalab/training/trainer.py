@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 from metalab.tasks.base import TaskBatch
@@ -211,6 +212,8 @@ class Trainer:
         """End what goes on beside the run: its threads, and a compiler."""
         self.meta_step.close()
         self.workers.close()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # for other programs
 
     def checkpoint(self) -> Checkpoint:
         """Copies of everything, on the CPU."""

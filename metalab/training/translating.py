@@ -39,7 +39,7 @@ from metalab.training.compiled import (
 from metalab.training.config import RunConfig, parse_config
 from metalab.training.evaluation import FEWEST, curves
 from metalab.training.outer import ENTRIES, Aggregate, differentiated
-from metalab.training.start import initialise, place, stream
+from metalab.training.start import initialise, stream
 
 LONGEST = 4_000
 """Operations of a graph that is translated still: beyond, the compiler takes minutes."""
@@ -94,7 +94,10 @@ def _graph(function: Callable[[Params, TaskBatch], list[Tensor]], theta: Params,
         return function(dict(zip(names, tensors, strict=False)), tasks)
 
     given = inputs(theta, batch)
-    flat(*given)  # what is worked out once and kept for later calls is no part of the graph
+    try:
+        flat(*given)  # what is worked out once and kept for later calls is no part of the graph
+    except KeyError as missing:
+        raise Refused(f"it depends on more of its tasks than their examples ({missing})") from missing
     graph = make_fx(flat, decomposition_table=DECOMPOSED)(*given)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -118,7 +121,9 @@ def translated(graph: GraphModule, given: Sequence[Tensor], path: Path) -> None:
     import torch._inductor
 
     # One thread for each call: tasks share the processor by `parallel`, not by the library.
-    options = {"cpp.threads": 1, "aot_inductor.enable_line_tables": False, "aot_inductor.enable_frame_pointer": False}
+    wanted = {"cpp.threads": 1, "aot_inductor.enable_line_tables": False, "aot_inductor.enable_frame_pointer": False}
+    known = torch._inductor.list_options()  # the last two are for smaller libraries, and not in every torch
+    options = {name: value for name, value in wanted.items() if name in known}
     with torch.no_grad():
         program = torch.export.export(graph, tuple(given))
         torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
@@ -129,17 +134,16 @@ def prepare(config: RunConfig, sizes: Sequence[int], folder: Path, done: int) ->
 
     The manifest is there before the evaluations are begun: whatever comes of these, the meta-gradient is ready.
     """
-    device = place(config)
-    theta = {name: value.to(device) for name, value in initialise(config).items()}
+    theta = initialise(config)
     parts: dict[str, Any] = {}
     names: dict[str, list[str]] = {}
     for n_tasks in sizes:
-        batch, other = (_part(config, n_tasks, max(sizes), device, split) for split in ("train", "validation"))
+        batch, other = (_part(config, n_tasks, max(sizes), split) for split in ("train", "validation"))
         graph, names = traced(config, theta, batch, done)
         path = folder / f"{n_tasks}.pt2"
         translated(graph, inputs(theta, batch), path)
         expected = differentiated(config, theta, TaskBatch(other.support, other.query), done)
-        _compare(regrouped(loaded(path, 1, device)(inputs(theta, other)), names, n_tasks), expected)
+        compare(regrouped(loaded(path, 1)(inputs(theta, other)), names, n_tasks), expected)
         parts[str(n_tasks)] = described(inputs(theta, batch))
     manifest: dict[str, Any] = {"names": names, "parts": parts}
     _write(folder, manifest)
@@ -160,34 +164,35 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
 
 def _evaluation(config: RunConfig, theta: Params, folder: Path) -> dict[str, Any]:
     """Make the library of evaluations, tried out; what the manifest says of it. Raises NotCompiled."""
-    device = place(config)
     batch, other = (
-        config.family.sample(FEWEST, split, stream(config.seed, split), device) for split in ("train", "validation")
+        config.family.sample(FEWEST, split, stream(config.seed, split)) for split in ("train", "validation")
     )
     graph, names = traced_evaluation(config, theta, batch)
     path = folder / f"{EVALUATION}.pt2"
     given = inputs(theta, batch)
     translated(graph, given, path)
-    found = dict(zip(names, loaded(path, 1, device)(inputs(theta, other)), strict=True))
+    found = dict(zip(names, loaded(path, 1)(inputs(theta, other)), strict=True))
     expected = curves(config.learner, config.algorithm, theta, other, config.algorithm.evaluation_steps)
     for name, curve in expected.items():  # a loss may be a thousand times an accuracy
-        _agree({name: found[name]}, {name: curve}, f"{EVALUATION}, {name}")
+        agree({name: found[name]}, {name: curve}, f"{EVALUATION}, {name}")
     return {"names": names, "given": described(given)}
 
 
-def _part(config: RunConfig, n_tasks: int, most: int, device: torch.device, split: Any) -> TaskBatch:
+def _part(config: RunConfig, n_tasks: int, most: int, split: Any) -> TaskBatch:
     """A part as a meta-batch is cut into: where there are several, a slice of a larger one."""
     whole = config.meta_batch_size
-    batch = config.family.sample(max(whole, most), split, stream(config.seed, split), device)
+    batch = config.family.sample(max(whole, most), split, stream(config.seed, split))
     return batch if n_tasks == whole else batch.tasks(0, n_tasks)
 
 
-def _compare(found: Aggregate, expected: Aggregate) -> None:
+def compare(found: Aggregate, expected: Aggregate) -> None:
+    """Raises NotCompiled where what was found is not what was expected, but for rounding."""
     for part in ("gradient", "metrics", "statistics"):
-        _agree(getattr(found, part), getattr(expected, part), part)
+        agree(getattr(found, part), getattr(expected, part), part)
 
 
-def _agree(found: Params, expected: Params, what: str) -> None:
+def agree(found: Params, expected: Params, what: str) -> None:
+    """As `compare`, of entries that are taken together; `what` they are."""
     ours, theirs = _row(found), _row(expected)
     off = float((ours - theirs).norm() / theirs.norm().clamp(min=1e-12)) if theirs.numel() else 0.0
     if not off <= TOLERANCE:

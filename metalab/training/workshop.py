@@ -18,6 +18,7 @@ from metalab.store.people import disk_bytes
 from metalab.store.store import INTERRUPTED
 from metalab.training.events import Checkpointed, Event, Failed, Finished
 from metalab.training.jobs import OUTCOME, Courtesy, Foreground, Job
+from metalab.training.machine import gpu
 from metalab.training.quotas import Quotas
 from metalab.training.recorder import Recorder
 from metalab.training.refusals import check_memory, in_one_sentence
@@ -50,7 +51,8 @@ class Workshop:
         """
         torch.set_num_threads(1)  # counts for this thread alone
         try:
-            return self._train(job, threads)
+            with gpu():
+                return self._train(job, threads)
         except RunNotFound:
             tell("run_ended", run=job.run_id, person=job.owner, state="deleted")
             return None

@@ -221,7 +221,7 @@ def test_the_meta_gradient_is_kept_whatever_comes_of_the_evaluation(home, monkey
     keep(config, home / "made", {part: [] for part in ENTRIES}, [4])
     stand_in(home, monkeypatch, COPIES.replace("{home}", str(home)) + then)
     monkeypatch.setattr(compiled, "loaded", lambda path, *_: path.stem)
-    theta, folder = initialise(config), home / "cache" / "compiled" / key(config, [4], CPU)
+    theta, folder = initialise(config), home / "cache" / "compiled" / key(config, [4])
     step = MetaStep(config, CPU, [4], 1)
     while not (home / "copied").exists() and not step._child.over:
         time.sleep(0.01)
@@ -271,10 +271,10 @@ def test_what_is_kept_is_taken_up_and_loses_neither_a_step_nor_a_task(name, home
     sizes = sorted(set(Trainer(config, None, 1).workers.sizes(config.meta_batch_size)))
     whole = config.family.sample(config.meta_batch_size, "train", stream(config.seed, "train"))
     graphs = {n: traced(config, initialise(config), whole.tasks(0, n), 0) for n in sizes}
-    keep(config, home / "cache" / "compiled" / key(config, sizes, CPU), graphs[sizes[0]][1], sizes)
+    keep(config, home / "cache" / "compiled" / key(config, sizes), graphs[sizes[0]][1], sizes)
     called = []
 
-    def graph_of(path, at_once, device):
+    def graph_of(path, at_once):
         graph = graphs[int(path.read_text())][0]
         return lambda given: called.append(path) or graph(*given)
 
@@ -310,12 +310,12 @@ def test_evaluations_of_whole_parts_are_compiled_others_and_refused_ones_stay_ea
     graph, names = traced(config, theta, config.family.sample(4, "train", stream(0, "train")), 0)
     part = config.family.sample(FEWEST, "validation", stream(0, "validation"))
     look, figures = traced_evaluation(config, theta, part)
-    folder = home / "cache" / "compiled" / key(config, [4], CPU)
+    folder = home / "cache" / "compiled" / key(config, [4])
     keep(config, folder, names, [4])
     whole = json.loads((folder / MANIFEST).read_text())
     called = []
 
-    def graph_of(path, at_once, device):
+    def graph_of(path, at_once):
         made = look if path.stem == EVALUATION else graph
         return lambda given: called.append(path.stem) or made(*given)
 
@@ -335,14 +335,14 @@ def test_evaluations_of_whole_parts_are_compiled_others_and_refused_ones_stay_ea
     called.clear()
     assert notes(train(run)) == [(0, "compiled, as kept from an earlier run; evaluations are not: for a reason")]
     assert EVALUATION not in called
-    assert key(config, [4], CPU) != key(config.changed({"evaluation_tasks": 2 * FEWEST + 1}), [4], CPU)
+    assert key(config, [4]) != key(config.changed({"evaluation_tasks": 2 * FEWEST + 1}), [4])
 
 
 def test_tasks_of_another_layout_than_was_promised_stay_eager(home, monkeypatch):
     config = auto()
     sizes = [config.meta_batch_size]
     names = {part: [] for part in ENTRIES}
-    keep(config, home / "cache" / "compiled" / key(config, sizes, CPU), names, sizes)
+    keep(config, home / "cache" / "compiled" / key(config, sizes), names, sizes)
     monkeypatch.setattr(compiled, "loaded", lambda *_: pytest.fail)
     step, theta = MetaStep(config, CPU, sizes, 1), initialise(config)
     assert step.news(theta) == "compiled, as kept from an earlier run"
@@ -356,7 +356,7 @@ def test_tasks_of_another_layout_than_was_promised_stay_eager(home, monkeypatch)
 
 def test_a_damaged_library_is_thrown_away_and_the_run_goes_on(home):
     config = auto()
-    folder = home / "cache" / "compiled" / key(config, [4], CPU)
+    folder = home / "cache" / "compiled" / key(config, [4])
     keep(config, folder, {part: [] for part in ENTRIES}, [4])
     found = list(train(config))
     ((_, said),) = notes(found)
@@ -390,15 +390,15 @@ def test_another_inner_rate_is_prepared_anew(home, monkeypatch):
     assert isinstance(settled(events)[-1], Noted)
     assert isinstance(events.send(Change({"algorithm.inner_lr": 0.02})), Changed)
     assert notes(events)
-    assert key(auto(), [4], CPU) != key(auto().changed({"algorithm.inner_lr": 0.02}), [4], CPU)
+    assert key(auto(), [4]) != key(auto().changed({"algorithm.inner_lr": 0.02}), [4])
 
 
 def test_a_library_has_another_name_for_whatever_it_depends_on():
     config = small()
     others = [small(seed=1), small(outer_lr=0.1), small(outer_steps=3)]
-    assert {key(each, [4], CPU) for each in others} == {key(config, [4], CPU)}
+    assert {key(each, [4]) for each in others} == {key(config, [4])}
     different = [small(meta_batch_size=5), small(REPTILE), small(outer_optimiser="natural"), small(PLUS)]
-    assert len({key(each, [4], CPU) for each in [config, *different]} | {key(config, [3], CPU)}) == 6
+    assert len({key(each, [4]) for each in [config, *different]} | {key(config, [3])}) == 6
 
 
 def found_compiler() -> bool:

@@ -161,7 +161,15 @@ def test_other_errors_of_torch_are_not_taken_for_it(monkeypatch):
         list(train(small()))
 
 
-@pytest.mark.parametrize("problem", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_every_way_to_say_so_is_known(problem):
     assert memory.is_full(problem)
     assert not memory.is_full(ValueError("can't allocate memory"))
