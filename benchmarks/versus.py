@@ -37,7 +37,7 @@ LIMIT_SECONDS = 300.0
 THREADS = 2
 
 
-def serve(peer: str, pipe: Connection, threads: int) -> None:
+def serve(peer: str, pipe: Connection, threads: int, device: str) -> None:
     """Reply to ("prepare", workload), ("answer", workload) and ("time", units) until the pipe closes."""
     import torch
 
@@ -56,30 +56,32 @@ def serve(peer: str, pipe: Connection, threads: int) -> None:
             return
         if what == "prepare":
             started = time.perf_counter()
-            job = module.job(work_of(value))
+            job = module.job(work_of(value, device))
             if job is not None:
                 job.unit()
             warm_up = time.perf_counter() - started
             pipe.send(None if job is None else warm_up)
         elif what == "answer":
-            job = module.job(work_of(value))
+            job = module.job(work_of(value, device))
             pipe.send(None if job is None else dict(job.answer()))
         else:
             assert job is not None
             started = time.perf_counter()
             for _ in range(value):
                 job.unit()
+            if device == "cuda":
+                torch.cuda.synchronize()
             pipe.send((time.perf_counter() - started) / value)
 
 
 class Contestant:
     """A peer in its process."""
 
-    def __init__(self, peer: str, threads: int) -> None:
+    def __init__(self, peer: str, threads: int, device: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.peer = peer
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(peer, theirs, threads), daemon=True)
+        self._process = context.Process(target=serve, args=(peer, theirs, threads, device), daemon=True)
         self._process.start()
         theirs.close()
         self.problem: str = self._pipe.recv()
@@ -167,15 +169,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", metavar="NAMES", default=others, help=f"who takes part (default: {others})")
     parser.add_argument("--repeats", type=int, default=9, help="timed blocks of each (default 9)")
     parser.add_argument("--threads", type=int, default=THREADS, help=f"threads of each (default {THREADS})")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where everybody computes (default cpu)"
+    )
     parser.add_argument("--check", action="store_true", help="compare what they compute instead of how fast")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     os.environ.update({name: str(options.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")})
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the others want some of the GPU, too
 
     names, wanted = options.only.split(","), [ENGINE, *options.peers.split(",")]
     if unknown := sorted({*names} - {*WORKLOADS} | {*wanted} - {*PEERS}):
         parser.error(f"{', '.join(unknown)}: expected workloads of {', '.join(WORKLOADS)}, peers of {', '.join(PEERS)}")
-    contestants = [Contestant(peer, options.threads) for peer in dict.fromkeys(wanted)]
+    contestants = [Contestant(peer, options.threads, options.device) for peer in dict.fromkeys(wanted)]
     try:
         for absent in (one for one in contestants if one.problem):
             print(absent.problem, file=sys.stderr)
@@ -190,7 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.json:
                 print(row(name, results[name], peers), flush=True)
         if options.json:
-            print(json.dumps({"workloads": results, "cores": os.cpu_count(), "threads": options.threads}))
+            machine = {"cores": os.cpu_count(), "threads": options.threads, "device": options.device}
+            print(json.dumps({"workloads": results, **machine}))
     finally:
         for one in contestants:
             one.close()

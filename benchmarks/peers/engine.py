@@ -25,7 +25,7 @@ def job(work: Work) -> Job:
         for inner in algorithm.adapt(learner, theta, batch.support, work.steps):
             with torch.no_grad():
                 found.append(algorithm.predict(learner, inner.phi, work.points, batch.support.x)[0])
-        return {"prediction": torch.stack(found).numpy()}
+        return {"prediction": torch.stack(found).cpu().numpy()}
 
     if work.kind == "adaptation":
         return computation(adaptation)
@@ -37,12 +37,12 @@ def job(work: Work) -> Job:
 def evaluation(work: Work, compiled: MetaStep | None) -> Job:
     """A run's evaluation, compiled where that is given and ready."""
     config, theta = work.config, work.theta
-    workers = Workers(config.model, torch.device("cpu"))
+    workers = Workers(config.model, work.batch.support.x.device)
     measure = compiled.curves if compiled is not None and compiled.evaluates else None
 
     def answer() -> Answer:
         found = evaluate(config.learner, config.algorithm, theta, work.batch, work.steps, workers, measure)
-        return {"loss": found["loss"].numpy()}
+        return {"loss": found["loss"].cpu().numpy()}
 
     return computation(answer)
 
@@ -56,6 +56,6 @@ def outer_steps(work: Work, trainer: Trainer) -> Job:
     def answer() -> Answer:
         parts = trainer.workers.map(lambda part: trainer.meta_step(trainer.outer.theta, part, 0), work.batch)
         found = mean([part for _, part in parts]).gradient
-        return {name: value.numpy() for name, value in plain(found).items()}
+        return {name: value.cpu().numpy() for name, value in plain(found).items()}
 
     return Job(unit, answer)

@@ -16,12 +16,13 @@ Tree = dict[str, Any]
 
 
 def job(work: Work) -> Job:
-    jax.config.update("jax_platforms", "cpu")
-    theta: Tree = {name: jnp.asarray(value.detach().numpy()) for name, value in work.module().named_parameters()}
+    jax.config.update("jax_platforms", work.batch.support.x.device.type)
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 on a GPU too, as everybody else
+    theta: Tree = {name: jnp.asarray(value.detach().cpu().numpy()) for name, value in work.module().named_parameters()}
     conv4 = "conv1.weight" in theta
     network = convolutions if conv4 else layers
     (xs, ys), (xq, yq) = (
-        [jnp.asarray(value.numpy()) for value in examples] for examples in (work.batch.support, work.batch.query)
+        [jnp.asarray(value.cpu().numpy()) for value in examples] for examples in (work.batch.support, work.batch.query)
     )
 
     def loss(phi: Tree, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -67,7 +68,7 @@ def job(work: Work) -> Job:
         return jnp.stack(found)
 
     if work.kind == "adaptation":
-        points = jnp.asarray(work.points[0].numpy())
+        points = jnp.asarray(work.points[0].cpu().numpy())
         adaptation = jax.jit(lambda xs, ys, x: predictions(xs, ys, x))
         return computation(lambda: {"prediction": np.asarray(adaptation(xs[0], ys[0], points))})
     if work.kind == "evaluation":

@@ -53,10 +53,10 @@ def job(work: Work) -> Job:
 
     def adaptation() -> Answer:
         xs, ys, _, _ = work.examples()[0]
-        return {"prediction": torch.stack(predictions(xs, ys, work.points[0])).numpy()}
+        return {"prediction": torch.stack(predictions(xs, ys, work.points[0])).cpu().numpy()}
 
     def evaluation() -> Answer:
-        curves = [[loss_of(f, yq) for f in predictions(xs, ys, xq)] for xs, ys, xq, yq in work.examples()]
+        curves = [[loss_of(f, yq).cpu() for f in predictions(xs, ys, xq)] for xs, ys, xq, yq in work.examples()]
         return {"loss": np.array(curves, np.float32)}
 
     if work.kind == "adaptation":

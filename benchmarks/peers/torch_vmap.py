@@ -59,11 +59,11 @@ def job(work: Work) -> Job:
     @torch.no_grad()
     def adaptation() -> Answer:
         found = vmap(lambda xs, ys, x: torch.stack(predictions(xs, ys, x)))(*work.batch.support, work.points)
-        return {"prediction": found[0].numpy()}
+        return {"prediction": found[0].cpu().numpy()}
 
     @torch.no_grad()
     def evaluation() -> Answer:
-        return {"loss": vmap(losses)(*work.batch.support, *work.batch.query).numpy()}
+        return {"loss": vmap(losses)(*work.batch.support, *work.batch.query).cpu().numpy()}
 
     if work.kind == "adaptation":
         return computation(adaptation)

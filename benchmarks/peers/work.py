@@ -108,7 +108,7 @@ class Work:
             assert isinstance(model, Conv4)
             module = Convolutions(model.filters, family.output_size, self.pooled)
         module.load_state_dict(plain(self.theta))
-        return module
+        return module.to(self.batch.support.x.device)
 
     def optimiser(self, module: nn.Module) -> torch.optim.Optimizer:
         """Who takes the outer steps."""
@@ -116,12 +116,13 @@ class Work:
         return kind(module.parameters(), lr=self.config.outer_lr)
 
 
-def work_of(name: str) -> Work:
-    """The workload of this name, on the CPU: the same tasks and parameters in every process."""
+def work_of(name: str, device: str = "cpu") -> Work:
+    """The workload of this name: the same tasks and parameters in every process."""
     workload = WORKLOADS[name]
-    config = parse_config({**workload.config, "device": "cpu"})
+    config = parse_config({**workload.config, "device": device})
     n = {"evaluations": EVALUATED, "adaptations": 1}.get(workload.unit, config.meta_batch_size)
-    return Work(name, config, initialise(config), tasks(config, n))
+    theta = {entry: value.to(device) for entry, value in initialise(config).items()}
+    return Work(name, config, theta, tasks(config, n))
 
 
 def loss_of(prediction: Tensor, target: Tensor) -> Tensor:
@@ -138,7 +139,9 @@ def meta_step(module: nn.Module, optimiser: torch.optim.Optimizer, write_gradien
 
     def answer() -> Answer:
         write_gradient()
-        return {name: value.grad.numpy().copy() for name, value in module.named_parameters() if value.grad is not None}
+        return {
+            name: value.grad.cpu().numpy().copy() for name, value in module.named_parameters() if value.grad is not None
+        }
 
     return Job(unit, answer)
 
