@@ -57,10 +57,10 @@ def disk_bytes(store: Store, owner: str) -> int:
             (owner,),
         ).fetchall()
         sweeps = db.execute(
-            "SELECT total(length(plan)) FROM sweeps WHERE owner = ?1 UNION ALL "
+            "SELECT total(length(plan)) FROM sweeps WHERE owner = :owner UNION ALL "
             "SELECT total(length(changes) + length(trials.message)) FROM trials JOIN sweeps ON sweep = number "
-            "WHERE owner = ?1",
-            (owner,),
+            "WHERE owner = :owner",
+            {"owner": owner},
         ).fetchall()
     found = sum(row[0] for row in sweeps)
     for row in rows:
@@ -89,7 +89,8 @@ def has_runs(store: Store, owner: str) -> bool:
     """Whether somebody has runs or sweeps in this store, the bin included."""
     with store.database.read() as db:
         found = db.execute(
-            "SELECT EXISTS (SELECT 1 FROM runs WHERE owner = ?1) OR EXISTS (SELECT 1 FROM sweeps WHERE owner = ?1)",
-            (owner,),
+            "SELECT EXISTS (SELECT 1 FROM runs WHERE owner = :owner) "
+            "OR EXISTS (SELECT 1 FROM sweeps WHERE owner = :owner)",
+            {"owner": owner},
         ).fetchone()
     return bool(found[0])

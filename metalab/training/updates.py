@@ -155,8 +155,9 @@ def _metrics(
         rows = db.execute(
             "SELECT name, step, value FROM (SELECT id, name, step, value, "
             "row_number() OVER (PARTITION BY name ORDER BY id) - 1 AS place, count(*) OVER (PARTITION BY name) AS n "
-            "FROM metrics WHERE run = ?1) WHERE place % ((n + ?2 - 2) / (?2 - 1)) = 0 OR place = n - 1 ORDER BY id",
-            (run.number, POINTS),
+            "FROM metrics WHERE run = :run) WHERE place % ((n + :points - 2) / (:points - 1)) = 0 OR place = n - 1 "
+            "ORDER BY id",
+            {"run": run.number, "points": POINTS},
         )
     else:
         last = after

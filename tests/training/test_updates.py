@@ -15,7 +15,7 @@ from metalab.store import News, Note, Store
 from metalab.training.config import RunConfig
 from metalab.training.evaluation import summarise
 from metalab.training.events import Evaluated
-from metalab.training.recorder import _before_and_after
+from metalab.training.recorder import before_and_after
 from metalab.training.service import Service
 from metalab.training.start import held_out
 from metalab.training.updates import EVALUATIONS, POINTS, Updates
@@ -290,7 +290,7 @@ def test_a_whole_run_as_its_viewer_sees_it(serve):
 def test_curves_away_from_home_are_recorded_as_such():
     curves = {"accuracy": torch.tensor([[0.2, 0.4, 0.9], [0.2, 0.6, 0.7]])}
     curves["accuracy_away"] = curves["accuracy"] / 2
-    found = {name: (step, value) for step, name, value in _before_and_after(Evaluated(7, curves, None))}
+    found = {name: (step, value) for step, name, value in before_and_after(Evaluated(7, curves, None))}
     assert found == {
         "validation/accuracy_before": (7, pytest.approx(0.2)),
         "validation/accuracy_after": (7, pytest.approx(0.8)),
