@@ -5,16 +5,6 @@ const LAB_MS = 60;
 const LAB_REACH = { mouse: 16, touch: 26, pen: 20 };
 const WIDEST = 680;
 
-function labPlotly(url) {
-  window.metalabPlotly ||= new Promise((loaded, failed) => {
-    const script = make("script", { src: url });
-    script.onload = () => loaded(window.Plotly);
-    script.onerror = () => { window.metalabPlotly = undefined; failed(new Error(`could not load ${url}`)); };
-    document.head.append(script);
-  });
-  return window.metalabPlotly;
-}
-
 class Lab {
   constructor(root) {
     this.root = root;
@@ -68,7 +58,7 @@ class Lab {
     this.sender.connect(send, data.seq);
     this.label();
     this.render();
-    labPlotly(data.plotly).then(
+    chartLibrary(data.plotly).then(
       (plotly) => { this.plotly = plotly; this.draw(); },
       () => { this.trouble.textContent = data.text.no_plotly; },
     );

@@ -47,7 +47,7 @@ class Panel {
       this.runs = data.runs.map((spec) => Object.assign(known.get(spec.id) || newRun(spec), { name: spec.name, colours: spec.colours }));
       if (first) this.settings.metric = data.metric;
       this.build();
-      loadPlotly(data.plotly).then(
+      chartLibrary(data.plotly).then(
         (plotly) => { this.plotly = plotly; this.redraw("learning", "adaptation", "functions"); },
         () => this.banner(this.speak.say("no_plotly")),
       );

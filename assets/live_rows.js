@@ -30,19 +30,6 @@ function icon(name) {
   return svg;
 }
 
-function loadPlotly(url) {
-  window.metalabPlotly ||= new Promise((loaded, failed) => {
-    const script = make("script", { src: url });
-    script.onload = () => loaded(window.Plotly);
-    script.onerror = () => {
-      window.metalabPlotly = undefined;
-      failed(new Error(`could not load ${url}`));
-    };
-    document.head.append(script);
-  });
-  return window.metalabPlotly;
-}
-
 class RunRow {
   constructor(panel, run) {
     this.panel = panel;

@@ -1,19 +1,7 @@
-// Fetches and compiles plotly.js before the first chart needs it, which shares the promise (live.js, stage.js).
+// Fetches and compiles the chart library before the first chart needs it (live.js, stage.js, lab.js).
 
-export default function (component) {
+export default function ({ data }) {
   const idle = window.requestIdleCallback || ((work) => setTimeout(work, 300));
-  const begin = component.data.idle ? idle : (work) => work();
-  begin(() => {
-    window.metalabPlotly ||= new Promise((loaded, failed) => {
-      const script = document.createElement("script");
-      script.src = component.data.plotly;
-      script.onload = () => loaded(window.Plotly);
-      script.onerror = () => {
-        window.metalabPlotly = undefined;
-        failed(new Error(`could not load ${component.data.plotly}`));
-      };
-      document.head.append(script);
-    });
-    window.metalabPlotly.catch(() => {}); // the live panel says so when it needs it
-  });
+  const begin = data.idle ? idle : (work) => work();
+  begin(() => chartLibrary(data.plotly).catch(() => {})); // who needs it then says that it is missing
 }

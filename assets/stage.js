@@ -33,16 +33,6 @@ function picture(name) {
   return svg;
 }
 
-function plotlyFrom(url) {
-  window.metalabPlotly ||= new Promise((loaded, failed) => {
-    const script = node("script", { src: url });
-    script.onload = () => loaded(window.Plotly);
-    script.onerror = () => { window.metalabPlotly = undefined; failed(new Error(`could not load ${url}`)); };
-    document.head.append(script);
-  });
-  return window.metalabPlotly;
-}
-
 const words = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 
 class Stage {
@@ -90,10 +80,25 @@ class Stage {
     if (data.settle) this.settling = setTimeout(() => this.send({ ...this.value(), settled: performance.now() }), SETTLE_MS);
     this.label();
     this.arrange();
-    plotlyFrom(data.plotly).then(
-      (plotly) => { this.plotly = plotly; this.draw(); },
+    const library = data.pictures.some(({ figure }) => figure.layout.scene) ? data.whole_plotly : data.plotly;
+    this.library = library;
+    chartLibrary(library).then(
+      (plotly) => { if (this.library === library) this.drawWith(plotly); },
       () => { this.trouble.textContent = data.text.no_plotly; },
     );
+  }
+
+  // What one library drew another cannot change.
+  drawWith(plotly) {
+    if (this.plotly && this.plotly !== plotly) {
+      for (const card of this.cards.values()) {
+        this.plotly.purge(card.plot);
+        card.drawn = card.listening = null;
+      }
+    }
+    this.plotly = plotly;
+    this.drawsWith = this.library;
+    this.draw();
   }
 
   stop() {
@@ -243,7 +248,7 @@ class Stage {
   // One figure at a time, so that the first is on the screen before the next is begun; none that nobody can see.
   drawCards() {
     clearTimeout(this.drawing);
-    if (!this.plotly || !this.data) return;
+    if (!this.plotly || this.drawsWith !== this.library || !this.data) return;
     const look = readStageLook(this.root, this.data.dark);
     const waiting = [...this.cards.values()].filter((card) => card.near);
     const next = () => {

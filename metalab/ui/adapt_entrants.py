@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from metalab.analysis.adaptation import Contender, from_checkpoint, scratch
@@ -32,10 +32,10 @@ def ways_of(run: Run) -> int | None:
     return run.settings["family"].get("ways")
 
 
-def newest_of_each(found: Sequence[Run]) -> list[str]:
+def newest_of_each(found: Sequence[Run], mine: Callable[[Run], bool] = runs.mine) -> list[str]:
     """For each algorithm one run: finished before unfinished, one's own before others', longer trained, then newer."""
     best: dict[tuple[str, int], Run] = {}
-    for run in sorted(found, key=lambda run: (run.state == "finished", runs.mine(run), run.step, run.number)):
+    for run in sorted(found, key=lambda run: (run.state == "finished", mine(run), run.step, run.number)):
         best[run.algorithm, run.settings["algorithm"].get("order", 2)] = run
     places = {name: place for place, name in enumerate(FIRST)}
     order = [best[key] for key in sorted(best, key=lambda key: (key[1] == 1, places.get(key[0], len(places))))]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import streamlit as st
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from metalab.analysis.background import Report, Work
 
 T = TypeVar("T")
+_PAGELESS: ContextVar[bool] = ContextVar("pageless", default=False)
+LONGEST_SECONDS = 60.0
+"""So long is waited for a result where no page asks for it."""
 IN_LINE_SECONDS = 0.03
 """A result that is there within this time is shown without a bar: one that was kept, mostly."""
 PATIENCE_SECONDS = 1.0
@@ -36,6 +41,8 @@ def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str
     """
     from metalab.analysis.background import background
 
+    if _PAGELESS.get():
+        return None if later else _whenever(slot, key, make)
     stopped: dict[str, Hashable] = st.session_state.setdefault("background.stopped", {})
     if stopped.get(slot) == key:
         _restart(slot, told)
@@ -56,6 +63,23 @@ def computed(slot: str, key: Hashable, make: Callable[[Report], T], *, told: str
         return None
     st.fragment(_bar, run_every=REFRESH_SECONDS)(work, slot, key, told)
     return None
+
+
+@contextmanager
+def without_page() -> Iterator[None]:
+    """Inside, `computed` draws nothing, takes its time, and leaves what comes later."""
+    before = _PAGELESS.set(True)
+    try:
+        yield
+    finally:
+        _PAGELESS.reset(before)
+
+
+def _whenever(slot: str, key: Hashable, make: Callable[[Report], T]) -> T | None:
+    from metalab.analysis.background import background
+
+    work = background().ask((slot, key), make, ("ahead", slot), wait=LONGEST_SECONDS, person="ahead")
+    return cast("T", work.result) if work.state == "done" else None
 
 
 def first_words(n_tasks: int, whole: int) -> str:

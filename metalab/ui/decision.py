@@ -95,6 +95,11 @@ def count(entrant: Entrant) -> int:
 # --- results
 
 
+def begun(state: Mapping[str, Any], entrant: Entrant) -> object | None:
+    """What the page begins with: None while it is computed."""
+    return influenced(state, entrant) if entrant.config.family.kind == "regression" else explained(state, entrant)
+
+
 def explained(state: Mapping[str, Any], entrant: Entrant) -> Decision | None:
     """One answer taken apart; None while it is computed."""
     k, query = steps(state, entrant), min(state["query"], count(entrant) - 1)

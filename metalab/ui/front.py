@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -65,11 +66,16 @@ def packed(path: str) -> bytes:
     return body
 
 
-def pack_first() -> None:
-    """Compress what every page begins with, before anybody asks."""
-    for name in _NAMED.findall((_folder() / "index.html").read_text(encoding="utf-8")):
-        if f"/{name}" in files():
-            packed(f"/{name}")
+def pack_first(also: Iterable[str] = ()) -> None:
+    """Compress what every page begins with, and `also` these of `files()`, before anybody asks."""
+    for path in (*named_by_streamlit(), *also):
+        packed(path)
+
+
+def named_by_streamlit() -> list[str]:
+    """Those of `files()` that the head of Streamlit's page names."""
+    named = _NAMED.findall((_folder() / "index.html").read_text(encoding="utf-8"))
+    return [f"/{name}" for name in named if f"/{name}" in files()]
 
 
 def _plain(headers: Headers) -> bool:

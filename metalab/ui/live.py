@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import streamlit as st
 
 from metalab.figures.style import colour_of, spare_colour
+from metalab.takehome import charts
 from metalab.ui.i18n import _, language
 from metalab.ui.routes import base_path
 from metalab.ui.stream import RUNS_PER_STREAM
@@ -33,7 +34,7 @@ COMMANDS: Mapping[str, tuple[CommandName, ...]] = {
 
 _LOG = logging.getLogger(__name__)
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
-_SCRIPTS = ("saved_key.js", "live_data.js", "live_charts.js", "live_rows.js", "live.js")
+_SCRIPTS = ("chart_library.js", "saved_key.js", "live_data.js", "live_charts.js", "live_rows.js", "live.js")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,13 @@ def live_panel(
 
 @cache
 def plotly_address() -> str:
-    """Where the browser finds plotly.js; the version keeps an updated server's browsers from using an old copy."""
+    """Where the browser finds what draws lines and maps; the version keeps it from using an older server's copy."""
+    return f"{base_path()}/metalab/plotly-cartesian.js?v={charts.VERSION}"
+
+
+@cache
+def whole_plotly_address() -> str:
+    """Where the browser finds the whole of plotly.js, for pictures in 3-D."""
     from importlib.metadata import version
 
     return f"{base_path()}/metalab/plotly.js?v={version('plotly')}"

@@ -1,14 +1,12 @@
 """Getting the chart library into the browser before the first chart needs it."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from metalab.ui.canvas.bridge import asset
 from metalab.ui.live import plotly_address
-
-_SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "preload.js"
 
 
 def preload_charts(*, key: str, idle: bool = True) -> None:
@@ -18,4 +16,6 @@ def preload_charts(*, key: str, idle: bool = True) -> None:
 
 @cache
 def _component() -> Any:
-    return st.components.v2.component("metalab_preload", js=_SCRIPT.read_text(encoding="utf-8"), isolate_styles=False)
+    return st.components.v2.component(
+        "metalab_preload", js=asset("chart_library.js", "preload.js"), isolate_styles=False
+    )

@@ -8,8 +8,8 @@ import asyncio
 import gzip
 import hashlib
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from metalab.log import tell
-from metalab.takehome.charts import plotly_js
+from metalab.takehome.charts import plotly_js, whole_plotly_js
 from metalab.ui.health import health as how_it_does
 from metalab.ui.identity import owners_of, user_of
 from metalab.ui.stream import RUNS_PER_STREAM, Hub, TooManyStreams, Update, Viewer, split_cursors
@@ -63,7 +63,8 @@ def routes(hub: Hub, base_path: str = "") -> list[Route]:
     return [
         Route(f"{base_path}/metalab/runs/{{run_ids}}/events", events),
         Route(f"{base_path}/metalab/runs/{{run_id}}/metrics.csv", metrics),
-        Route(f"{base_path}/metalab/plotly.js", plotly_js_route),
+        Route(f"{base_path}/metalab/plotly-cartesian.js", partial(_plotly, pack_plotly_js)),
+        Route(f"{base_path}/metalab/plotly.js", partial(_plotly, pack_whole_plotly_js)),
         Route(f"{base_path}/metalab/health", health),
     ]
 
@@ -117,9 +118,9 @@ async def _metrics(hub: Hub, tables: Tables, request: Request) -> Response:
     return table or _problem(404, f"There is no run {run_id!r}. It may have been deleted.")
 
 
-async def plotly_js_route(request: Request) -> Response:
-    """plotly.js out of the installed plotly package, so that charts work offline; compressed once, then cached."""
-    plain, packed, tag = await asyncio.to_thread(pack_plotly_js)
+async def _plotly(pack: Callable[[], tuple[bytes, bytes, str]], request: Request) -> Response:
+    """plotly.js from this server, so that charts work offline; compressed once, then cached."""
+    plain, packed, tag = await asyncio.to_thread(pack)
     headers = {
         "Cache-Control": "public, max-age=31536000, immutable",
         "ETag": tag,
@@ -135,8 +136,18 @@ async def plotly_js_route(request: Request) -> Response:
 
 @cache
 def pack_plotly_js() -> tuple[bytes, bytes, str]:
-    """plotly.js, the same compressed, and its entity tag; made once."""
-    plain = plotly_js().encode()
+    """What draws lines and maps, the same compressed, and its entity tag; made once."""
+    return _packed(plotly_js())
+
+
+@cache
+def pack_whole_plotly_js() -> tuple[bytes, bytes, str]:
+    """The whole of plotly.js, likewise."""
+    return _packed(whole_plotly_js())
+
+
+def _packed(text: str) -> tuple[bytes, bytes, str]:
+    plain = text.encode()
     return plain, gzip.compress(plain, compresslevel=6, mtime=0), f'"{hashlib.sha256(plain).hexdigest()[:16]}"'
 
 

@@ -21,11 +21,12 @@ from metalab.allocator import keep_freed_memory
 from metalab.places import PlaceError
 from metalab.store import StoreError, people
 from metalab.training.quotas import from_environment
-from metalab.ui import front, runs, teacher, visitors
+from metalab.ui import front, head, runs, teacher, visitors
 from metalab.ui import routes as http
 from metalab.ui.door import Door
 from metalab.ui.front import FrontMiddleware
 from metalab.ui.guard import GuardMiddleware
+from metalab.ui.head import HeadMiddleware
 from metalab.ui.identity import IdentityMiddleware, listens_beyond_loopback, short_id
 from metalab.ui.stream import Hub
 
@@ -51,6 +52,7 @@ def middleware() -> list[Middleware]:
     base_path = http.base_path()
     return [
         Middleware(FrontMiddleware, base_path=base_path),
+        Middleware(HeadMiddleware, base_path=base_path),
         Middleware(GuardMiddleware, base_path=base_path),
         Middleware(IdentityMiddleware),
     ]
@@ -157,13 +159,22 @@ def _allow_handles() -> int:
 
 def _warm_up() -> None:
     """Connect the training service, and pay for first times (torch, a gradient, plotly.js) before the first click."""
-    for work in (_connect, front.pack_first, http.pack_plotly_js, _train_a_little, _draw_characters, _read_pages):
-        try:
-            work()
-        except Exception:
-            _LOG.exception("Warming up failed; the first action will be slower.")
+    for work in (_connect, _pack_first, http.pack_plotly_js, _train_a_little, _draw_characters, _read_pages):
+        _try(work)
     gc.collect()
     gc.freeze()  # what was imported so far never dies: no collection needs to look at it again
+    _try(_look_ahead)
+
+
+def _try(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:
+        _LOG.exception("Warming up failed; the first action will be slower.")
+
+
+def _pack_first() -> None:
+    front.pack_first(head.elements())
 
 
 def _connect() -> None:
@@ -199,6 +210,12 @@ def _read_pages() -> None:
     import pandas  # noqa: F401
 
     from metalab.ui import decision, embeddings, order, sensitivity, speed, theta  # noqa: F401
+
+
+def _look_ahead() -> None:
+    from metalab.ui.ahead import look_ahead
+
+    look_ahead()
 
 
 class StreamsEndOnSignal:

@@ -19,7 +19,7 @@ from metalab.figures.adaptation import STEP
 from metalab.figures.style import DARK, Picture, contender_colour
 from metalab.ui.canvas.bridge import asset, stored
 from metalab.ui.i18n import _
-from metalab.ui.live import plotly_address
+from metalab.ui.live import plotly_address, whole_plotly_address
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _DTYPES = {
@@ -33,7 +33,7 @@ _mount = st.components.v2.component(
     "metalab_stage",
     html='<div class="ml-stage"></div>',
     css=asset("stage.css"),
-    js=asset("saved_key.js", "stage_figures.js", "stage.js"),
+    js=asset("chart_library.js", "saved_key.js", "stage_figures.js", "stage.js"),
     isolate_styles=False,  # plotly puts its own rules into the page's head
 )
 
@@ -135,6 +135,7 @@ def mount(
         "pictures": [_packed(placed) for placed in pictures],
         "dark": dict(DARK),
         "plotly": plotly_address(),
+        "whole_plotly": whole_plotly_address(),
         "text": {**_texts(), **texts},
         **said,
     }

@@ -246,7 +246,7 @@ class Study:
         lost = [name for name in state["who"] if name not in ids] if state["asked"] else []
         told = _("Run {run} of the link is not here, or not one that this page can study: it is left out.")
         wrong += [told.format(run=name) for name in lost]
-        chosen = chosen or self._first_of(found, begin_with)
+        chosen = chosen or adapt_entrants.newest_of_each(found)[: min(begin_with, self.most)]
         state["who"], state["asked"] = self._choose(state, label, ids, chosen, named), False
         if not state["who"]:
             st.info(_("Choose a run above."), icon=":material/arrow_upward:")
@@ -258,7 +258,7 @@ class Study:
             return []
 
     def at_first(self, family: str, suits: Callable[[Run], bool]) -> tuple[dict[str, Any], list[Entrant]]:
-        """What the page shows of a family before anybody has chosen anything: its state, and its runs, if there are any.
+        """What the page shows a newcomer of a family before anything is chosen: its state, and its runs if any suit.
 
         Draws nothing. Raises runs.Problem where a run cannot be read.
         """
@@ -267,11 +267,9 @@ class Study:
         if options := _ways(found):
             state["ways"] = _usual_ways(options)
             found = [run for run in found if adapt_entrants.ways_of(run) == state["ways"]]
-        state |= {"who": self._first_of(found, BEGIN_WITH), "at": {}, "revision": 0}
+        newest = adapt_entrants.newest_of_each(found, mine=lambda _run: False)
+        state |= {"who": newest[: min(BEGIN_WITH, self.most)], "at": {}, "revision": 0}
         return state, adapt_entrants.entrants(state["who"], family, state["ways"]) if found else []
-
-    def _first_of(self, found: list[Run], begin_with: int) -> list[str]:
-        return adapt_entrants.newest_of_each(found)[: min(begin_with, self.most)]
 
     def _choose(
         self, state: Mapping[str, Any], label: str, ids: list[str], chosen: list[str], named: Mapping[str, str]

@@ -316,3 +316,14 @@ def test_half_of_a_second_request_holds_no_connection_and_what_is_live_is_never_
                     await writer.wait_closed()
 
     asyncio.run(attempt())
+
+
+def test_the_second_part_of_an_answer_does_not_wait_until_the_first_is_acknowledged():
+    async def attempt():
+        async with Street(40) as street:
+            assert await street.ask()
+            (transport,) = street.door._open
+            connection = transport.get_extra_info("socket")
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    asyncio.run(attempt())

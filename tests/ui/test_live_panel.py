@@ -85,7 +85,8 @@ def test_every_place_in_a_text_is_filled_by_the_browser():
 
 
 def test_plotly_is_asked_for_by_version():
-    assert re.fullmatch(r"/metalab/plotly\.js\?v=[\w.]+", live.plotly_address())
+    assert re.fullmatch(r"/metalab/plotly-cartesian\.js\?v=[\w.]+", live.plotly_address())
+    assert re.fullmatch(r"/metalab/plotly\.js\?v=[\w.]+", live.whole_plotly_address())
 
 
 @pytest.mark.parametrize("side", ["light", "dark"])

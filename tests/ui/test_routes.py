@@ -8,7 +8,7 @@ import pytest
 from fake_runs import FakeRun, FakeRuns
 from http_server import serving
 
-from metalab.takehome.charts import plotly_folder
+from metalab.takehome.charts import CARTESIAN, plotly_folder
 from metalab.ui import health, routes
 from metalab.ui.stream import Hub
 
@@ -72,17 +72,24 @@ def test_metrics_download_as_csv(client):
     assert answer.read().decode().splitlines()[0] == "metric,outer_step,value"
 
 
-def test_plotly_comes_from_the_installed_package_packed_and_cached(client):
-    plain = (plotly_folder() / "package_data" / "plotly.min.js").read_bytes()
-    packed = client.get("/metalab/plotly.js", Accept_Encoding="gzip, br")
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [
+        ("/metalab/plotly-cartesian.js", CARTESIAN),
+        ("/metalab/plotly.js", plotly_folder() / "package_data" / "plotly.min.js"),
+    ],
+)
+def test_plotly_comes_from_this_server_packed_and_cached(client, address, file):
+    plain = file.read_bytes()
+    packed = client.get(address, Accept_Encoding="gzip, br")
     assert packed.getheader("content-encoding") == "gzip"
     assert packed.getheader("content-type").startswith("text/javascript")
     assert "immutable" in packed.getheader("cache-control")
     body = packed.read()
     assert len(body) < len(plain) / 2
     assert gzip.decompress(body) == plain
-    assert client.get("/metalab/plotly.js").read() == plain
-    again = client.get("/metalab/plotly.js", If_None_Match=packed.getheader("etag"))
+    assert client.get(address).read() == plain
+    again = client.get(address, If_None_Match=packed.getheader("etag"))
     assert again.status == 304
     assert again.read() == b""
 

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from metalab.ui import server
 from metalab.ui.front import FrontMiddleware
 from metalab.ui.guard import GuardMiddleware
+from metalab.ui.head import HeadMiddleware
 from metalab.ui.identity import IdentityMiddleware
 from metalab.ui.stream import Hub
 
@@ -26,6 +27,7 @@ def test_the_launchers_parts():
     assert "/metalab/runs/{run_ids}/events" in [route.path for route in server.routes()]
     assert [middleware.cls for middleware in server.middleware()] == [
         FrontMiddleware,
+        HeadMiddleware,
         GuardMiddleware,
         IdentityMiddleware,
     ]

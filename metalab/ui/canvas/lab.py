@@ -22,7 +22,7 @@ _mount = st.components.v2.component(
     "metalab_lab",
     html='<div class="ml-lab"></div>',
     css=asset("lab.css"),
-    js=asset("canvas.js", "saved_key.js", "stage_figures.js", "lab_handles.js", "lab.js"),
+    js=asset("chart_library.js", "canvas.js", "saved_key.js", "stage_figures.js", "lab_handles.js", "lab.js"),
     isolate_styles=False,  # plotly puts its own rules into the page's head
 )
 
