@@ -8,15 +8,15 @@ import streamlit as st
 from metalab.algorithms import ALGORITHMS
 from metalab.analysis.catalogue import Entry
 from metalab.analysis.starts import DRAWN, Ranking
-from metalab.store.library import KEPT_SECONDS
 from metalab.tasks import FAMILIES
 from metalab.tasks.base import TaskBatch, TaskFamily
 from metalab.ui import library, library_starts, library_words, links, own_task, runs
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery
-from metalab.ui.i18n import _, ngettext
+from metalab.ui.i18n import _
 from metalab.ui.library import ALL, MOST, PAGES, STUDY
+from metalab.ui.library_bin import act, delete, in_bin, just_deleted, the_bin
 
 POINTS, PADS = "library.points", "library.pads"
 FORMULA = r"""\hat\theta = \arg\min_{\theta \,\in\, \text{checkpoints}}
@@ -85,6 +85,7 @@ def listed(state: dict[str, Any], wrong: list[str]) -> list[Entry]:
     if len(places) > MOST:
         st.caption(_("The first {n} of the chosen runs are compared.").format(n=MOST))
     state["who"] = [ids[place] for place in places[:MOST]]
+    just_deleted()
     if not state["who"]:
         st.caption(
             _(
@@ -93,19 +94,6 @@ def listed(state: dict[str, Any], wrong: list[str]) -> list[Entry]:
             )
         )
     return [left[place] for place in places[:MOST]]
-
-
-def in_bin(state: dict[str, Any]) -> None:
-    """Where one's deleted runs are, and the way there."""
-    found = library.binned()
-    if not found:
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(library.bin_told(len(found)), width="content")
-        told = _("Shows what you have deleted.")
-        if st.button(_("To the bin"), icon=":material/delete:", key="library.to_bin", help=told):
-            STUDY.restart(state, view="bin")
-            st.rerun()
 
 
 def chosen_runs(chosen: Sequence[Entry]) -> None:
@@ -150,7 +138,7 @@ def actions(entry: Entry) -> None:
         st.switch_page(PAGES / "adapt.py", query_params={"family": run.family, "who": run.id})
     told = _("Puts the run into your bin, from where you can take it back.")
     if runs.mine(run) and st.button(_("Delete"), icon=":material/delete:", key="library.delete", help=told):
-        act(lambda: runs.delete(run.id))
+        act(lambda: delete(run.id))
 
 
 def describe(entry: Entry) -> None:
@@ -302,48 +290,6 @@ def task_controls(state: dict[str, Any]) -> None:
         key=STUDY.menu(state, "checkpoints", state["checkpoints"]),
         help=_("Only the last one, or some spread over its training."),
     )
-
-
-def the_bin() -> None:
-    """One's deleted runs."""
-    found = library.binned()
-    days = round(KEPT_SECONDS / 86_400)
-    said = _("What you delete stays here for {days} days; then it is removed for good.")
-    st.markdown(f"{said.format(days=days)} {library.taken()}")
-    if not found:
-        st.info(_("Your bin is empty."), icon=":material/delete:")
-    else:
-        with st.popover(_("Empty the bin"), icon=":material/delete_forever:", help=_("Asks you first.")):
-            emptying(len(found))
-    for run in found:
-        with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{links.escape(run.name)}** · {runs.subtitle(run)}")
-            told = _("Puts the run back where it was.")
-            if st.button(_("Take back"), icon=":material/undo:", key=f"library.restore.{run.id}", help=told):
-                act(lambda run=run: library.restore(run))
-
-
-def emptying(n: int) -> None:
-    """The question before runs are gone."""
-    said = ngettext(
-        "{n} run is removed for good, with its checkpoints.",
-        "{n} runs are removed for good, with their checkpoints.",
-        n,
-    )
-    st.markdown(said.format(n=n))
-    told = _("Cannot be taken back.")
-    if st.button(_("Remove for good"), type="primary", key="library.empty", help=told):
-        act(library.empty_bin)
-
-
-def act(do: Any) -> None:
-    """Do it and show the page anew, or say why not."""
-    try:
-        do()
-    except runs.Problem as problem:
-        st.error(links.escape(str(problem)), icon=":material/error:")
-    else:
-        st.rerun()
 
 
 def runs_view(state: dict[str, Any], wrong: list[str]) -> None:

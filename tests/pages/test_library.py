@@ -145,6 +145,15 @@ def test_a_deleted_run_is_taken_back_out_of_the_bin(open_page, store):
     assert "three" in ids(store)
 
 
+def test_what_was_just_deleted_is_taken_back_in_place(open_page, store):
+    run_id = ids(store)["three"]
+    page = press(open_page("library", who=run_id), "library.delete")
+    assert "**three** is in your bin." in text(page)
+    page = press(page, "library.undo")
+    assert sorted(listed(page)) == ["one", "three", "two"]
+    assert "is in your bin" not in text(page)
+
+
 def test_the_bin_is_emptied_after_a_question_and_nobody_elses(open_page, store):
     mine = ids(store)["three"]
     for run_id, owner in ((mine, "ada"), (ids(store)["two"], "eve")):
