@@ -37,7 +37,7 @@ def init_network(rng):
 
 
 def policy(params, at):
-    """Mean and standard deviation of the actions at positions at (n_tasks, n, 2), and in their shape each."""
+    """Mean and standard deviation of the action at each position (n_tasks, n, 2), in the same shape."""
     h = at / (0.5 / 3**0.5)
     for i in range(len(WIDTHS)):
         h = {activation}(linear(params, f"layer{{i + 1}}", h))
@@ -47,7 +47,7 @@ def policy(params, at):
 
 POLICY_OF_MLP = '''
 def policy(params, at):
-    """Mean and standard deviation of the actions at positions at (n_tasks, n, 2), and in their shape each."""
+    """Mean and standard deviation of the action at each position (n_tasks, n, 2), in the same shape."""
     mean, log_std = linear(params, "head", features(params, at / (0.5 / 3**0.5))).chunk(2, -1)
     return mean, STD * log_std.clamp(-3.0, 1.5).exp()
 '''

@@ -90,8 +90,13 @@ MINIBATCH_CLASSIFICATION = """\
     tasks = torch.arange(len(chosen))[:, None]
     return x[tasks, chosen], y[tasks, chosen]"""
 
-MEAN_OF_TASKS = {"of_tasks": "Mean over tasks of", "mean": ".mean(0)"}
-EACH_TASKS = {"of_tasks": "For every task", "mean": ""}
+MEAN_OF_TASKS = {
+    "of_tasks": "Mean over tasks of",
+    "mean": ".mean(0)",
+    "zipped": "{name: g.mean(0) for name, g in zip(",
+    "end": ")}",
+}
+EACH_TASKS = {"of_tasks": "For every task", "mean": "", "zipped": "dict(zip(", "end": "))"}
 """Whether a meta-gradient is the tasks' mean, or keeps them apart."""
 UNUSED = ", materialize_grads=True"
 
@@ -104,7 +109,7 @@ def meta_gradient(theta, batch):
         pass
     losses = task_loss(predict(phi, x), y)
     found = torch.autograd.grad(losses.sum(), list(own.values()){unused})
-    return {{name: g{mean} for name, g in zip(own, found)}}, losses.detach().mean()
+    return {zipped}own, found{end}, losses.detach().mean()
 '''
 
 IMPORTANCE_MOVES = '''
@@ -132,7 +137,7 @@ def meta_gradient(theta, batch, done):
             losses.append(weight * task_loss(predict(phi, x), y))
     total = sum(losses[1:], start=losses[0])
     found = torch.autograd.grad(total.sum(), list(own.values()), materialize_grads=True)
-    return {{name: g{mean} for name, g in zip(own, found)}}, total.detach().mean()
+    return {zipped}own, found{end}, total.detach().mean()
 '''
 EXACT = ", exact=done >= FIRST_ORDER_UNTIL"
 
@@ -145,7 +150,7 @@ def meta_gradient(theta, batch):
     phi = {{name: value.detach().requires_grad_() for name, value in phi.items()}}
     losses = task_loss(predict(phi, x), y)
     slope = torch.autograd.grad(losses.sum(), list(phi.values()){unused})
-    return {{name: g{mean} for name, g in zip(phi, {solved})}}, losses.detach().mean()
+    return {zipped}phi, {solved}{end}, losses.detach().mean()
 '''
 EXACTLY = {"what": "(I + H / (PROXIMAL + DAMPING))^-1 grad L_query", "solved": "solve(curvature(phi, support), slope)"}
 FIRST_ORDER = {"what": "grad L_query (no conjugate-gradient steps)", "solved": "slope"}

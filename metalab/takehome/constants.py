@@ -94,6 +94,8 @@ def _idle(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
     if config.family.name == "quadratic":
         drawn, listed = ["CURVATURE", "OPTIMUM"], ["CURVATURES", "OPTIMA"]
         idle = [name for name in idle if name != "NOISE"] + (drawn if found["CURVATURES"] else listed)
+    elif config.family.name == "navigation":
+        idle.append("CURVATURE")  # of the policy gradient: the text says it
     if config.model.name == "transformer" and not classifies(config):
         idle.append("FILTERS")
     if config.outer_optimiser != "natural":

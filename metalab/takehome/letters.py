@@ -173,5 +173,5 @@ def meta_gradient(theta, batch):
     own = {name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}
     losses = task_loss(one_after_another(own, x), y)
     found = torch.autograd.grad(losses.sum(), list(own.values()))
-    return {name: g{mean} for name, g in zip(own, found)}, losses.detach().mean()
+    return {zipped}own, found{end}, losses.detach().mean()
 '''

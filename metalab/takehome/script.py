@@ -48,8 +48,8 @@ follow, and the losses are the same{exactly}.
 '''
 EXACTLY = " on a processor"
 ROUNDED = (
-    ",\nup to rounding: numbers may be added up in another order, on other numbers of cores above all, and over many"
-    "\nouter steps such differences grow"
+    " up to rounding: numbers may be added up in another order, on other numbers of\n"
+    "cores above all, and over many outer steps such differences grow"
 )
 
 FIGURES = {

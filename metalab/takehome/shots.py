@@ -31,7 +31,7 @@ def meta_gradient(theta, batch):
     own = {{name: value.detach().requires_grad_() for name, value in with_task_axis(theta, len(x)).items()}}
     losses = task_loss(predict(read(own, support), x), y)
     found = torch.autograd.grad(losses.sum(), list(own.values()))
-    return {{name: g{mean} for name, g in zip(own, found)}}, losses.detach().mean()
+    return {zipped}own, found{end}, losses.detach().mean()
 '''
 EUCLIDEAN = {
     "head": "squared distances -|f - c|^2.",
@@ -92,8 +92,8 @@ def first_shots(support, k):
 '''
 READING = '''
 def adapt(theta, support):
-    """Yield theta with what is known after 0 .. SHOTS examples{of_class}: no weight changes.{undecided}"""
-    for k in range(SHOTS + 1):
+    """Yield theta with what is known after 0 .. SHOTS examples{of_class}: no weight changes."""
+{undecided}    for k in range(SHOTS + 1):
         yield theta | {known}
 
 
@@ -109,7 +109,7 @@ def meta_gradient(theta, batch{done}):
 READ_POINTS = {"of_class": "", "undecided": "", "known": "read(theta, first_shots(support, k))"}
 READ_CLASSES = {
     "of_class": " of every class",
-    "undecided": " After none,\n    all classes are equally likely.",
+    "undecided": "    # After none, all classes are equally likely.\n",
     "known": "(read(theta, first_shots(support, k)) if k else {})",
 }
 ALL_SHOTS = {"done": "", "practised": "all shots", "k": "SHOTS"}
