@@ -174,7 +174,7 @@ def forest(rows: Sequence[Row], title: str, say: Say, **axis_more: Any) -> dict[
     known = [v for row in rows for v in row[2:5] if math.isfinite(v)]
     least, most = (min(known), max(known)) if known else (0.0, 1.0)
     room = 0.06 * (most - least) or 0.06 * abs(most) or 1.0
-    edges = [least - room if least else -0.06 * room, most + room]
+    edges = [least - room, most + room] if least or most else [-0.06, 1.0]
     data = [_dot(label, key, value, low, high, edges, say) for label, key, value, low, high, _words in rows]
     names = [plain(shortened(row[0])) for row in rows]
     look = layout(

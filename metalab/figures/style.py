@@ -157,15 +157,17 @@ def spread(heights: Sequence[float], gap: float, low: float = 0.0, high: float =
         return []
     gap = min(gap, (high - low) / max(n - 1, 1))
     order = sorted(range(n), key=heights.__getitem__)
-    placed = [min(max(heights[i], low), high) for i in order]
-    for j in range(1, n):
-        placed[j] = max(placed[j], placed[j - 1] + gap)
-    placed[-1] = min(placed[-1], high)
-    for j in range(n - 2, -1, -1):
-        placed[j] = min(placed[j], placed[j + 1] - gap)
+    # Without their gaps they only have to ascend: neighbours that do not share a height, their mean.
+    pools: list[list[float]] = []
+    for j, i in enumerate(order):
+        pools.append([min(max(heights[i], low), high) - j * gap])
+        while len(pools) > 1 and sum(pools[-2]) * len(pools[-1]) > sum(pools[-1]) * len(pools[-2]):
+            last = pools.pop()
+            pools[-1] += last
+    shared = [sum(pool) / len(pool) for pool in pools for _one in pool]
     out = [0.0] * n
     for j, i in enumerate(order):
-        out[i] = placed[j]
+        out[i] = min(max(shared[j], low), high - (n - 1) * gap) + j * gap
     return out
 
 

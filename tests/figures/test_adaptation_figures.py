@@ -218,6 +218,8 @@ def test_labels_are_moved_apart_and_stay_inside():
     assert ordered[-1] <= 1
     assert spread([0.2, 0.8], 0.1) == [0.2, 0.8]
     assert spread([], 0.1) == []
+    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55]), "as far down as up"
+    assert spread([0.86, 0.9, 0.88], 0.2) == pytest.approx([0.6, 1.0, 0.8]), "the end of the plot holds them"
     assert spread([0.5] * 21, 0.2) == pytest.approx([i / 20 for i in range(21)])
 
 
