@@ -85,7 +85,7 @@ def refusal(config: RunConfig) -> str | None:
     elif config.outer_optimiser not in OPTIMISERS:
         reason = f"No script is written for the outer optimiser {config.outer_optimiser}"
     elif getattr(model, "batch_norm", "transductive") != "transductive":
-        reason = "Scripts are written for transductive batch normalisation alone"
+        reason = "Scripts normalise query images together (transductive batch normalisation), which this run does not"
     elif algorithm.name == "meta_sgd" and algorithm.learns_rates and not getattr(algorithm, "inner_steps", 1):
         reason = "Without an inner step Meta-SGD has no rates to learn"
     return f"{reason}: {take}." if reason else None
