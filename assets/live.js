@@ -364,9 +364,9 @@ class Panel {
     view.empty.hidden = ready && Boolean(this.plotly);
     view.plot.style.visibility = ready ? "visible" : "hidden";
     if (!view.empty.hidden) {
-      view.empty.textContent = queued && queued.status.queue_place
-        ? this.speak.say("queued", { place: this.speak.number(queued.status.queue_place), time: seconds })
-        : this.speak.say("waiting_time", { time: seconds });
+      const over = this.runs.every(({ status }) => ["finished", "failed"].includes(status.state));
+      const text = queued && queued.status.queue_place ? "queued" : over ? "not_kept" : "waiting_time";
+      view.empty.textContent = this.speak.say(text, { place: this.speak.number(queued?.status.queue_place ?? 0), time: seconds });
     }
     return ready && Boolean(this.plotly) && view.plot.clientWidth > 0;
   }

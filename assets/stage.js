@@ -283,7 +283,7 @@ class Stage {
     const state = `${k} ${width} ${look.dark}`;
     if (card.drawn === state) return false;
     card.drawn = state;
-    const tall = aspect ? Math.min(width * aspect + 32, 900) : width < 480 ? Math.min(height, 300) : height;
+    const tall = aspect ? Math.min(width * aspect + 32, 1150) : width < 480 ? Math.min(height, 300) : height;
     const touch = matchMedia("(pointer: coarse)").matches;
     const { pickable } = this.data;
     const lasso = pickable && Boolean(figure.layout.dragmode);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -72,7 +73,7 @@ def the_bin() -> None:
             st.markdown(f"**{links.escape(run.name)}** · {runs.subtitle(run)}")
             told = _("Puts the run back where it was.")
             if st.button(_("Take back"), icon=":material/undo:", key=f"library.restore.{run.id}", help=told):
-                act(lambda run=run: library.restore(run))
+                act(partial(library.restore, run))
 
 
 def _emptying(n: int) -> None:

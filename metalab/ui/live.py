@@ -194,6 +194,7 @@ def _state_texts() -> dict[str, str]:
         "progress": _("Progress of {run}"),
         "waiting": _("Waiting for the first step …"),
         "waiting_time": _("Waiting for the first step … {time}"),
+        "not_kept": _("These numbers were not kept: the run is over."),
         "queued": _("Place {place} in the queue: starts when a worker is free … {time}"),
         "reconnecting": _("The connection was lost. Reconnecting …"),
         "gone": _("This run no longer exists on the server."),
