@@ -1,6 +1,6 @@
 """A run as one file of plain PyTorch: the same tasks, initialisation, inner loop and outer optimiser.
 
-The text is put together from readable pieces (`tasks`, `networks`, `algorithms`, `outer`), so that the script says
+The text is put together from readable pieces, which `families` and `compose` choose, so that the script says
 only what the run does. On a processor its losses are the run's.
 """
 
