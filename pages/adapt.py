@@ -60,7 +60,7 @@ def menus(state: dict[str, Any], wrong: list[str]) -> None:
                 help=_("What kind of task is to be learned: only runs that practised on its family can race."),
             )
         adapt.choose_family(state, family)
-        found = adapt_entrants.candidates(state["family"])
+        found = adapt_entrants.candidates(state["family"], state["who"])
         if FAMILIES[state["family"]].kind == "classification":
             with folded("ways", width="content"):
                 found = ways_menu(state, found, wrong)

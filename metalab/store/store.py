@@ -120,13 +120,18 @@ class Store:
             return self.find(run_id)
         return run
 
-    def runs(self, limit: int = 100, owner: str | None = None) -> list[Run]:
-        """The newest runs first, of `owner` or of everybody. Runs of dead processes become interrupted."""
+    def runs(self, limit: int = 100, owner: str | None = None, family: str | None = None) -> list[Run]:
+        """The newest runs first, of `owner` or of everybody, on one family of tasks or on any.
+
+        Runs of dead processes become interrupted.
+        """
         self.notice_interrupted()
         with self.database.read() as db:
             rows = db.execute(
-                "SELECT * FROM runs WHERE deleted IS NULL AND (?1 IS NULL OR owner = ?1) ORDER BY number DESC LIMIT ?2",
-                (owner, limit),
+                "SELECT * FROM runs WHERE deleted IS NULL AND (:owner IS NULL OR owner = :owner) "
+                "AND (:family IS NULL OR json_extract(config, '$.family.name') = :family) "
+                "ORDER BY number DESC LIMIT :limit",
+                {"owner": owner, "family": family, "limit": limit},
             ).fetchall()
         return [unwritten.shown(self.home, Run.from_row(row)) for row in rows]
 

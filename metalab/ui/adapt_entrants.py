@@ -16,15 +16,19 @@ from metalab.ui.i18n import _
 
 SCRATCH = "scratch"
 MOST_CONTENDERS = 5
+MOST_OFFERED = 100
 FIRST = ("maml", "reptile", "pretrained")
 """The order of the contenders that are chosen at first; others follow."""
 _contenders: Memory[Contender] = Memory(48)
 
 
-def candidates(family: str) -> list[Run]:
-    """Runs of this family that have begun, the newest first."""
-    found = (run for run in runs.recent(100) if run.family == family and run.algorithm != SCRATCH)
-    return [run for run in found if run.state != "queued"]
+def candidates(family: str, asked: Sequence[str] = ()) -> list[Run]:
+    """Runs of this family that have begun, the newest first: MOST_OFFERED of them, and older ones that are asked for."""
+    found = runs.recent(MOST_OFFERED, family)
+    if len(found) == MOST_OFFERED:
+        known = {run.id for run in found}
+        found += [run for run in runs.find(asked) if run.id not in known and run.family == family]
+    return [run for run in found if run.algorithm != SCRATCH and run.state != "queued"]
 
 
 def ways_of(run: Run) -> int | None:

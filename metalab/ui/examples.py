@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metalab.store import EXAMPLE, CheckpointError, Run
@@ -19,12 +19,15 @@ log = logging.getLogger(__name__)
 _lock = threading.Lock()
 
 
-def candidates(family: str, suits: Callable[[Run], bool]) -> list[Run]:
-    """Runs of the family that have begun and that suit, the newest first; where there is none, the examples."""
+def candidates(family: str, suits: Callable[[Run], bool], asked: Sequence[str] = ()) -> list[Run]:
+    """Runs of the family that have begun and that suit, the newest first; where there is none, the examples.
+
+    There are many at most, and those that are `asked` for among them however old they are.
+    """
     with _lock:  # two visitors at once would put them there twice
-        found = [run for run in adapt_entrants.candidates(family) if suits(run)]
+        found = [run for run in adapt_entrants.candidates(family, asked) if suits(run)]
         if not found and _install(family):
-            found = [run for run in adapt_entrants.candidates(family) if suits(run)]
+            found = [run for run in adapt_entrants.candidates(family, asked) if suits(run)]
     return found
 
 

@@ -75,10 +75,10 @@ def store() -> Store:
         return _stores[home]
 
 
-def recent(limit: int) -> list[Run]:
-    """The newest runs of everybody, newest first; empty, with a message on the page, where the store cannot open."""
+def recent(limit: int, family: str | None = None) -> list[Run]:
+    """The newest runs of everybody, on a family or on any; empty, with a message on the page, where no store opens."""
     try:
-        return store().runs(limit)
+        return store().runs(limit, family=family)
     except (StoreError, places.PlaceError) as problem:
         st.error(escape(str(problem)), icon=":material/error:")
         return []

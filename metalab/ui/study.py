@@ -231,7 +231,7 @@ class Study:
         gets a sentence for whatever the link asks in vain.
         """
         family = state["family"]
-        found = examples.candidates(family, suits)
+        found = examples.candidates(family, suits, state["who"])
         if not found:
             self._nobody(family)
             return []

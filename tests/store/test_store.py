@@ -103,6 +103,8 @@ def test_runs_are_listed_newest_first(store):
     assert [run.id for run in store.runs()] == made[::-1]
     assert [run.id for run in store.runs(owner="ada")] == [made[2], made[0]]
     assert [run.id for run in store.runs(2)] == made[:0:-1]
+    assert [run.id for run in store.runs(1, family=CONFIG.family.name)] == made[:1:-1]
+    assert store.runs(family="glyphs") == []
 
 
 def test_an_unknown_run_is_named(store):
