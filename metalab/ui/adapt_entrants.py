@@ -23,7 +23,7 @@ _contenders: Memory[Contender] = Memory(48)
 
 
 def candidates(family: str, asked: Sequence[str] = ()) -> list[Run]:
-    """Runs of this family that have begun, the newest first: MOST_OFFERED of them, and older ones that are asked for."""
+    """Runs of this family that have begun, the newest first: MOST_OFFERED of them, and older ones asked for."""
     found = runs.recent(MOST_OFFERED, family)
     if len(found) == MOST_OFFERED:
         known = {run.id for run in found}
