@@ -14,7 +14,7 @@ from metalab.ui import library, library_starts, library_words, links, own_task, 
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery
-from metalab.ui.i18n import _
+from metalab.ui.i18n import _, ngettext
 from metalab.ui.library import ALL, MOST, PAGES, STUDY
 from metalab.ui.library_bin import act, delete, in_bin, just_deleted, the_bin
 
@@ -248,7 +248,8 @@ def ranked(state: dict[str, Any], found: Ranking, family: TaskFamily) -> None:
     told = _("Opens Adapt with this run, checkpoint and task.")
     if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
         library_starts.opening(first.run, first.step, state, family)
-    with st.expander(_("All {n} starts").format(n=len(found.starts))):
+    n = len(found.starts)
+    with st.expander(ngettext("The only start", "All {n} starts", n).format(n=n)):
         st.dataframe(
             library_starts.start_rows(found), hide_index=True, column_config=library_starts.start_formats(found)
         )
