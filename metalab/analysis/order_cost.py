@@ -20,9 +20,9 @@ from metalab.analysis.order import algorithms, start_of, training_tasks
 from metalab.tasks.base import TaskFamily
 
 Doubles = NDArray[np.float64]
-ENOUGH_SECONDS = 0.45
+ENOUGH_SECONDS = 0.3
 """The three are measured again and again until so much time is spent on them, and at least FEWEST times."""
-FEWEST, MOST = 5, 15
+FEWEST, MOST = 5, 40
 
 
 @dataclass(frozen=True, eq=False)
