@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -20,4 +21,7 @@ def job(work: Work) -> Job | None:
     if not news.startswith("compiled"):
         print(f"{work.name}: {news}", file=sys.stderr)
         return None
-    return outer_steps(work, trainer) if work.kind != "evaluation" else evaluation(work, trainer.meta_step)
+    if work.kind != "evaluation":
+        return outer_steps(work, trainer)
+    # On a GPU the run's own theta is what its evaluations are recorded for.
+    return evaluation(replace(work, theta=trainer.outer.theta), trainer.meta_step)

@@ -115,8 +115,8 @@ class RunConfig(Settings):
 
     compiled: Literal["off", "auto"] = setting(
         "off",
-        "auto: a C++ compiler, if this machine has one, makes the meta-gradient faster. It works beside the run; a "
-        "note says when it is done, or why not. The numbers then agree but for rounding, no longer bit for bit.",
+        "auto: a faster meta-gradient. A C++ compiler, if there is one, makes it beside the run; the numbers then agree "
+        "but for rounding. On a GPU it is recorded and played back, bit for bit the same. A note says when, or why not.",
         advanced=True,
     )
 
