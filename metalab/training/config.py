@@ -115,8 +115,9 @@ class RunConfig(Settings):
 
     compiled: Literal["off", "auto"] = setting(
         "off",
-        "auto: a faster meta-gradient. A C++ compiler, if there is one, makes it beside the run; the numbers then agree "
-        "but for rounding. On a GPU it is recorded and played back, bit for bit the same. A note says when, or why not.",
+        "auto: a faster meta-gradient. A C++ compiler, if there is one, makes it beside the run; the numbers then "
+        "agree but for rounding. On a GPU it is recorded and played back, bit for bit the same. A note says when, or "
+        "why not.",
         advanced=True,
     )
 
