@@ -123,7 +123,7 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
     bounds = shares_range(shown) if metric == "accuracy" else value_range(shown, log=log)
     data += [_crossing(one, comparison, end, say) for one in comparison.arrivals if math.isfinite(one.value)]
     text = say("level {level}").format(level=spelled(comparison.level, metric))
-    shape, words = level_line(comparison.level, text, log=log, below=speed.higher)
+    shape, words = level_line(comparison.level, text, log=log, below=_roomier_below(paths, comparison.level))
     title = cost_title(speed, cost, say)
     room = 0.02 * end
     x_axis = steps_axis(title, round(end)) if cost != "seconds" else axis(title, range=[-room, end + room])
@@ -152,6 +152,13 @@ def curves(speed: Speed, comparison: Comparison, say: Say, *, log: bool = False)
         columns=("cost", metric),
         key=tuple(key),
     )
+
+
+def _roomier_below(paths: Sequence[Path], level: float) -> bool:
+    """Whether at its right end the level has more room below it than above, before the next curve."""
+    away = [float(one.mean[-1]) - level for one in paths]
+    above, below = ([abs(gap) for gap in away if gap * side >= 0] for side in (1, -1))
+    return min(below, default=math.inf) > min(above, default=math.inf)
 
 
 def _stretched(one: Path, cost: Cost, end: float) -> tuple[NDArray, Band]:

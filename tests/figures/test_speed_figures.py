@@ -56,6 +56,12 @@ def test_the_curve_is_the_mean_in_its_band_and_crosses_the_level_where_it_is_sai
     assert "maml from 4 to 0.5" in picture.alt
 
 
+@pytest.mark.parametrize(("level", "side"), [(1.9, "top"), (1.1, "bottom"), (0.4, "top"), (3.0, "bottom")])
+def test_the_levels_words_stand_where_no_curve_ends_near(level, side):
+    words = curves(PAIR, compare(PAIR, level, "steps"), say).figure["layout"]["annotations"][0]
+    assert words["yanchor"] == side
+
+
 def test_the_level_stands_on_its_logarithm_only_where_there_is_a_logarithmic_axis():
     logarithmic = curves(PAIR, compare(PAIR, 2.5, "steps"), say, log=True).figure["layout"]
     assert logarithmic["yaxis"]["type"] == "log"
