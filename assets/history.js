@@ -2,15 +2,19 @@
 // Otherwise Back would lead to the same page's shorter link, which the page at once completes again: a trap.
 // Who is sent to another page with a link gets that link on this page first: Back leads to this page's own.
 
+const BURST_MS = 1500;
+
 export default function () {
   if (window.metalabHistory) return;
   window.metalabHistory = true;
   const push = history.pushState;
-  let former = null; // where the page was before its link last changed
+  let former = null; // where the page was before its link last changed, perhaps several times in a row
+  let changed = 0;
   history.pushState = function (state, title, url) {
     const to = new URL(url ?? location.href, location.href);
     if (url !== undefined && url !== null && to.pathname === location.pathname) {
-      former = new URL(location.href);
+      if (!former || performance.now() - changed > BURST_MS) former = new URL(location.href);
+      changed = performance.now();
       return history.replaceState(state, title, url);
     }
     if (former?.pathname === location.pathname && to.search && to.search === location.search) {
