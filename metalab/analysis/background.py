@@ -187,6 +187,14 @@ class Background:
             if former is not None:
                 self._let_go(former, asker)
 
+    def rest(self, person: Hashable) -> None:
+        """Let a person's computations rest at their next reports, until a page asks for them again."""
+        with self._changed:
+            left = time.monotonic() - UNATTENDED_SECONDS
+            for work in self._works.values():
+                if work.person == person and not work.over:
+                    work.asked = min(work.asked, left)
+
     def again(self, key: Hashable) -> None:
         """Forget a computation that failed, so that asking for it begins it anew."""
         with self._changed:

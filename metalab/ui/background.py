@@ -82,6 +82,13 @@ def _whenever(slot: str, key: Hashable, make: Callable[[Report], T]) -> T | None
     return cast("T", work.result) if work.state == "done" else None
 
 
+def leave_others() -> None:
+    """The visitor opens a page: what other pages of theirs compute rests until these ask again."""
+    from metalab.analysis.background import background
+
+    background().rest(current_user())
+
+
 def first_words(n_tasks: int, whole: int) -> str:
     """That a first look is too small to judge by: Markdown. Nothing where it is not, and where no more will follow."""
     if n_tasks >= min(TOO_FEW, whole):

@@ -2,7 +2,8 @@
 
 A browser hears of the scripts that draw a page's elements only when the first such element has come over the
 websocket, and of the chart library when the first chart has; each time the page stands still. Named in the head they
-are fetched and compiled while Streamlit itself begins.
+are fetched and compiled while Streamlit itself begins. And where the server is, the browser need not find out by asking
+below the page's own address first, which is answered 404 on every page but Home.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metalab.ui.canvas.bridge import asset
 from metalab.ui.front import files, named_by_streamlit
 from metalab.ui.live import plotly_address
 
@@ -44,7 +46,7 @@ class HeadMiddleware:
         name = scope["path"].removeprefix(self._base).strip("/")
         # Streamlit would compress it before it can be added to.
         headers = [(key, value) for key, value in scope["headers"] if key != b"accept-encoding"]
-        await self.app({**scope, "headers": headers}, receive, _Page(send, named(chart=name in CHARTS)))
+        await self.app({**scope, "headers": headers}, receive, _Page(send, named(self._base, chart=name in CHARTS)))
 
 
 class _Page:
@@ -83,21 +85,13 @@ def _is_page(start: Message) -> bool:
 
 
 @cache
-def named(chart: bool) -> bytes:
-    """The tags: the elements' scripts, and the chart library for a page that begins with a `chart`."""
-    tags = [f'<link rel="modulepreload" crossorigin href=".{path}">' for path in elements()]
-    if chart:  # where it cannot be had the chart itself asks again, and says so
-        tags.insert(0, f"<script>{begin_with(plotly_address())}</script>")
+def named(base_path: str, chart: bool) -> bytes:
+    """The tags: where the server is, the chart library where a page begins with a `chart`, the elements' scripts."""
+    given = json.dumps([f"{base_path}/", plotly_address() if chart else None])
+    begin = re.sub(r"(?m)^\s*//.*$\n?", "", asset("head.js")).strip()
+    tags = [f"<script>({begin})(...{given})</script>"]
+    tags += [f'<link rel="modulepreload" crossorigin href=".{path}">' for path in elements()]
     return "".join(tags).encode()
-
-
-def begin_with(address: str) -> str:
-    """JavaScript that loads the script at `address` as assets/chart_library.js does: what another page has loaded so
-    need not be compiled anew. `address` is ours, no visitor's."""
-    return (
-        f"(s=>{{s.src={json.dumps(address)};s.onerror=()=>s.remove();document.head.append(s)}})"
-        "(document.createElement('script'))"
-    )
 
 
 @cache

@@ -12,6 +12,7 @@ from metalab.store import Run
 from metalab.tasks import FAMILIES
 from metalab.ui import adapt_entrants, examples, links, runs
 from metalab.ui.adapt_entrants import MOST_CONTENDERS, Entrant
+from metalab.ui.background import leave_others
 from metalab.ui.downloads import missing, missing_data_card
 from metalab.ui.fold import fold_button, folded
 from metalab.ui.i18n import _
@@ -78,6 +79,7 @@ class Study:
         remembered = st.session_state.get(f"{self.page}.state")
         if remembered is not None and not links.is_news(self.page):
             return remembered, remembered["untold"]
+        leave_others()
         here = links.own_parameters()
         state, warnings = links.read_state(self.schema)
         warnings += self.mend(state)

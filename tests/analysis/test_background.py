@@ -215,6 +215,20 @@ def test_one_that_no_page_asks_for_rests_until_one_does(pool, monkeypatch):
     assert len(order) == 40, "what it had done was not done again"
 
 
+def test_a_persons_computations_rest_until_asked_for_and_nobody_elses_do(pool, monkeypatch):
+    monkeypatch.setattr(background, "UNATTENDED_SECONDS", 5.0)
+    order = []
+    work = pool.ask("long", _counting(order, "long", 40), "me", person="one")
+    pool.rest("one")
+    assert _resting(pool, work)
+    assert pool.ask("other", _counting([], "other", 3), "you", person="two", wait=5).result == "other"
+    done = len(order)
+    assert done < 40
+    pool.rest("two")
+    assert pool.ask("long", _counting(order, "long", 40), "me", wait=5).result == "long"
+    assert len(order) == 40
+
+
 @pytest.mark.parametrize(("most_begun", "begun_of_one"), [(1, 4), (12, 1)])
 def test_one_that_rests_leaves_its_place_to_another(monkeypatch, most_begun, begun_of_one):
     monkeypatch.setattr(background, "UNATTENDED_SECONDS", 0.02)

@@ -70,6 +70,14 @@ def test_what_is_no_plain_page_arrives_as_it_was(changed):
     assert headers["etag"] == "x"
 
 
+@pytest.mark.parametrize("base_path", ["", "/lab"])
+def test_a_page_says_where_its_server_is(base_path):
+    body = answered(f"{base_path}/speed", base_path=base_path)[1].decode()
+    script = re.search(r"<script>(.*?)</script>", body, re.DOTALL)[1]
+    assert script.endswith(f'(...["{base_path}/", "{plotly_address()}"])')
+    assert body.index(script) < body.index("modulepreload")
+
+
 def test_requests_that_are_not_for_a_page_pass_as_they_are():
     assert answered(accept="*/*")[1:] == (PAGE, {"accept": "*/*", "accept-encoding": "gzip", "cookie": "c=1"})
 
