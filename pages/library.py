@@ -246,7 +246,9 @@ def ranked(state: dict[str, Any], found: Ranking, family: TaskFamily) -> None:
     draw_gallery(library_starts.start_pictures(found), key="library.starts", revision=state["revision"])
     first = found.starts[0]
     told = _("Opens Adapt with this run, checkpoint and task.")
-    if st.button(_("Open the best on Adapt"), icon=":material/gesture:", key="library.best", help=told):
+    icon = ":material/gesture:"
+    st.button(_("Open the best on Adapt"), icon=icon, key="library.best", help=told, on_click=library_starts.wish)
+    if library_starts.wished():
         library_starts.opening(first.run, first.step, state, family)
     n = len(found.starts)
     with st.expander(ngettext("The only start", "All {n} starts", n).format(n=n)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,8 @@ from metalab.ui.gallery import Placed
 from metalab.ui.i18n import _, ngettext
 
 ADAPT = Path(__file__).resolve().parents[2] / "pages" / "adapt.py"
+WISH_SECONDS = 10.0
+"""So long after it was asked for is the best start opened, where the ranking was not there at once."""
 MOST_STARTS = 60
 """Checkpoints that are ranked at once: of each run the last few, as many as come to this."""
 
@@ -147,6 +151,16 @@ def start_rows(found: Ranking) -> dict[str, list[Any]]:
 def start_formats(found: Ranking) -> dict[str, Any] | None:
     """How the table writes them."""
     return formats({found.metric}, (_("Before"), _("After")))
+
+
+def wish() -> None:
+    """Somebody pressed for the best start; perhaps while the ranking, and with it the button, is made anew."""
+    st.session_state["library.wished"] = time.monotonic()
+
+
+def wished() -> bool:
+    """Whether that was just now; asked once."""
+    return time.monotonic() - st.session_state.pop("library.wished", -math.inf) < WISH_SECONDS
 
 
 def opening(start_run: str, step: int, state: Mapping[str, Any], family: TaskFamily) -> None:

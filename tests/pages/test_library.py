@@ -211,6 +211,22 @@ def test_points_that_are_none_or_too_far_away_are_said_in_words(open_page, point
     assert not page.exception
 
 
+def test_who_presses_for_the_best_start_while_it_is_ranked_anew_gets_it(open_page, monkeypatch):
+    page = open_page("library", view="start", family="sinusoid", steps="1")
+    while not page.dataframe:
+        page.run()
+    opened, ranking, waiting = [], library_starts.ranking, [None, None]
+    monkeypatch.setattr(library_starts, "opening", lambda *given: opened.append(given[:2]))
+    monkeypatch.setattr(library_starts, "ranking", lambda *given: waiting.pop() if waiting else ranking(*given))
+    page.button(key="library.best").click().run()
+    assert not opened
+    page.run()
+    page.run()
+    assert [type(part) for part in opened[0]] == [str, int]
+    page.run()
+    assert len(opened) == 1
+
+
 def test_who_makes_a_task_is_asked_for_it_and_then_the_starts_are_ranked(open_page, monkeypatch):
     page = open_page("library", view="start", family="glyphs", steps="2")
     next(toggle for toggle in page.toggle if toggle.label == "A task of my own").set_value(True).run()
