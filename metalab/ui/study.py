@@ -79,7 +79,6 @@ class Study:
         remembered = st.session_state.get(f"{self.page}.state")
         if remembered is not None and not links.is_news(self.page):
             return remembered, remembered["untold"]
-        leave_others()
         here = links.own_parameters()
         state, warnings = links.read_state(self.schema)
         warnings += self.mend(state)
@@ -132,7 +131,10 @@ class Study:
     ) -> dict[str, Any]:
         """Question and menus, then `bench(state, entrants)` where there are runs to study; the page's state."""
         preload_charts(key="preload", idle=False)
+        before = st.session_state.get(f"{self.page}.state")
         state, wrong = self.begin()
+        if state is not before:
+            leave_others()
         self.question(title, state)
         box, opener = st.container(), st.container()
         with folded("menus"):

@@ -55,7 +55,7 @@ def test_layers_are_frozen_by_the_link(open_page):
 def test_the_landscape_says_what_its_plane_holds(open_page, plane):
     page = open_page("theta", view="landscape", plane=plane, steps="3", on="query")
     said = wait_for(page, "The plane holds")
-    share = int(re.search(r"\*\*(\d+) %\*\*", said)[1])
+    share = int(re.search(r"\*\*(\d+)%\*\*", said)[1])
     assert 0 < share <= 100
     assert "mean query loss" in said
 

@@ -65,7 +65,6 @@ def test_a_checkpoint_of_too_many_digits_is_refused_with_what_is_expected(schema
 
 def test_what_was_wrong_with_a_link_is_told_by_the_first_run_that_ends(monkeypatch):
     told = []
-    monkeypatch.setattr(study, "leave_others", lambda: None)
     monkeypatch.setattr(study.st, "session_state", {})
     monkeypatch.setattr(study.st, "query_params", {"tasks": "none", "who": "gone"})
     monkeypatch.setattr(study.links, "show_warnings", lambda wrong: told.append(list(wrong)))
@@ -84,7 +83,6 @@ def test_what_was_wrong_with_a_link_is_told_by_the_first_run_that_ends(monkeypat
 
 
 def test_a_checkpoint_that_the_run_does_not_have_is_told(monkeypatch):
-    monkeypatch.setattr(study, "leave_others", lambda: None)
     monkeypatch.setattr(study.st, "session_state", {})
     monkeypatch.setattr(study.st, "query_params", {"who": "abcd@70,efgh@50"})
     page = Study("test", [])
