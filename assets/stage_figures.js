@@ -107,12 +107,28 @@ function rowsOf({ data, frames }) {
   });
 }
 
-function valuesOf({ type, mode, x, y, z, text, customdata, dimensions }) {
+function valuesOf(trace) {
+  const { type, mode, x, y, z, text, customdata, dimensions } = trace;
   if (type === "heatmap" || type === "contour") return z.flatMap((row, r) => Array.from(row, (value, c) => [y[r], x[c], value]));
   if (type === "parcoords") return Array.from(dimensions[0].values, (_value, i) => dimensions.map(({ values }) => values[i]));
   if (type === "scatter3d") return Array.from(x, (value, i) => [value, y[i], z[i]]);
   if (mode === "text") return text.map((answer, i) => [customdata[i], answer]);
-  return Array.from(x, (value, i) => [value, y[i]]);
+  return Array.from(x, (value, i) => [value, y[i], ...endsOf(trace, i)]);
+}
+
+/** The ends of a point's error bar; `meta` has them where one lies beyond the picture, null for no end. */
+function endsOf({ x, y, error_x, error_y, meta }, i) {
+  const bar = error_x ?? error_y;
+  if (!bar) return [];
+  if (meta?.ends) return meta.ends[i];
+  const value = (error_x ? x : y)[i];
+  return [value - (bar.arrayminus ?? bar.array)[i], value + bar.array[i]].map((end) => Number(end.toPrecision(7)));
+}
+
+/** The columns' names, with two more for the ends of error bars. */
+function columnsOf({ data }, columns) {
+  const along = data.some((trace) => trace.error_x) ? 0 : data.some((trace) => trace.error_y) ? 1 : null;
+  return along === null ? columns : [...columns, `${columns[along]}_low`, `${columns[along]}_high`];
 }
 
 // A spreadsheet runs a cell that begins like a formula: such a text is made to begin with an apostrophe.
@@ -124,8 +140,11 @@ function csvText({ figure, columns }, step, counts = []) {
     const text = /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
     return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };
-  const rows = rowsOf(figure);
+  const names = columnsOf(figure, columns);
+  const rows = rowsOf(figure).map((row) => [...row, ...Array(names.length + 2 - row.length).fill("")]);
   const framed = rows.some(([, k]) => k !== "");
-  const table = framed ? [["series", step, ...columns], ...rows.map(([series, k, ...values]) => [series, counts[k] ?? k, ...values])] : [["series", ...columns], ...rows.map(([series, , ...values]) => [series, ...values])];
+  const table = framed
+    ? [["series", step, ...names], ...rows.map(([series, k, ...values]) => [series, counts[k] ?? k, ...values])]
+    : [["series", ...names], ...rows.map(([series, , ...values]) => [series, ...values])];
   return table.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -224,6 +224,7 @@ def _dot(
             "thickness": 3,
             "width": 7,
         },
+        "meta": {"ends": [[low, high]]},
         "name": plain(label),
         "hovertemplate": f"{told}<extra></extra>",
     }

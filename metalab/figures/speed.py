@@ -189,6 +189,7 @@ def _crossing(standing: Standing, comparison: Comparison, end: float, say: Say) 
             "thickness": 2.5,
             "width": 6,
         },
+        "meta": {"ends": [[standing.low * scale, standing.high * scale]]},
         "marker": {"size": 13, "symbol": "diamond", "color": colour, "line": {"color": "#FFFFFF", "width": 1.5}},
         "name": say("{name} reaches the level").format(name=plain(standing.label)),
         "hovertemplate": "%{x:.3g}<extra>%{fullData.name}</extra>",

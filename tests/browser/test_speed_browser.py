@@ -1,5 +1,7 @@
 """The Speed page in a real browser: a dragged level moves its line, and a cell of the training opens Adapt."""
 
+import csv
+
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
@@ -58,3 +60,10 @@ def test_a_saved_drawing_tells_what_its_marks_mean(app, visitor):
     saved = waiting.value.path().read_text(encoding="utf-8")
     assert "How good is it, and when?" in saved
     assert "first at the level, with its 95% interval" in saved
+    with page.expect_download() as waiting:
+        page.locator(".ml-stage [data-name='areas'] button", has_text="CSV").click()
+    header, *rows = csv.reader(waiting.value.path().read_text(encoding="utf-8").splitlines())
+    assert header == ["series", "loss", "row", "loss_low", "loss_high"]
+    assert len(rows) >= 3
+    for _name, value, _row, low, high in rows:
+        assert float(low) < float(value) < float(high)
