@@ -107,8 +107,8 @@ def labels(state: dict[str, Any], entrant: Entrant, left: Any, right: Any) -> No
     with left:
         st.caption(
             _(
-                "The run above is not used: two small MAMLs are trained here, on this family's characters, which takes "
-                "about half a minute."
+                "The run above is not used: two small MAMLs are trained here, on this family's characters, once; the "
+                "bar says how long it takes."
             )
         )
     with right:

@@ -297,7 +297,8 @@ def page() -> None:
             "A sweep trains one run for each trial $s$, alike in everything but the settings that vary, with the same "
             "seed, so that all see the same tasks. "
             "Each run is judged once trained, by its loss or accuracy on the same held-out tasks after adaptation, and "
-            "the best of many is partly luck: trials whose intervals overlap cannot be told apart. "
+            "the best of many is partly luck: two trials whose difference has zero in its 95% interval cannot be "
+            "told apart. "
             "A grid tries every combination, a random search covers each single setting more finely with as many runs, "
             "and Optuna looks longest where earlier trials did well."
         ),

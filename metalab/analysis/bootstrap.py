@@ -6,6 +6,7 @@ a task that is hard for all of them moves none against another.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
@@ -58,6 +59,20 @@ def band(values: ArrayLike, draws: int = DRAWS) -> Band:
         mean = numbers.mean(0)
     low, high = interval(resampled(numbers, draws))
     return Band(mean, low, high)
+
+
+def apart(first: tuple[float, float, float], second: tuple[float, float, float]) -> bool:
+    """Whether two figures, each (value, low, high) with its 95% interval, differ by more than chance leaves open.
+
+    The interval of the difference follows from the two (Zou and Donner, Construction of confidence limits about effect
+    measures, Statistics in Medicine 27, 2008); two intervals may overlap where it leaves zero out. It holds for
+    different tasks; over the same tasks, where who does well on one mostly does so together, it is cautious.
+    Whoever's value is no number is apart from everybody.
+    """
+    if not (math.isfinite(first[0]) and math.isfinite(second[0])):
+        return True
+    (less, _low, high), (more, low, _high) = sorted((first, second))
+    return more - less > math.hypot(more - low, high - less)
 
 
 def median_band(values: ArrayLike) -> Band:

@@ -5,6 +5,7 @@ Runs are looked for in plain words and in conditions on settings and results: "r
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metalab.algorithms import ALGORITHMS
+from metalab.analysis.bootstrap import apart
 from metalab.models import MODELS
 from metalab.store import Evaluation, Run, Store, library
 from metalab.store.library import Marks
@@ -112,6 +114,25 @@ def best(entries: Sequence[Entry], family: str) -> Entry | None:
     if not finite:
         return None
     return min(finite, key=lambda entry: _ascending(entry.result))
+
+
+def level_with(top: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """Of its family those whose newest result cannot be told from that of `top` (bootstrap.apart)."""
+    return [
+        entry
+        for entry in entries
+        if entry is not top
+        and entry.run.family == top.run.family
+        and entry.result is not None
+        and top.result is not None
+        and math.isfinite(entry.result.after)
+        and not apart(_ends(entry.result), _ends(top.result))
+    ]
+
+
+def _ends(result: Result) -> tuple[float, float, float]:
+    half = float(result.ci95[-1])
+    return result.after, result.after - half, result.after + half
 
 
 @dataclass(frozen=True)

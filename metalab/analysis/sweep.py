@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metalab.analysis.bootstrap import apart
 from metalab.analysis.catalogue import metric_of
 from metalab.store import Run, Store, library
 from metalab.store.sweeps import Sweep
@@ -149,12 +150,9 @@ def influence(found: Table) -> dict[str, float]:
 
 
 def level_with_best(found: Table) -> int:
-    """How many other trials' 95% intervals overlap that of the best: these cannot be told from it."""
-    ranked = found.ranked
-    if not ranked:
-        return 0
-    best = ranked[0]
-    return sum(abs(row.result - best.result) <= row.ci95 + best.ci95 for row in ranked[1:])
+    """How many other trials cannot be told from the best, by the 95% interval of the difference (bootstrap.apart)."""
+    ends = [(row.result, row.result - row.ci95, row.result + row.ci95) for row in found.ranked]
+    return sum(not apart(ends[0], each) for each in ends[1:])
 
 
 def _ordered(values: Sequence[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metalab.analysis.bootstrap import apart
 from metalab.analysis.embedding_groups import Learning
 from metalab.analysis.embedding_views import View
 from metalab.analysis.neighbourhood import Agreement, Interval
@@ -78,11 +79,16 @@ def views_verdict(rows: Sequence[tuple[str, Interval, str]], attribute: str, say
     if not any(each.low > 0 for _name, each, _hue in rows):
         told = say("None of them orders {attribute}: no score's 95% interval lies above 0, which is guessing.")
         return told.format(attribute=attribute)
-    level = [other for other, each, _hue in rows if other != name and each.high >= best.low]
+    ends = (best.value, best.low, best.high)
+    level = [
+        other for other, each, _hue in rows if other != name and not apart((each.value, each.low, each.high), ends)
+    ]
     if best.low <= 0 or level:
         told = say("{attribute} scores highest by {best}, {score}; not to be told from it: {others}.")
     else:
-        told = say("{attribute} is known best by {best}, {score}: no other interval reaches that far.")
+        told = say(
+            "{attribute} is known best by {best}, {score}: every other is behind by more than chance leaves open."
+        )
     said = told.format(attribute=attribute, best=name, score=fixed(best.value, 2), others=", ".join(level))
     return said[:1].upper() + said[1:]
 

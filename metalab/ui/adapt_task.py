@@ -156,7 +156,7 @@ def own_characters(state: dict[str, Any], found: Sequence[Entrant]) -> Task:
 
 
 def _footnote(result: Race | None) -> None:
-    notes = [_("Drawings are too large for a link: they stay in this browser tab.")]
+    notes = [_("Drawings are too large for a link: they stay on this page until it is reloaded.")]
     if result is not None and result.one_by_one:
         notes.append(
             _(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metalab.algorithms import ALGORITHMS
-from metalab.analysis.catalogue import Entry, best, catalogue, differences, search, shared
+from metalab.analysis.catalogue import Entry, best, catalogue, differences, level_with, search, shared
 from metalab.figures.library import compared
 from metalab.figures.speed import spelled
 from metalab.settings import declarations
@@ -96,6 +96,9 @@ def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> 
             "On {family} the best is **{run}**: {metric} {after} (±{ci}, 95%) over {tasks} held-out tasks, "
             "from {before} before adaptation."
         )
+        level = len(level_with(top, left))
+        told = ngettext("{n} other run cannot be told from it.", "{n} other runs cannot be told from it.", level)
+        more = " " + told.format(n=level) if level else ""
         said.append(
             sentence.format(
                 family=_title(FAMILIES, name).lower(),
@@ -106,6 +109,7 @@ def verdict(everything: Sequence[Entry], left: Sequence[Entry], family: str) -> 
                 tasks=result.tasks,
                 before=spelled(result.before, result.metric),
             )
+            + more
         )
     return "\n- ".join(said)
 

@@ -48,7 +48,7 @@ STUDY = Study(
         Parameter("phase", 4.5, float, low=0.0, high=2 * math.pi),
         Parameter("half", "left", choices=("left", "right")),
         Parameter("points", 5, int, low=1, high=40),
-        Parameter("task", 10, int, low=0, high=2**31 - 1),
+        Parameter("task", 12, int, low=0, high=2**31 - 1),
     ],
     most=1,
 )

@@ -155,12 +155,15 @@ def spread_verdict(found: tuple[Spread, Spread]) -> str:
     """How far the functions fall apart where no point lies: Markdown."""
     whole, half = found
     seen, unseen = half.width(seen=True), half.width(seen=False)
-    told = _(
-        "**Where no point lies the functions are {times} times as far apart as where points lie** (95% interval "
-        "{low} to {high} over support sets; {unseen} against {seen}); with points anywhere they are {whole} apart. "
-        "Their mean misses the truth there by {off}, where points lie by {near} (root mean square)."
+    if half.times[0] <= 1 <= half.times[1]:
+        said = _("**Whether the functions fall apart where no point lies cannot be told for this task:** {times} times")
+    else:
+        said = _("**Where no point lies the functions are {times} times as far apart as where points lie**")
+    more = _(
+        "(95% interval {low} to {high} over support sets; {unseen} against {seen}); with points anywhere they are "
+        "{whole} apart. Their mean misses the truth there by {off}, where points lie by {near} (root mean square)."
     )
-    return told.format(
+    return f"{said} {more}".format(
         times=roughly(unseen / seen) if seen > 0 else "∞",
         low=roughly(half.times[0]),
         high=roughly(half.times[1]),
@@ -175,10 +178,17 @@ def spread_verdict(found: tuple[Spread, Spread]) -> str:
 def modes_verdict(found: Modes, whole: int) -> str:
     """What transduction gives away: Markdown; `whole` is how many tasks it is over once it is done."""
     gap = found.gap("support_plus_one")
-    told = _(
-        "**All query images together are worth {gap} percentage points of accuracy** against the support set and one "
-        "query alone (95% interval {low} to {high}, paired over {n} tasks)."
-    )
+    if gap.low <= 0 <= gap.high:
+        told = _(
+            "**Whether all query images together are worth anything cannot be told:** {gap} percentage points of "
+            "accuracy against the support set and one query alone (95% interval {low} to {high}, paired over {n} "
+            "tasks)."
+        )
+    else:
+        told = _(
+            "**All query images together are worth {gap} percentage points of accuracy** against the support set and "
+            "one query alone (95% interval {low} to {high}, paired over {n} tasks)."
+        )
     mean, low, high = (roughly(100 * float(part)) for part in (gap.mean, gap.low, gap.high))
     said = told.format(gap=mean, low=low, high=high, n=found.n_tasks)
     if found.calibrated:

@@ -270,13 +270,13 @@ def verdict(found: Table, names: Sequence[str]) -> str:
     level = level_with_best(found)
     if level:
         told = ngettext(
-            "{n} other trial cannot be told from it: the intervals overlap.",
-            "{n} other trials cannot be told from it: the intervals overlap.",
+            "{n} other trial cannot be told from it: the 95% interval of the difference includes zero.",
+            "{n} other trials cannot be told from it: the 95% interval of the difference includes zero.",
             level,
         )
         said.append(told.format(n=level))
     elif len(ranked) > 1:
-        said.append(_("No other trial's interval reaches that far."))
+        said.append(_("Every other trial is worse by more than chance leaves open."))
     shares = influence(found)
     if shares and level < len(ranked) - 1:  # else no difference is known to be one
         first = max(shares, key=lambda each: shares[each])

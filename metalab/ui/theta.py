@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metalab.analysis.background import Report
-from metalab.analysis.bootstrap import Band
+from metalab.analysis.bootstrap import Band, apart
 from metalab.analysis.landscape import Landscape, landscape
 from metalab.analysis.theta import Best, Starts, starts
 from metalab.analysis.theta_layers import Layers, frozen_curve, layers, layers_of
@@ -310,11 +310,16 @@ def _best_after(found: Starts) -> str:
     level = [
         escape(start.label)
         for start in found.starts
-        if start is not best and start.after.low <= best.after.high and start.after.high >= best.after.low
+        if start is not best and not apart(_ends(start.after), _ends(best.after))
     ]
     if level:
-        said += " " + _("Not to be told from it, as the 95% intervals overlap: {names}.").format(names=", ".join(level))
+        more = _("Not to be told from it, as the 95% interval of the difference includes zero: {names}.")
+        said += " " + more.format(names=", ".join(level))
     return said
+
+
+def _ends(band: Band) -> tuple[float, float, float]:
+    return float(band.mean), float(band.low), float(band.high)
 
 
 def layer_verdict(found: Sequence[Layers], metric: str) -> str:

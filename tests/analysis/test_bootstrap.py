@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metalab.analysis.bootstrap import band, interval, median_band, resampled, weights
+from metalab.analysis.bootstrap import apart, band, interval, median_band, resampled, weights
 
 RNG = np.random.default_rng(3)
 
@@ -56,3 +56,21 @@ def test_a_median_needs_six_tasks_and_numbers():
     found = median_band([[1.0, np.inf]] * 4 + [[2.0, 1.0], [3.0, np.nan]])
     assert (found.low[0], found.mean[0], found.high[0]) == (1, 1, 3)
     assert np.isnan([found.low[1], found.mean[1], found.high[1]]).all()
+
+
+def test_two_figures_are_apart_where_the_bootstrap_of_their_difference_leaves_out_zero():
+    """Against the bootstrap of independent samples, near the edge on both sides; whichever is named first."""
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(0, 1, 400), rng.normal(0, 2, 300)
+    a, b = (band(values) for values in (first, second))
+    spread = resampled(first).std() ** 2 + resampled(second).std() ** 2
+    edge = 1.96 * float(spread) ** 0.5
+    for shift, expected in ((0.9 * edge, False), (1.1 * edge, True)):
+        moved = shift + float(a.mean - b.mean)
+        ends = [float(part + moved) for part in (b.mean, b.low, b.high)]
+        given = tuple(float(part) for part in (a.mean, a.low, a.high)), (ends[0], ends[1], ends[2])
+        assert apart(*given) is expected
+        assert apart(*given[::-1]) is expected
+    for value in (np.inf, np.nan):
+        assert apart((value, value, value), (1.0, 0.5, 1.5))
+    assert not apart((1.0, 0.5, np.inf), (2.0, 1.9, 2.1))

@@ -102,10 +102,11 @@ def test_influence_is_the_share_of_variance_between_the_values():
     assert influence(table_of({(0.1, 1): 1.0})) == {}
 
 
-def test_overlapping_intervals_cannot_be_told_from_the_best():
-    results = {(0.1, 1): 1.0, (0.1, 2): 1.15, (0.1, 4): 1.25, (0.01, 1): 5.0}
+def test_who_differs_by_less_than_chance_leaves_open_cannot_be_told_from_the_best():
+    results = {(0.1, 1): 1.0, (0.1, 2): 1.13, (0.1, 4): 1.25, (0.01, 1): 5.0}
     assert level_with_best(table_of(results)) == 1
     assert level_with_best(table_of(results, ci95=0.2)) == 2
+    assert level_with_best(table_of({(0.1, 1): 1.0, (0.1, 2): 1.15})) == 0, "the intervals overlap all the same"
     assert level_with_best(table_of({})) == 0
 
 

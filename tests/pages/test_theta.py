@@ -95,7 +95,7 @@ def test_who_begins_near_the_mean_is_named_and_no_winner_where_intervals_overlap
     said = theta.start_verdict(Starts(rows, best, "loss", "mean squared error", None, 1, 8))
     assert "**A** begins near that mean, whose own size is 1.5." in said
     assert "after 1 inner step: **A** comes from 1 to 1." in said
-    assert said.endswith("Not to be told from it, as the 95% intervals overlap: B.")
+    assert said.endswith("Not to be told from it, as the 95% interval of the difference includes zero: B.")
     far = theta.start_verdict(Starts(rows[1:], best, "loss", "mean squared error", None, 1, 8))
     assert "begin" not in far
 
