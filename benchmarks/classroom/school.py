@@ -54,9 +54,14 @@ class School:
         return usage(self.server.process.pid)
 
     def runs(self) -> list[Run]:
-        """Every run, in the order in which they were made."""
+        """Every run that somebody started, in the order in which they were made; the server itself puts examples there."""
+        from metalab.store import EXAMPLE
+
         with closing(sqlite3.connect(f"file:{self.home / 'metalab.db'}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT id, number, owner, state, step, updated FROM runs ORDER BY number")
+            rows = database.execute(
+                "SELECT id, number, owner, state, step, updated FROM runs WHERE owner != :example ORDER BY number",
+                {"example": EXAMPLE},
+            )
             return [Run(*row) for row in rows]
 
     def run(self, run_id: str) -> Run:

@@ -54,7 +54,7 @@ async def _look_and_move(at):
 
 def test_everybodys_first_run_comes_before_anybodys_second(at):
     # The first run trains until the last has been started, on a slow machine too.
-    found = asyncio.run(queue(at, clients=3, outer_steps=5, first=4000, many=3))
+    found = asyncio.run(queue(at, clients=3, outer_steps=5, first=3000, many=3))
     assert found.problems == []
     assert {line.name: line.reached for line in found.lines if line.unit == ""} == {
         "runs that waited when all were started": None,
