@@ -54,7 +54,7 @@ class School:
         return usage(self.server.process.pid)
 
     def runs(self) -> list[Run]:
-        """Every run that somebody started, in the order in which they were made; the server itself puts examples there."""
+        """Every run that somebody started, in order; the server itself puts the examples there."""
         from metalab.store import EXAMPLE
 
         with closing(sqlite3.connect(f"file:{self.home / 'metalab.db'}?mode=ro", uri=True)) as database:
