@@ -13,7 +13,7 @@ function chartLibrary(url) {
 
 function libraryAt(url) {
   return new Promise((loaded, failed) => {
-    // The page's head has begun with it where a chart comes first (metalab/ui/front.py).
+    // The page's head has begun with it where a chart comes first (metalab/ui/head.py).
     const begun = [...document.head.querySelectorAll("script")].find((script) => script.getAttribute("src") === url);
     if (begun && window.Plotly) { loaded(window.Plotly); return; }
     const script = begun ?? document.createElement("script");

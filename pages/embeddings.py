@@ -172,7 +172,10 @@ def show(state: dict[str, Any], entrant: Entrant, new: Any, settings: Any) -> No
         pickable=True,
     )
     st.caption(
-        _("Hover over a point to read its task, click it to see the task; with the lasso encircle a group in 2-D.")
+        _(
+            "Hover over a point to read its task, click it to see the task; in 2-D encircle a group with the lasso, "
+            "one of the tools at the picture's top right."
+        )
     )
     task(state, entrant, whole)
     encircled(state, entrant, whole)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from metalab.ui import order
 from metalab.ui.adapt_entrants import Entrant
+from metalab.ui.background import first_words
 from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
@@ -30,7 +31,8 @@ def bench(state: dict[str, Any], entrant: Entrant) -> None:
         price = order.priced(state, entrant) if found is not None else None
         practice = order.trained(state, entrant) if price is not None else None
         if found is not None:
-            st.markdown(order.verdict(found, price))
+            first = first_words(found.n_tasks, state["tasks"])
+            st.markdown(first or order.verdict(found, price))
         if practice is not None:
             st.markdown(order.agreement(practice))
         shown = order.shown(state, entrant, found, price, practice)

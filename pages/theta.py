@@ -6,7 +6,7 @@ import streamlit as st
 
 from metalab.ui import theta
 from metalab.ui.adapt_entrants import Entrant
-from metalab.ui.background import first_words
+from metalab.ui.background import few_words, first_words
 from metalab.ui.fold import folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _
@@ -122,7 +122,8 @@ def function_view(state: dict[str, Any], entrants: list[Entrant]) -> None:
     """f_theta, and the metric before and after."""
     found = theta.begun(state, entrants)
     if found is not None:
-        st.markdown(first_words(found.n_tasks, theta.n_tasks(state, entrants)) or theta.start_verdict(found))
+        whole = theta.n_tasks(state, entrants)
+        st.markdown(first_words(found.n_tasks, whole) or few_words(found.n_tasks) + theta.start_verdict(found))
     draw(state, entrants, theta.start_pictures(found) if found is not None else [])
 
 
@@ -133,7 +134,8 @@ def layers_view(state: dict[str, Any], entrants: list[Entrant]) -> None:
         draw(state, entrants, [])
         return
     curves = theta.with_frozen(state, entrants)
-    st.markdown(theta.layer_verdict(found, entrants[0].config.family.metric))
+    few = few_words(theta.n_tasks(state, entrants))
+    st.markdown(few + theta.layer_verdict(found, entrants[0].config.family.metric))
     draw(state, entrants, theta.layer_pictures(state, entrants, found, curves))
     if any(each.similarity is None for each in found):
         st.caption(_("CKA is left out for a network whose layers are more than one non-linearity after another."))

@@ -93,8 +93,15 @@ def first_words(n_tasks: int, whole: int) -> str:
     """That a first look is too small to judge by: Markdown. Nothing where it is not, and where no more will follow."""
     if n_tasks >= min(TOO_FEW, whole):
         return ""
-    told = _("**A first look:** {n} tasks, too few to tell who is better; {whole} follow.")
+    told = _("**A first look:** {n} tasks, too few to judge by; {whole} follow.")
     return told.format(n=n_tasks, whole=whole)
+
+
+def few_words(n_tasks: int) -> str:
+    """That what follows rests on too few tasks, chosen so: Markdown with a space after it, or nothing."""
+    if n_tasks >= TOO_FEW:
+        return ""
+    return _("**Only {n} tasks:** more of them may say otherwise.").format(n=n_tasks) + " "
 
 
 def _await(work: Work, told: str) -> None:

@@ -240,6 +240,8 @@ def _between(speed: Speed, comparison: Comparison, leader: Standing, second: Sta
             "**{name} is faster: to reach {level} it needs {saved} than {other}.** Over these {n} tasks the "
             "difference is real ({interval})."
         )
+        if comparison.cost == "seconds":
+            sentence += " " + _("The clock's own chance, on this server now, is not in the interval.")
         return sentence.format(**said, saved=saved_in_words(second.behind, comparison, speed, _))
     if second.alike:
         sentence = _(

@@ -329,9 +329,20 @@ def layer_verdict(found: Sequence[Layers], metric: str) -> str:
 
 def _layer_words(each: Layers, metric: str) -> str:
     free, head, nothing = (float(each.frozen.mean[i]) for i in (0, -2, -1))
+    ends = [(float(each.frozen.mean[i]), float(each.frozen.low[i]), float(each.frozen.high[i])) for i in (0, -2, -1)]
     share = kept(each)
-    if not (free > nothing if metric in HIGHER_IS_BETTER else free < nothing):
+    if not apart(ends[0], ends[2]):
+        said = _(
+            "**{name}**: whether the inner loop gains anything here cannot be told: {nothing} without adaptation, "
+            "{free} with it."
+        )
+    elif not (free > nothing if metric in HIGHER_IS_BETTER else free < nothing):
         said = _("**{name}**: the inner loop gains nothing here, from {nothing} without adaptation to {free}.")
+    elif share < 0 and not apart(ends[1], ends[2]):
+        said = _(
+            "**{name}**: the head alone adapting cannot be told from no adaptation ({head}; {nothing}), while all "
+            "layers together come to {free}: {judged}."
+        )
     elif share < 0:
         said = _(
             "**{name}**: with the head alone adapting it becomes worse, {head} instead of {nothing} without "

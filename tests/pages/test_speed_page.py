@@ -123,7 +123,7 @@ def test_a_level_of_a_link_where_no_curve_comes_is_told(speed):
 
 
 def test_a_few_tasks_are_a_first_look_and_no_verdict():
-    assert first_words(8, 600) == "**A first look:** 8 tasks, too few to tell who is better; 600 follow."
+    assert first_words(8, 600) == "**A first look:** 8 tasks, too few to judge by; 600 follow."
     assert first_words(50, 600) == first_words(8, 8) == ""
 
 

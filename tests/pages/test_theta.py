@@ -105,11 +105,14 @@ def test_who_begins_near_the_mean_is_named_and_no_winner_where_intervals_overlap
     [
         (0.5, 0.6, "keeps 93% of what it gains (0.6 instead of 0.5; 2 without adaptation): mostly **feature reuse**"),
         (0.5, 2.1, "becomes worse, 2.1 instead of 2 without adaptation, while all layers together come to 0.5"),
+        (0.5, 2.02, "the head alone adapting cannot be told from no adaptation (2.02; 2), while all layers together"),
         (2.5, 2.1, "the inner loop gains nothing here, from 2 without adaptation to 2.5."),
+        (1.97, 2.1, "whether the inner loop gains anything here cannot be told: 2 without adaptation, 1.97 with it."),
     ],
 )
 def test_what_the_head_alone_keeps_is_said_plainly_where_it_loses(free, head, words):
-    frozen = SimpleNamespace(mean=np.array([free, head, 2.0]))
+    mean = np.array([free, head, 2.0])
+    frozen = Band(mean, mean - 0.04, mean + 0.04)
     said = theta.layer_verdict([SimpleNamespace(label="A", frozen=frozen)], "loss")
     assert words in said
     assert "−" not in said
