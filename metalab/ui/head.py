@@ -40,7 +40,8 @@ class HeadMiddleware:
         self._base = base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
+        asks_for_page = scope["type"] == "http" and scope["method"] == "GET"
+        if not asks_for_page or "text/html" not in Headers(scope=scope).get("accept", ""):
             await self.app(scope, receive, send)
             return
         name = scope["path"].removeprefix(self._base).strip("/")

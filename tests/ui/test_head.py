@@ -12,7 +12,9 @@ from metalab.ui.live import plotly_address
 PAGE = b"<html><head><title>x</title></head><body></head></body></html>"
 
 
-def answered(path="/speed", body=PAGE, parts=1, base_path="", accept="text/html,*/*", status=200, **headers):
+def answered(
+    path="/speed", body=PAGE, parts=1, base_path="", accept="text/html,*/*", status=200, method="GET", **headers
+):
     """What reaches the browser of an answer in `parts`, and the request's headers as the app saw them."""
     sent, seen = [], {}
     named = {"content-type": "text/html; charset=utf-8", "content-length": str(len(body)), "etag": "x"} | {
@@ -32,7 +34,7 @@ def answered(path="/speed", body=PAGE, parts=1, base_path="", accept="text/html,
         sent.append(message)
 
     asked = [(b"accept", accept.encode()), (b"accept-encoding", b"gzip"), (b"cookie", b"c=1")]
-    scope = {"type": "http", "method": "GET", "path": path, "headers": asked}
+    scope = {"type": "http", "method": method, "path": path, "headers": asked}
     asyncio.run(HeadMiddleware(app, base_path)(scope, None, send))
     found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
     return found, b"".join(message["body"] for message in sent[1:]), seen
@@ -79,6 +81,7 @@ def test_a_page_says_where_its_server_is(base_path):
 
 
 def test_requests_that_are_not_for_a_page_pass_as_they_are():
+    assert answered(method="HEAD")[0]["etag"] == "x"
     assert answered(accept="*/*")[1:] == (PAGE, {"accept": "*/*", "accept-encoding": "gzip", "cookie": "c=1"})
 
 
