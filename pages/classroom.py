@@ -65,17 +65,7 @@ def one_run(run: Run, name: str) -> None:
 def action(run: Run, name: str, label: str, icon: str, told: str) -> None:
     """A button for one run."""
     if st.button(label, icon=icon, key=f"classroom.{name}.{run.id}", help=told):
-        act(lambda: classroom.command(run, name))
-
-
-def act(do: Callable[[], object]) -> None:
-    """Do it and look again, or say why not."""
-    try:
-        do()
-    except runs.Problem as problem:
-        st.error(links.escape(str(problem)), icon=":material/error:")
-    else:
-        st.rerun()
+        runs.act(lambda: classroom.command(run, name))
 
 
 def everybody() -> None:
@@ -129,7 +119,7 @@ def announcement() -> None:
         )
         told = _("Shows it, or takes it away where the line is empty.")
         if button.form_submit_button(_("Show"), icon=":material/campaign:", width="stretch", help=told):
-            act(lambda: classroom.announce(text))
+            runs.act(lambda: classroom.announce(text))
 
 
 def page() -> None:

@@ -16,7 +16,7 @@ from metalab.ui.fold import fold_button, folded
 from metalab.ui.gallery import draw_gallery
 from metalab.ui.i18n import _, ngettext
 from metalab.ui.library import ALL, MOST, PAGES, STUDY
-from metalab.ui.library_bin import act, delete, in_bin, just_deleted, the_bin
+from metalab.ui.library_bin import delete, in_bin, just_deleted, the_bin
 
 POINTS, PADS = "library.points", "library.pads"
 FORMULA = r"""\hat\theta = \arg\min_{\theta \,\in\, \text{checkpoints}}
@@ -128,7 +128,7 @@ def actions(entry: Entry) -> None:
     told = _("Tells everybody that this run is worth a look; each person counts once.")
     name = _("Take my star back ({n})") if marks.starred else _("Star ({n})")
     if st.button(name.format(n=marks.stars), icon=":material/star:", key="library.star", help=told):
-        act(lambda: library.star(run.id, not marks.starred))
+        runs.act(lambda: library.star(run.id, not marks.starred))
     if st.button(
         _("Open on Train"), icon=":material/model_training:", key="library.train", help=_("Shows its curves.")
     ):
@@ -138,7 +138,7 @@ def actions(entry: Entry) -> None:
         st.switch_page(PAGES / "adapt.py", query_params={"family": run.family, "who": run.id})
     told = _("Puts the run into your bin, from where you can take it back.")
     if runs.mine(run) and st.button(_("Delete"), icon=":material/delete:", key="library.delete", help=told):
-        act(lambda: delete(run.id))
+        runs.act(lambda: delete(run.id))
 
 
 def describe(entry: Entry) -> None:
@@ -154,7 +154,7 @@ def describe(entry: Entry) -> None:
             _("Remark"), entry.marks.remark, max_chars=500, height=80, help=_("What is worth knowing of this run.")
         )
         if st.form_submit_button(_("Save"), icon=":material/save:", help=_("Everybody can read tags and remark.")):
-            act(lambda: library.describe(entry.run, tags, remark))
+            runs.act(lambda: library.describe(entry.run, tags, remark))
 
 
 def side_by_side(chosen: Sequence[Entry]) -> None:

@@ -3,8 +3,7 @@ where that cannot be. On a GPU they are recorded instead (`recording`), at once.
 
 The run trains eagerly from its first step on. Meanwhile a process of its own (`translating`) makes a library of the
 same meta-gradient; between two outer steps the run looks whether it is there. What was made is kept in the cache,
-under everything that it depends on, for the next run. A compiler that is missing, fails or takes too long costs the
-run nothing: it goes on as it began, and one note says why.
+under all that it depends on, for the next run. A compiler that is missing, fails or is slow costs the run nothing.
 """
 
 from __future__ import annotations

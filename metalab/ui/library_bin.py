@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,16 +13,6 @@ from metalab.ui.i18n import _, ngettext
 from metalab.ui.library import STUDY
 
 _DELETED = "library.deleted"
-
-
-def act(do: Callable[[], None]) -> None:
-    """Do it and show the page anew, or say why not."""
-    try:
-        do()
-    except runs.Problem as problem:
-        st.error(links.escape(str(problem)), icon=":material/error:")
-    else:
-        st.rerun()
 
 
 def delete(run_id: str) -> None:
@@ -41,7 +30,7 @@ def just_deleted() -> None:
         st.markdown(_("**{name}** is in your bin.").format(name=links.escape(run.name)), width="content")
         told = _("Puts the run back where it was.")
         if st.button(_("Take back"), icon=":material/undo:", key="library.undo", help=told):
-            act(lambda: library.restore(run))
+            runs.act(lambda: library.restore(run))
 
 
 def in_bin(state: dict[str, Any]) -> None:
@@ -73,7 +62,7 @@ def the_bin() -> None:
             st.markdown(f"**{links.escape(run.name)}** · {runs.subtitle(run)}")
             told = _("Puts the run back where it was.")
             if st.button(_("Take back"), icon=":material/undo:", key=f"library.restore.{run.id}", help=told):
-                act(partial(library.restore, run))
+                runs.act(partial(library.restore, run))
 
 
 def _emptying(n: int) -> None:
@@ -86,4 +75,4 @@ def _emptying(n: int) -> None:
     st.markdown(said.format(n=n))
     told = _("Cannot be taken back.")
     if st.button(_("Remove for good"), type="primary", key="library.empty", help=told):
-        act(library.empty_bin)
+        runs.act(library.empty_bin)

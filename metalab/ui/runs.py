@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,16 @@ def friendly() -> Iterator[None]:
         yield
     except expected as problem:
         raise Problem(str(problem)) from None
+
+
+def act(do: Callable[[], object]) -> None:
+    """Do it and show the page anew, or say why not."""
+    try:
+        do()
+    except Problem as problem:
+        st.error(escape(str(problem)), icon=":material/error:")
+    else:
+        st.rerun()
 
 
 # --- looking
